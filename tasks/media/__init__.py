@@ -1,0 +1,1 @@
+"""Media: probing, normalising, decoding. The only code of `tasks` that opens media files."""

@@ -1,0 +1,81 @@
+"""The frames and the sound that a signal gets: one decode, one pyramid, shared by all who ask together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+PixelFormat = Literal["rgb", "gray"]
+
+
+@dataclass
+class Media:
+    """A span of one proxy, [start_frame, end_frame) on the 25 fps grid.
+
+    `planes` are decoded frames as I420 (one uint8 array of shape (H * 3 / 2, W) each, H and W even), for the grid
+    frames listed in `frames`, ascending; with context they may lie outside the span. `audio` is 16 kHz mono
+    float32 of exactly the span, or None when the video has no sound.
+    """
+
+    start_frame: int
+    end_frame: int
+    width_px: int
+    height_px: int
+    frames: Sequence[int] = ()
+    planes: Sequence[np.ndarray] = ()
+    audio: np.ndarray | None = None
+    audio_hz: int = 16_000
+    source_width_px: int = 0
+    """Width of the (rotated, square-pixel, border-free) source the proxy was made from; scale = source / proxy."""
+    video_has_audio: bool = True
+    _pyramid: dict[tuple[int, int, PixelFormat], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end_frame - self.start_frame) / 25
+
+    def at(self, fps: float, *, within: bool = True) -> list[int]:
+        """Grid frames sampled at `fps`: those of `frames` that are multiples of 25 / fps, from frame 0 of the video.
+
+        Sampling is anchored at the video, not at the span, so overlapping spans see the same frames. A clip that
+        is too short to hold a sampled frame gets its middle frame. `within=False` includes context frames.
+        """
+        step = max(1, round(25 / fps))
+        have = [f for f in self.frames if not within or self.start_frame <= f < self.end_frame]
+        chosen = [f for f in have if f % step == 0]
+        return chosen or have[len(have) // 2 : len(have) // 2 + 1]
+
+    def image(self, frame: int, longest_side_px: int | None = None, pixels: PixelFormat = "rgb") -> np.ndarray:
+        """One frame, uint8: (H, W, 3) for rgb, (H, W) for gray, scaled down by area to `longest_side_px`.
+
+        Each level is made once and shared; callers must not write into it.
+        """
+        import cv2
+
+        side = max(self.width_px, self.height_px)
+        wanted = side if longest_side_px is None else min(side, longest_side_px)
+        key = (frame, wanted, pixels)
+        if key in self._pyramid:
+            return self._pyramid[key]
+        if wanted == side:
+            plane = self.planes[self._position(frame)]
+            if pixels == "gray":
+                made = plane[: self.height_px]
+            else:
+                made = cv2.cvtColor(plane, cv2.COLOR_YUV2RGB_I420)
+        else:
+            full = self.image(frame, None, pixels)
+            scale = wanted / side
+            size = (max(1, round(self.width_px * scale)), max(1, round(self.height_px * scale)))
+            made = cv2.resize(full, size, interpolation=cv2.INTER_AREA)
+        made.flags.writeable = False
+        self._pyramid[key] = made
+        return made
+
+    def _position(self, frame: int) -> int:
+        if not hasattr(self, "_index"):
+            self._index = {f: i for i, f in enumerate(self.frames)}
+        return self._index[frame]
