@@ -1,0 +1,202 @@
+"""The SQL ledger: sources, manifests, the commit turn, snapshots, settings. SQLite in WAL mode, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+metadata = sa.MetaData()
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("uri", sa.String, primary_key=True),
+    sa.Column("video_id", sa.String, nullable=False, index=True),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False),
+    sa.Column("hint", sa.String, nullable=False),  # size, mtime and inode, or an ETag: unchanged hint = unchanged content
+    sa.Column("rights_sha256", sa.String, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("versions", sa.Text, nullable=False),
+    sa.Column("clipping_run", sa.String, nullable=False),
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("holder", sa.String, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("taken_at", sa.Float, nullable=False),
+)
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("tier", sa.String, nullable=False, index=True),
+    sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("num_clips", sa.Integer, nullable=False),
+    sa.Column("manifest_id", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The Lance versions of all tables that belong together, and the clipping run that is active in them."""
+
+    id: int
+    versions: dict[str, int]
+    clipping_run: str
+
+
+NO_MANIFEST = Manifest(0, {}, "")
+
+
+class LostTurn(Exception):  # noqa: N818 - somebody else holds the turn: the write must not happen
+    """The commit turn is no longer ours; what was about to be written is not."""
+
+
+class Turn:
+    """The right to commit, held while the ledger's transaction is open. `check` before every write to a table."""
+
+    def __init__(self, connection: Connection, token: int, manifest: Manifest) -> None:
+        self._connection = connection
+        self.token = token
+        self.manifest = manifest
+
+    def check(self) -> None:
+        """Raises LostTurn when the ledger connection is gone or another holder has taken a newer token."""
+        try:
+            row = self._connection.execute(sa.select(leases.c.token).where(leases.c.name == "commit")).one()
+        except sa.exc.DBAPIError as error:
+            raise LostTurn(f"the ledger is gone in the middle of a commit ({error.orig}); run the command again") from error
+        if row.token != self.token:
+            raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
+
+    def publish(self, versions: dict[str, int], clipping_run: str | None = None) -> Manifest:
+        """Writes the next manifest; it is seen by readers once the turn ends."""
+        run = self.manifest.clipping_run if clipping_run is None else clipping_run
+        merged = {**self.manifest.versions, **versions}
+        if (merged, run) == (self.manifest.versions, self.manifest.clipping_run):
+            return self.manifest
+        made = self._connection.execute(
+            manifests.insert().values(
+                created_at=time.time(), token=self.token, versions=json.dumps(merged, sort_keys=True), clipping_run=run
+            )
+        )
+        key = made.inserted_primary_key
+        assert key is not None
+        self.manifest = Manifest(int(key[0]), merged, run)
+        return self.manifest
+
+
+class Ledger:
+    """One database of a workspace."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        metadata.create_all(self.engine)
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """The commit turn: one holder at a time over all processes and machines, freed by the death of its holder.
+
+        SQLite: the database's write lock; PostgreSQL: a row lock. The token only grows and is checked before each
+        write, so a holder that was cut off from the ledger can't write after its successor.
+        """
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        with self.engine.connect() as connection, _write_transaction(connection):
+            query = sa.select(leases.c.token).where(leases.c.name == "commit").with_for_update()
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                connection.execute(leases.insert().values(name="commit", holder="", token=0, taken_at=0.0))
+            token = (row.token if row else 0) + 1
+            mine = {"holder": holder, "token": token, "taken_at": time.time()}
+            connection.execute(leases.update().where(leases.c.name == "commit").values(**mine))
+            yield Turn(connection, token, _latest_manifest(connection))
+
+    def manifest(self) -> Manifest:
+        with self.engine.connect() as connection:
+            return _latest_manifest(connection)
+
+    def rows(self, query: sa.Executable) -> list[dict[str, Any]]:
+        with self.engine.connect() as connection:
+            return [dict(r) for r in connection.execute(query).mappings()]
+
+    def put(self, table: sa.Table, values: list[dict[str, Any]]) -> None:
+        """Inserts or replaces rows by primary key, all or none."""
+        if not values:
+            return
+        keys = [c.name for c in table.primary_key]
+        with self.engine.connect() as connection, _write_transaction(connection):
+            for value in values:
+                where = sa.and_(*[table.c[k] == value[k] for k in keys])
+                if connection.execute(table.update().where(where).values(**value)).rowcount == 0:
+                    connection.execute(table.insert().values(**value))
+
+    def setting(self, key: str, default: str) -> str:
+        found = self.rows(sa.select(settings.c.value).where(settings.c.key == key))
+        return str(found[0]["value"]) if found else default
+
+    def set_setting(self, key: str, value: str) -> None:
+        self.put(settings, [{"key": key, "value": value}])
+
+
+def _latest_manifest(connection: Connection) -> Manifest:
+    row = connection.execute(sa.select(manifests).order_by(manifests.c.id.desc()).limit(1)).one_or_none()
+    return Manifest(row.id, json.loads(row.versions), row.clipping_run) if row else NO_MANIFEST
+
+
+@contextmanager
+def _write_transaction(connection: Connection) -> Iterator[None]:
+    if connection.dialect.name == "sqlite":
+        # A deferred transaction would fail on its first write when another one wrote since its first read.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    database = sa.make_url(url).database
+    if database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 120}, poolclass=sa.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by us, see _write_transaction
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA busy_timeout=120000")
+
+    return engine

@@ -1,0 +1,119 @@
+"""Object storage behind one interface: a folder by default, S3 by URL. Keys are relative, with forward slashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+
+class Objects:
+    """Media, snapshots and reports of a workspace. Every put is atomic: an object is there whole, or not at all."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.url = url.rstrip("/")
+        self._cache = cache
+        self._remote = "://" in url
+        if self._remote and not url.startswith("s3://"):
+            raise ValueError(f"object storage {url!r}: expected a folder or s3://bucket/prefix")
+
+    def uri(self, key: str) -> str:
+        return f"{self.url}/{key}"
+
+    def put(self, source: Path, key: str) -> str:
+        """Moves a local file in; gives its URI."""
+        if self._remote:
+            bucket, name = split_s3(self.uri(key))
+            s3_client().upload_file(str(source), bucket, name)
+            source.unlink()
+            return self.uri(key)
+        target = Path(self.url) / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        shutil.move(source, staged)
+        _sync(staged)
+        staged.replace(target)
+        return str(target)
+
+    def put_bytes(self, data: bytes, key: str) -> str:
+        staged = self._cache / "staged" / uuid.uuid4().hex
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(data)
+        return self.put(staged, key)
+
+    def local(self, uri: str) -> Path:
+        """A local path for reading an object; S3 objects are fetched into the cache once."""
+        if not uri.startswith("s3://"):
+            return Path(uri)
+        cached = self._cache / "objects" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+        cached = cached.with_suffix(Path(uri).suffix)
+        return cached if cached.exists() else download_s3(uri, cached)
+
+    def exists(self, uri: str) -> bool:
+        if not uri.startswith("s3://"):
+            return Path(uri).exists()
+        from botocore.exceptions import ClientError
+
+        bucket, name = split_s3(uri)
+        try:
+            s3_client().head_object(Bucket=bucket, Key=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+        return True
+
+
+def s3_client() -> Any:
+    """A client with credentials from the usual chain; AWS_ENDPOINT_URL points it at other servers."""
+    import boto3
+
+    return boto3.client("s3")
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    parsed = urlparse(uri)
+    if parsed.scheme != "s3" or not parsed.netloc:
+        raise ValueError(f"{uri!r} is no s3://bucket/key address")
+    return parsed.netloc, parsed.path.lstrip("/")
+
+
+def list_s3(prefix: str) -> Iterator[tuple[str, int, str]]:
+    """(uri, bytes, etag) of the objects below a prefix, by name. Raises ValueError for a bucket that can't be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, name = split_s3(prefix)
+    try:
+        for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=name):
+            for item in page.get("Contents", []):
+                yield f"s3://{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]).strip('"')
+    except (ClientError, BotoCoreError) as error:
+        raise ValueError(f"{prefix}: can't list it ({error}); check the bucket's name and your credentials") from error
+
+
+def download_s3(uri: str, target: Path) -> Path:
+    """Fetches one object to `target`, atomically."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, name = split_s3(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        s3_client().download_file(bucket, name, str(part))
+    except (ClientError, BotoCoreError) as error:
+        raise ValueError(f"{uri}: can't fetch it ({error}); check that it exists and your credentials") from error
+    part.replace(target)
+    return target
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

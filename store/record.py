@@ -1,0 +1,223 @@
+"""The record: Lance tables under one root, read at pinned versions, written only inside a commit turn."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from store.ledger import Ledger, Manifest, Turn
+from store.schema import BASE_SCHEMAS, KEYS, embedding_schema
+
+MAX_ROWS_PER_UPSERT = 50_000
+"""An upsert holds the rows it replaces in memory; more rows go in several upserts of one turn."""
+
+
+@dataclass
+class Batch:
+    """What one commit writes: tables to upsert by key, and rows to append to the log."""
+
+    upserts: dict[str, list[pa.Table]] = field(default_factory=dict)
+    log: list[pa.Table] = field(default_factory=list)
+
+    def add(self, table: str, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self.upserts.setdefault(table, []).append(rows)
+
+    def extend(self, other: Batch) -> None:
+        for table, parts in other.upserts.items():
+            self.upserts.setdefault(table, []).extend(parts)
+        self.log.extend(other.log)
+
+    @property
+    def empty(self) -> bool:
+        return not self.upserts and not self.log
+
+
+class Record:
+    """The Lance tables of a workspace. `root` is a folder or an s3:// prefix."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+
+    def uri(self, table: str) -> str:
+        return f"{self.root}/{table}.lance"
+
+    def open(self, table: str, version: int | None = None) -> lance.LanceDataset | None:
+        """The table at a version (None: the newest), or None when it does not exist yet."""
+        if not self._exists(table):
+            return None
+        try:
+            return lance.dataset(self.uri(table), version=version)
+        except (ValueError, OSError) as error:
+            if version is not None:
+                raise ValueError(f"table {table}: version {version} can't be read ({error}); pin a newer manifest") from error
+            self._set_aside_torn_manifests(table)
+            return lance.dataset(self.uri(table))
+
+    def read(self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist."""
+        if table not in manifest.versions:
+            schema = BASE_SCHEMAS.get(table, pa.schema([]))
+            return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
+        dataset = self.open(table, manifest.versions[table])
+        assert dataset is not None
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+
+    def commit(self, ledger: Ledger, batch: Batch, clipping_run: str | None = None) -> Manifest:
+        """Writes a batch and publishes the next manifest. Killed at any point, it can be run again with the same result."""
+        with ledger.turn() as turn:
+            versions: dict[str, int] = {}
+            for table, parts in batch.upserts.items():
+                versions[table] = self._upsert(turn, table, pa.concat_tables(parts, promote_options="permissive"))
+            if batch.log:
+                versions["log"] = self._append(turn, "log", pa.concat_tables(batch.log))
+            return turn.publish(versions, clipping_run)
+
+    def delete(self, ledger: Ledger, table: str, where: str) -> Manifest:
+        with ledger.turn() as turn:
+            dataset = self.open(table)
+            if dataset is None:
+                return turn.manifest
+            turn.check()
+            dataset.delete(where)
+            return turn.publish({table: dataset.version})
+
+    def compact(self, ledger: Ledger, *, fragments: int = 32) -> Manifest:
+        """Rewrites tables that lie in more than `fragments` pieces, and drops versions older than a day."""
+        from datetime import timedelta
+
+        with ledger.turn() as turn:
+            versions = {}
+            for table in turn.manifest.versions:
+                dataset = self.open(table)
+                if dataset is None or len(dataset.get_fragments()) <= fragments:
+                    continue
+                turn.check()
+                dataset.optimize.compact_files()
+                dataset.cleanup_old_versions(older_than=timedelta(days=1))
+                versions[table] = dataset.version
+            return turn.publish(versions)
+
+    def _upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
+        key = KEYS.get(table, "clip_id")
+        rows = _last_by_key(rows, key)
+        dataset = self._with_fields(turn, table, rows.schema)
+        for start in range(0, rows.num_rows, MAX_ROWS_PER_UPSERT):
+            part = rows.slice(start, MAX_ROWS_PER_UPSERT)
+            full = _overlaid(dataset, part, key)
+            turn.check()
+            dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(full)
+        return int(dataset.version)
+
+    def _append(self, turn: Turn, table: str, rows: pa.Table) -> int:
+        turn.check()
+        if not self._exists(table):
+            lance.write_dataset(BASE_SCHEMAS[table].empty_table(), self.uri(table))
+        dataset = lance.write_dataset(rows.cast(BASE_SCHEMAS[table]), self.uri(table), mode="append")
+        return int(dataset.version)
+
+    def _with_fields(self, turn: Turn, table: str, schema: pa.Schema) -> lance.LanceDataset:
+        """The newest version of the table, created or widened by NULL columns so that it holds every field asked for."""
+        dataset = self.open(table)
+        if dataset is None:
+            turn.check()
+            base = BASE_SCHEMAS.get(table, pa.schema([]))
+            fields = list(base) + [f for f in schema if f.name not in base.names]
+            dataset = lance.write_dataset(pa.schema(fields).empty_table(), self.uri(table))
+        present = dataset.schema
+        # A signal may change a column's type with its version: every row of it is stale then, so the old values go.
+        retyped = [f.name for f in schema if f.name in present.names and present.field(f.name).type != f.type]
+        if retyped:
+            turn.check()
+            dataset.drop_columns(retyped)
+        missing = [f for f in schema if f.name not in present.names or f.name in retyped]
+        if missing:
+            turn.check()
+            dataset.add_columns(pa.schema([pa.field(f.name, f.type) for f in missing]))
+        return dataset
+
+    def _exists(self, table: str) -> bool:
+        if "://" in self.root:
+            try:
+                lance.dataset(self.uri(table))
+            except ValueError:
+                return False
+            return True
+        return (Path(self.uri(table)) / "_versions").is_dir()
+
+    def _set_aside_torn_manifests(self, table: str) -> None:
+        """Power loss may leave a newest manifest of zero or half its bytes: move it away, the one before it stands."""
+        folder = Path(self.uri(table))
+        aside = folder / "_torn" / str(int(time.time()))
+        for manifest in sorted((folder / "_versions").glob("*.manifest"), key=_manifest_version, reverse=True):
+            try:
+                lance.dataset(str(folder), version=_manifest_version(manifest))
+                return
+            except (ValueError, OSError):
+                aside.mkdir(parents=True, exist_ok=True)
+                manifest.rename(aside / manifest.name)
+        raise ValueError(f"table {table}: no version can be read in {folder}; restore it from a backup")
+
+
+def _manifest_version(manifest: Path) -> int:
+    """Lance names a manifest by its version, or by 2^64 - 1 - version so that the newest sorts first."""
+    number = int(manifest.stem)
+    return (2**64 - 1) - number if len(manifest.stem) == 20 else number
+
+
+def _last_by_key(rows: pa.Table, key: str) -> pa.Table:
+    """Within one batch the last row of a key wins; merge_insert would refuse or double repeated keys."""
+    keys = rows[key].to_pylist()
+    last = {k: i for i, k in enumerate(keys)}
+    return rows if len(last) == len(keys) else rows.take(sorted(last.values()))
+
+
+def _overlaid(dataset: lance.LanceDataset, part: pa.Table, key: str) -> pa.Table:
+    """`part` with the columns it lacks filled from the rows now in the table: an upsert replaces whole rows."""
+    schema = dataset.schema
+    lacking = [name for name in schema.names if name not in part.column_names]
+    if lacking:
+        present = _rows_by_key(dataset, part[key], key, [key, *lacking])
+        position = {k: i for i, k in enumerate(present[key].to_pylist())}
+        places = pa.array([position.get(k) for k in part[key].to_pylist()], pa.int64())
+        for name in lacking:
+            part = part.append_column(schema.field(name), pc.take(present[name].combine_chunks(), places))
+    return part.select(schema.names).cast(schema)
+
+
+def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, columns: list[str]) -> pa.Table:
+    wanted = keys.unique()
+    if len(wanted) > 2000:
+        return dataset.to_table(columns=columns, filter=pc.field(key).isin(wanted))
+    told = ", ".join("'" + str(k).replace("'", "''") + "'" for k in wanted.to_pylist())
+    return dataset.to_table(columns=columns, filter=f"{key} IN ({told})")
+
+
+def embedding_rows(clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[str]) -> pa.Table:
+    """Rows of an embeddings table; `vectors` is float32 (N, D)."""
+    flat = pa.array(vectors.reshape(-1), pa.float32())
+    columns = {
+        "clip_id": pa.array(clip_ids, pa.string()),
+        "video_id": pa.array(video_ids, pa.string()),
+        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        "fingerprint": pa.array([fingerprint] * len(clip_ids), pa.string()),
+        "output_digest": pa.array(digests, pa.string()),
+    }
+    return pa.table(columns, schema=embedding_schema(vectors.shape[1]))
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table of just this schema; a missing key is NULL."""
+    return pa.Table.from_pylist([{n: r.get(n) for n in schema.names} for r in rows], schema=schema)
+
+
+def dumps(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,163 @@
+"""The Lance tables: their columns and keys. Every table has one string key; rows are upserted by it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+S, I32, I64, F32, F64, B = pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.bool_()
+
+PROVENANCE: list[tuple[str, pa.DataType]] = [
+    ("status", S),
+    ("reason", S),
+    ("fingerprint", S),
+    ("input_digest", S),
+    ("output_digest", S),
+    ("computed_at", F64),
+    ("attempts", I32),
+    ("not_before", F64),
+]
+"""Carried by every computed row. `computed_at` and `not_before` are Unix seconds."""
+
+VIDEOS = pa.schema(
+    [
+        ("video_id", S),
+        ("name", S),
+        ("uri", S),
+        ("num_bytes", I64),
+        ("state", S),  # new | done | quarantined
+        ("stage", S),  # the stage that quarantined or rejected it
+        ("reason", S),
+        ("tool_version", S),
+        ("ingested_at", F64),
+        ("container", S),
+        ("video_codec", S),
+        ("audio_codec", S),
+        ("duration_s", F64),
+        ("source_fps", F64),
+        ("source_width_px", I32),
+        ("source_height_px", I32),
+        ("rotation", I32),
+        ("crop_x0", I32),
+        ("crop_y0", I32),
+        ("crop_x1", I32),
+        ("crop_y1", I32),
+        ("source_start_s", F64),
+        ("has_audio", B),
+        ("audio_reason", S),
+        ("num_frames", I32),
+        ("width_px", I32),
+        ("height_px", I32),
+        ("proxy_uri", S),
+        ("audio_uri", S),
+        ("proxy_sha256", S),
+        ("audio_sha256", S),
+        ("normalise_fingerprint", S),
+        ("normalise_cpu_s", F64),
+        ("rejected", S),  # the prefilter's reason; such a video gets no signals and no clips
+        ("duplicate_ratio", F64),
+        ("static_ratio", F64),
+        ("black_ratio", F64),
+        ("mean_motion", F64),
+        ("phash", S),
+        ("attempts", I32),
+        ("not_before", F64),
+    ]
+)
+
+CLIPS = pa.schema(
+    [
+        ("clip_id", S),
+        ("video_id", S),
+        ("start_frame", I32),
+        ("end_frame", I32),
+        ("start_s", F64),  # on the source's own clock
+        ("end_s", F64),
+        ("duration_s", F64),
+        ("source_width_px", I32),
+        ("source_height_px", I32),
+        ("source_fps", F64),
+        ("active", B),  # chosen by the clipping run in force; retired clips keep their rows
+        ("created_at", F64),
+    ]
+)
+
+CLIPPING = pa.schema(
+    [
+        ("key", S),  # run:video_id:clip_id
+        ("run", S),
+        ("video_id", S),
+        ("clip_id", S),  # NULL when the video yields no clip; then `reason` says why
+        ("start_frame", I32),
+        ("end_frame", I32),
+        ("reason", S),
+        ("binding", S),
+        ("computed_at", F64),
+    ]
+)
+
+TIMELINES = pa.schema(
+    [
+        ("key", S),  # video_id:name:window, or clip_id:name
+        ("video_id", S),
+        ("clip_id", S),
+        ("name", S),
+        ("window", I32),
+        ("start_frame", I32),
+        ("end_frame", I32),
+        *PROVENANCE,
+        ("num_rows", I32),
+        ("payload", pa.large_binary()),  # Arrow IPC stream, zstd
+    ]
+)
+
+RIGHTS = pa.schema([("video_id", S), ("licence", S), ("consent", S), ("origin", S), ("told_by", S)])
+
+LOG = pa.schema(
+    [
+        ("video_id", S),
+        ("clip_id", S),
+        ("signal", S),
+        ("window", I32),
+        *PROVENANCE[:6],
+        ("cpu_s", F64),
+        ("media_s", F64),
+        ("host", S),
+    ]
+)
+
+SIGNALS_BASE = pa.schema([("clip_id", S), ("video_id", S), ("active", B)])
+
+KEYS = {
+    "videos": "video_id",
+    "clips": "clip_id",
+    "clipping": "key",
+    "timelines": "key",
+    "rights": "video_id",
+    "signals": "clip_id",
+}
+BASE_SCHEMAS = {
+    "videos": VIDEOS,
+    "clips": CLIPS,
+    "clipping": CLIPPING,
+    "timelines": TIMELINES,
+    "rights": RIGHTS,
+    "signals": SIGNALS_BASE,
+    "log": LOG,
+}
+
+
+def signal_fields(signal: str, columns: list[tuple[str, pa.DataType]]) -> list[pa.Field]:
+    """The wide table's fields of one clip signal: its value columns, then its provenance."""
+    return [pa.field(f"{signal}_{name}", dtype) for name, dtype in [*columns, *PROVENANCE]]
+
+
+def embedding_schema(dim: int) -> pa.Schema:
+    return pa.schema(
+        [
+            ("clip_id", S),
+            ("video_id", S),
+            ("vector", pa.list_(pa.float32(), dim)),
+            ("fingerprint", S),
+            ("output_digest", S),
+        ]
+    )

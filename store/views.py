@@ -1,0 +1,38 @@
+"""The views of tier SQL and `headroom sql`: DuckDB, in memory, over Lance at the versions of one manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from store.record import Record
+from store.schema import BASE_SCHEMAS
+
+VIEWS = {
+    "clips": "SELECT * EXCLUDE (active) FROM _clips WHERE active",
+    "signals": "SELECT * EXCLUDE (active) FROM _signals WHERE active",
+    "videos": "SELECT * EXCLUDE (rejected), rejected AS prefilter_reason FROM _videos",
+    "rights": "SELECT * FROM _rights",
+    "timelines": "SELECT * EXCLUDE (payload) FROM _timelines",
+    "clipping": "SELECT p.*, coalesce(c.active, false) AS active FROM _clipping p LEFT JOIN _clips c USING (clip_id)",
+    "log": "SELECT * FROM _log",
+}
+"""What SQL may read, by name; `_name` is the Lance table itself."""
+
+
+def connect(root: str, versions: Mapping[str, int]) -> duckdb.DuckDBPyConnection:
+    """A connection with every view registered over the tables at `versions`; tables that don't exist yet are empty.
+
+    Lance takes filters and projections pushed down through Arrow. `root` is the record's folder or s3:// prefix.
+    """
+    record = Record(root)
+    connection = duckdb.connect(":memory:")
+    # A Lance scan can split a filter on a dictionary of strings badly; the order of rows is asked for where it matters.
+    connection.execute("SET preserve_insertion_order = false")
+    for table, schema in BASE_SCHEMAS.items():
+        dataset = record.open(table, versions[table]) if table in versions else None
+        connection.register(f"_{table}", schema.empty_table() if dataset is None else dataset)
+    for name, query in VIEWS.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
+    return connection

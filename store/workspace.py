@@ -1,0 +1,90 @@
+"""A workspace: the record, the ledger and the object storage that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from infra import settings as infra_settings
+from store import views
+from store.ledger import Ledger, Manifest
+from store.objects import Objects
+from store.record import Batch, Record
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One folder (or one bucket prefix and one database URL). Cheap to make; opens what is used."""
+
+    settings: infra_settings.Settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.ledger_url)
+
+    @cached_property
+    def record(self) -> Record:
+        return Record(f"{self.settings.objects_url}/lance")
+
+    @cached_property
+    def objects(self) -> Objects:
+        return Objects(self.settings.objects_url, self.settings.workspace / "cache")
+
+    @property
+    def scratch(self) -> Path:
+        """For files under way; what a killed process left there may be deleted."""
+        folder = self.settings.workspace / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def commit(self, batch: Batch, clipping_run: str | None = None) -> Manifest:
+        return self.record.commit(self.ledger, batch, clipping_run)
+
+    @contextmanager
+    def views(self, manifest: Manifest | None = None) -> Iterator[Reader]:
+        """Trusted queries of our own over one manifest (None: the newest)."""
+        pinned = manifest or self.ledger.manifest()
+        connection = views.connect(self.record.root, pinned.versions)
+        try:
+            yield Reader(connection, pinned)
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A pinned, consistent view of all tables."""
+
+    connection: Any
+    manifest: Manifest
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
+        return pl.DataFrame(self.arrow(query, parameters))
+
+    def arrow(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        result = self.connection.sql(query, params=list(parameters)).to_arrow_table()
+        assert isinstance(result, pa.Table)
+        return result
+
+    def with_table(self, name: str, table: pa.Table) -> None:
+        """Makes a table of ours joinable under `name`."""
+        self.connection.register(name, table)
+
+    def columns(self, view: str) -> list[str]:
+        return [str(row[0]) for row in self.connection.execute(f"DESCRIBE {view}").fetchall()]
+
+
+def open_workspace(root: str | Path | None = None) -> Workspace:
+    """The workspace at `root` (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
+    loaded = infra_settings.load(root)
+    if loaded.workspace.exists() and not loaded.workspace.is_dir():
+        raise ValueError(f"workspace {loaded.workspace} is a file; give a folder with --workspace")
+    loaded.workspace.mkdir(parents=True, exist_ok=True)
+    return Workspace(loaded)
