@@ -128,7 +128,7 @@ def print_table(rows: Sequence[Row]) -> None:
 def media_root(told: str | None = None) -> Path:
     """Raises ValueError when no footage is found."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "media"
-    root = Path(told or os.environ.get("HEADROOM_MEDIA", beside))
+    root = Path(told or os.environ.get("HEADROOM_MEDIA") or beside)
     if not (root / "manifest.jsonl").exists():
         raise ValueError(f"{root}: no manifest.jsonl; set HEADROOM_MEDIA to a folder of labelled footage")
     return root
