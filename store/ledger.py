@@ -23,7 +23,9 @@ sources = sa.Table(
     sa.Column("uri", sa.String, primary_key=True),
     sa.Column("video_id", sa.String, nullable=False, index=True),
     sa.Column("num_bytes", sa.BigInteger, nullable=False),
-    sa.Column("hint", sa.String, nullable=False),  # size, mtime and inode, or an ETag: unchanged hint = unchanged content
+    sa.Column(
+        "hint", sa.String, nullable=False
+    ),  # size, mtime and inode, or an ETag: unchanged hint = unchanged content
     sa.Column("rights_sha256", sa.String, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
 )
@@ -92,7 +94,9 @@ class Turn:
         try:
             row = self._connection.execute(sa.select(leases.c.token).where(leases.c.name == "commit")).one()
         except sa.exc.DBAPIError as error:
-            raise LostTurn(f"the ledger is gone in the middle of a commit ({error.orig}); run the command again") from error
+            raise LostTurn(
+                f"the ledger is gone in the middle of a commit ({error.orig}); run the command again"
+            ) from error
         if row.token != self.token:
             raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
 

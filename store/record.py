@@ -58,11 +58,15 @@ class Record:
             return lance.dataset(self.uri(table), version=version)
         except (ValueError, OSError) as error:
             if version is not None:
-                raise ValueError(f"table {table}: version {version} can't be read ({error}); pin a newer manifest") from error
+                raise ValueError(
+                    f"table {table}: version {version} can't be read ({error}); pin a newer manifest"
+                ) from error
             self._set_aside_torn_manifests(table)
             return lance.dataset(self.uri(table))
 
-    def read(self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+    def read(
+        self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
         """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist."""
         if table not in manifest.versions:
             schema = BASE_SCHEMAS.get(table, pa.schema([]))
@@ -201,7 +205,9 @@ def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, c
     return dataset.to_table(columns=columns, filter=f"{key} IN ({told})")
 
 
-def embedding_rows(clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[str]) -> pa.Table:
+def embedding_rows(
+    clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[str]
+) -> pa.Table:
     """Rows of an embeddings table; `vectors` is float32 (N, D)."""
     flat = pa.array(vectors.reshape(-1), pa.float32())
     columns = {

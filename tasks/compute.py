@@ -1,0 +1,210 @@
+"""Runs signals over one span of one video, all that are stale together over one decode."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.digest import ContractError, declared_row, declared_table, digest, digest_of_values, joined, timeline_schema
+from tasks.media.media import Media
+from tasks.signal import LoadedSignal, Needs, NotApplicable, Output, Status
+
+MAX_ATTEMPTS = 5
+HOST = socket.gethostname()
+
+
+@dataclass
+class Held:
+    """One row of one signal, as stored or just computed: its provenance and, where asked for, its values."""
+
+    status: Status
+    reason: str
+    fingerprint: str
+    input_digest: str
+    output_digest: str
+    attempts: int = 0
+    not_before: float = 0.0
+    computed_at: float = 0.0
+    row: dict[str, Any] = field(default_factory=dict)
+    timeline: pa.Table | None = None
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    cpu_s: float = 0.0
+
+
+@dataclass
+class Tally:
+    """Rows computed and failed, per signal."""
+
+    computed: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        for mine, theirs in ((self.computed, other.computed), (self.failed, other.failed)):
+            for name, count in theirs.items():
+                mine[name] = mine.get(name, 0) + count
+
+    def count(self, name: str, held: Held) -> None:
+        part = self.failed if held.status.startswith("failed") else self.computed
+        part[name] = part.get(name, 0) + 1
+
+
+def is_stale(held: Held | None, fingerprint: str, input_digest: str, now: float) -> bool:
+    """The one rule of staleness, said in SQL too by tasks/plan.py (a test holds them together)."""
+    if held is None or held.fingerprint != fingerprint or held.input_digest != input_digest:
+        return True
+    return held.status == "failed_transient" and held.not_before <= now
+
+
+def input_digest(signal: LoadedSignal, media_parts: Sequence[object], need_digests: Sequence[str]) -> str:
+    """`media_parts`: digests of the proxy and the sound, as far as the signal looks at them, and the span."""
+    return digest(*media_parts, *need_digests)
+
+
+def media_parts(signal: LoadedSignal, video: Mapping[str, Any], start_frame: int, end_frame: int) -> list[object]:
+    """What of the media decides the signal's value; a signal that looks at none still depends on the span."""
+    look = signal.spec.look
+    proxy = video["proxy_sha256"] if look.frames_fps else ""
+    audio = (video["audio_sha256"] or "none") if look.audio else ""
+    return [proxy, audio, start_frame, end_frame]
+
+
+def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
+    """Why the signal can't apply: the first need that is not ok; empty when all are."""
+    for need in signal.spec.needs:
+        if need in held and held[need].status != "ok":
+            return f"{need}: {held[need].reason}"
+    return ""
+
+
+def attempt(signal: LoadedSignal, run: Callable[[], Output], digest_in: str, before: Held | None, now: float) -> Held:
+    """Runs a signal once and turns whatever happens into a row. Nothing a signal raises stops the batch."""
+    began = time.thread_time()
+    values = Output()
+    try:
+        status: Status = "ok"
+        reason = ""
+        values = _checked(signal, run())
+    except NotApplicable as outcome:
+        status, reason = "not_applicable", str(outcome)
+    except (MemoryError, ConnectionError, TimeoutError) as error:
+        status, reason = "failed_transient", f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - the boundary of third-party code: the row tells what happened
+        status, reason = "failed_permanent", f"{type(error).__name__}: {error}"
+    tries = before.attempts + 1 if before and before.status == "failed_transient" else 1
+    if status == "failed_transient" and tries >= MAX_ATTEMPTS:
+        status, reason = "failed_permanent", f"{reason} (after {tries} attempts)"
+    if status != "ok":
+        values = Output()
+    out = digest_of_values(values.row, values.timeline, values.vectors) if status == "ok" else digest(status, reason)
+    return Held(
+        status=status,
+        reason=reason[:500],
+        fingerprint=signal.fingerprint,
+        input_digest=digest_in,
+        output_digest=out,
+        attempts=tries,
+        not_before=now + 60 * 2**tries if status == "failed_transient" else 0.0,
+        computed_at=now,
+        row=dict(values.row),
+        timeline=values.timeline,
+        vectors=dict(values.vectors),
+        cpu_s=time.thread_time() - began,
+    )
+
+
+class WindowRun:
+    """One video signal over the blocks of one window, block by block beside other signals of the same decode."""
+
+    def __init__(self, signal: LoadedSignal) -> None:
+        self.signal = signal
+        self.cpu_s = 0.0
+        self._parts: list[pa.Table] = []
+        self._reasons: list[str] = []
+        self._error: Exception | None = None
+
+    def feed(self, media: Media, needs: Needs) -> pa.Table:
+        """The block's timeline; empty when the signal does not apply here, or failed here or in an earlier block."""
+        empty = timeline_schema(self.signal.spec.timeline).empty_table()
+        if self._error is not None:
+            return empty
+        began = time.thread_time()
+        try:
+            timeline = self.signal.compute(media, needs).timeline
+            if timeline is None:
+                raise ContractError("a video signal returns a timeline")
+            self._parts.append(declared_table(self.signal.spec.timeline, timeline))
+            return self._parts[-1]
+        except NotApplicable as outcome:
+            self._reasons.append(str(outcome))
+        except Exception as error:  # noqa: BLE001 - raised again by output(), which the row of the window tells
+            self._error = error
+        finally:
+            self.cpu_s += time.thread_time() - began
+        return empty
+
+    def fail(self, error: Exception) -> None:
+        self._error = self._error or error
+
+    def output(self) -> Output:
+        """The window's timeline. Raises what a block raised; NotApplicable only if no block was applicable."""
+        if self._error is not None:
+            raise self._error
+        if self._reasons and not self._parts:
+            raise NotApplicable(self._reasons[0])
+        return Output(timeline=joined(self._parts, self.signal.spec.timeline))
+
+
+def provenance(held: Held) -> dict[str, Any]:
+    return {
+        "status": held.status,
+        "reason": held.reason or None,
+        "fingerprint": held.fingerprint,
+        "input_digest": held.input_digest,
+        "output_digest": held.output_digest,
+        "computed_at": held.computed_at,
+        "attempts": held.attempts,
+        "not_before": held.not_before,
+    }
+
+
+def log_row(
+    name: str, held: Held, video_id: str, clip_id: str | None, window: int | None, media_s: float
+) -> dict[str, Any]:
+    return {
+        "video_id": video_id,
+        "clip_id": clip_id,
+        "signal": name,
+        "window": window,
+        **provenance(held),
+        "cpu_s": held.cpu_s,
+        "media_s": media_s,
+        "host": HOST,
+    }
+
+
+def _checked(signal: LoadedSignal, output: Output) -> Output:
+    spec = signal.spec
+    if spec.grain == "video":
+        return output
+    timeline = output.timeline
+    if (timeline is None) != (not spec.timeline):
+        raise ContractError(
+            f"timeline {'missing' if timeline is None else 'returned'}, {'' if spec.timeline else 'not '}declared"
+        )
+    shapes = {name: vector.shape for name, vector in output.vectors.items()}
+    if shapes != {name: (dim,) for name, dim in spec.vectors.items()}:
+        raise ContractError(f"vectors {shapes}, declared {dict(spec.vectors)}")
+    for name, vector in output.vectors.items():
+        if not np.all(np.isfinite(vector)):
+            raise ContractError(f"vector {name} holds values that are not finite")
+    return Output(
+        row=declared_row(spec.columns, output.row),
+        timeline=None if timeline is None else declared_table(spec.timeline, timeline),
+        vectors={n: np.round(v.astype(np.float32), 5) for n, v in output.vectors.items()},
+    )

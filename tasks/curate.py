@@ -1,0 +1,96 @@
+"""The loop that brings a workspace up to date: plan by query, run batches, commit, plan again, until nothing is stale.
+
+Who runs the batches is the caller's business (`Submit`): this module knows no scheduler. Killed at any point, the
+next run plans from what was committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from store.ledger import Manifest
+from store.workspace import Workspace
+from tasks import plan
+from tasks.clipping import ClipParams
+from tasks.compute import Tally
+from tasks.jobs import Done, Job, Stage
+
+Submit = Callable[[Stage, Manifest, list[list[Job]]], Iterator[Done]]
+"""Runs batches of one stage, each by `tasks.jobs.run_batch`, and yields their results as they end, in any order."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every commit: how much of the present stage is done, in seconds of media."""
+
+    stage: Stage
+    done_s: float
+    total_s: float
+    num_quarantined: int
+
+
+@dataclass
+class Outcome:
+    """What one run did."""
+
+    tally: Tally = field(default_factory=Tally)
+    predicted: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    cpu_s: float = 0.0
+    out_of_budget: bool = False
+
+    @property
+    def stopped(self) -> dict[str, int]:
+        """Rows that lay downstream of a recomputed row and were spared, since its output did not change."""
+        ran = {n: self.tally.computed.get(n, 0) + self.tally.failed.get(n, 0) for n in self.predicted}
+        return {n: count - ran[n] for n, count in self.predicted.items() if count > ran[n]}
+
+
+def bring_up_to_date(
+    workspace: Workspace,
+    submit: Submit,
+    *,
+    signals: Sequence[str] | None = None,
+    params: ClipParams | None = None,
+    budget_s: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Computes what is stale and wanted. Raises RuntimeError when a stage makes no progress.
+
+    `signals` None means all. A budget ends the run between commits; what was not reached waits for the next run.
+    """
+    began = time.monotonic()
+    wanted = plan.wanted_signals(signals)
+    chosen = params or ClipParams()
+    run = workspace.ledger.manifest().clipping_run or chosen.fingerprint
+    outcome = Outcome()
+    with workspace.views() as reader:
+        outcome.predicted = plan.predicted(reader, wanted)
+    before: list[Job] = []
+    while True:
+        with workspace.views() as reader:
+            todo = plan.next_jobs(reader, wanted, run)
+        if not todo.jobs or outcome.out_of_budget:
+            return outcome
+        if todo.jobs == before:
+            raise RuntimeError(
+                f"{todo.stage}: {len(before)} jobs ran and are still stale, the first {before[0]}; report this"
+            )
+        before = todo.jobs
+        assert todo.stage is not None
+        groups = plan.batches(todo.jobs)
+        total_s, done_s = sum(j.media_s for j in todo.jobs), 0.0
+        for done in submit(todo.stage, reader.manifest, groups):
+            workspace.commit(done.batch, clipping_run=run if todo.stage == "clip" else None)
+            outcome.tally.add(done.tally)
+            outcome.quarantined.extend(done.quarantined)
+            outcome.cpu_s += done.cpu_s
+            done_s += done.media_s
+            if on_progress:
+                on_progress(Progress(todo.stage, done_s, total_s, len(outcome.quarantined)))
+            if budget_s is not None and time.monotonic() - began > budget_s:
+                outcome.out_of_budget = True
+                break

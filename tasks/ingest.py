@@ -1,0 +1,200 @@
+"""Sources into rows of `videos` and `rights`: content decides what is new, never the path or the time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from store.objects import download_s3, list_s3
+from store.record import Batch, table_of
+from store.schema import RIGHTS, VIDEOS
+from store.workspace import Workspace
+
+VIDEO_SUFFIXES = frozenset(
+    [".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"]
+)
+"""What a folder is searched for; a file named on the command line is taken whatever its name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file or object: where it is, and a cheap hint that changes when it does."""
+
+    uri: str
+    num_bytes: int
+    hint: str
+    unreadable: str = ""
+
+
+@dataclass
+class Ingested:
+    """What an ingest saw: ids of new videos, counts of what was known or passed over."""
+
+    new: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+
+
+def find_sources(path: str) -> Iterator[Source | str]:
+    """The sources under a file, a folder (searched for VIDEO_SUFFIXES) or an s3:// prefix, by name.
+
+    Also yields, as a string, the suffix of each file that is passed over. Raises ValueError for a path that isn't there.
+    """
+    if path.startswith("s3://"):
+        for uri, num_bytes, etag in list_s3(path):
+            if Path(uri).suffix.lower() in VIDEO_SUFFIXES or uri == path:
+                yield Source(uri, num_bytes, f"etag:{etag}")
+            else:
+                yield Path(uri).suffix.lower()
+        return
+    root = Path(os.path.abspath(path))
+    if not root.exists() and not root.is_symlink():
+        raise ValueError(f"{path}: no such file or folder")
+    if not root.is_dir():
+        yield _local_source(root)
+        return
+    for folder, folders, files in os.walk(root):  # symbolic links to folders are not followed: no circles
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(files):
+            if name.startswith("."):
+                continue
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield _local_source(Path(folder) / name)
+            else:
+                yield Path(name).suffix.lower() or name
+
+
+def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) -> Ingested:
+    """Registers every source under the paths; a source whose content is known is only counted.
+
+    Size, mtime and inode (or the ETag) spare reading a file again; `verify` reads it all the same.
+    """
+    from store import ledger as tables
+
+    ledger = workspace.ledger
+    known_sources = {row["uri"]: row for row in ledger.rows(tables.sources.select())}
+    manifest = ledger.manifest()
+    known_videos = set(workspace.record.read(manifest, "videos", ["video_id"])["video_id"].to_pylist())
+    seen, batch, told = Ingested(), Batch(), []
+    for path in paths:
+        for source in find_sources(path):
+            if isinstance(source, str):
+                seen.ignored[source] = seen.ignored.get(source, 0) + 1
+                continue
+            rights = _rights_sidecar(source.uri)
+            rights_sha256 = hashlib.sha256(rights).hexdigest() if rights else ""
+            known = known_sources.get(source.uri)
+            same = known is not None and known["hint"] == source.hint and not verify
+            if same and known is not None and known["rights_sha256"] == rights_sha256:
+                seen.unchanged += 1
+                continue
+            video_id = str(known["video_id"]) if same and known is not None else _content_id(workspace, source)
+            if video_id in known_videos:
+                seen.unchanged += 1
+            else:
+                known_videos.add(video_id)
+                seen.new.append(video_id)
+                batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
+            if rights or known is None:
+                batch.add("rights", table_of([_rights_row(workspace, video_id, source.uri, rights)], RIGHTS))
+            told.append(
+                {
+                    "uri": source.uri,
+                    "video_id": video_id,
+                    "num_bytes": source.num_bytes,
+                    "hint": source.hint,
+                    "rights_sha256": rights_sha256,
+                    "seen_at": time.time(),
+                }
+            )
+    if not batch.empty:
+        workspace.commit(batch)
+    # After the commit: were it before, a kill in between would leave a source that is known and has no video.
+    ledger.put(tables.sources, told)
+    return seen
+
+
+def _local_source(file: Path) -> Source:
+    uri = str(file)
+    try:
+        found = file.stat()
+    except OSError as error:
+        return Source(uri, 0, "", f"can't be read: {error.strerror}")
+    if not stat.S_ISREG(found.st_mode):
+        return Source(uri, 0, "", "is not a regular file")
+    return Source(uri, found.st_size, f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+
+
+def _content_id(workspace: Workspace, source: Source) -> str:
+    """First 16 hex digits of the content's sha256; of the address for what has no content to read."""
+    if source.unreadable:
+        return hashlib.sha256(os.fsencode(source.uri)).hexdigest()[:16]
+    path = Path(source.uri)
+    if source.uri.startswith("s3://"):
+        path = download_s3(
+            source.uri, workspace.scratch / "ingest" / hashlib.sha256(source.uri.encode()).hexdigest()[:32]
+        )
+    with path.open("rb") as handle:
+        found = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    if source.uri.startswith("s3://"):
+        path.unlink()
+    return found
+
+
+def _video_row(source: Source, video_id: str) -> dict[str, object]:
+    row: dict[str, object] = {
+        "video_id": video_id,
+        "name": printable(source.uri.rsplit("/", 1)[-1]),
+        "uri": printable(source.uri),
+        "num_bytes": source.num_bytes,
+        "state": "new",
+        "ingested_at": time.time(),
+    }
+    if source.unreadable:
+        row |= {"state": "quarantined", "stage": "ingest", "reason": source.unreadable, "normalise_fingerprint": "-"}
+    return row
+
+
+def printable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8; they become escapes that os.fsencode can't read back, only people."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _rights_sidecar(uri: str) -> bytes | None:
+    """`NAME.EXT.rights.json` or `NAME.rights.json` beside a local file."""
+    if uri.startswith("s3://"):
+        return None
+    file = Path(uri)
+    for sidecar in (file.with_name(file.name + ".rights.json"), file.with_name(file.stem + ".rights.json")):
+        if sidecar.is_file():
+            return sidecar.read_bytes()
+    return None
+
+
+def _rights_row(workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None) -> dict[str, object]:
+    """Rights from the sidecar, the machine's defaults where it is silent.
+
+    Raises ValueError for a sidecar that is not a JSON object of strings.
+    """
+    told: object = {}
+    if sidecar is not None:
+        try:
+            told = json.loads(sidecar)
+        except ValueError as error:
+            raise ValueError(f"rights of {uri}: the sidecar is no JSON ({error}); mend or remove it") from error
+    if not isinstance(told, dict):
+        raise ValueError(f'rights of {uri}: expected an object such as {{"licence": "CC-BY-4.0"}}, found {told!r}')
+    settings = workspace.settings
+    return {
+        "video_id": video_id,
+        "licence": str(told.get("licence", settings.default_licence)),
+        "consent": str(told.get("consent", settings.default_consent)),
+        "origin": printable(str(told.get("origin", uri))),
+        "told_by": "default" if sidecar is None else "sidecar",
+    }

@@ -1,0 +1,298 @@
+"""What is stale: one query per signal over the pinned tables. Nothing else decides what runs.
+
+A row is stale when it is missing, its fingerprint is not the current one, its input_digest is not that of the present
+inputs, or it failed for a passing reason and its time has come. Rows downstream of a stale row are *predicted*: they
+run only if the recomputed output differs (early cut-off).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from store.workspace import Reader
+from tasks.jobs import CLIPPING_NEEDS, Job, Stage
+from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
+from tasks.signal import WINDOW_FRAMES, LoadedSignal
+from tasks.signals import discover
+
+MAX_WINDOWS_PER_JOB = 10
+MAX_CLIPS_PER_JOB = 16
+BATCH_MEDIA_S = 60.0
+"""A batch holds about this much media: some tens of seconds of work, so that a scheduler's own cost is small."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one signal by state."""
+
+    total: int = 0
+    stale: int = 0
+    fresh: int = 0
+    ok: int = 0
+    not_applicable: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Plan:
+    """Jobs of the first stage that has any, and what is predicted to run downstream of everything stale."""
+
+    jobs: list[Job] = field(default_factory=list)
+    stage: Stage | None = None
+    predicted: dict[str, int] = field(default_factory=dict)
+
+
+def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
+    """The signals asked for with all they need, in order of computing; None: all. Raises ValueError for an unknown name."""
+    known = discover()
+    if names is None:
+        return tuple(known)
+    wanted = set(CLIPPING_NEEDS)
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in known:
+            raise ValueError(f"signal {name!r} is none of {', '.join(sorted(known))}")
+        if name not in wanted or name in CLIPPING_NEEDS:
+            wanted.add(name)
+            queue.extend(known[name].spec.needs)
+    return tuple(n for n in known if n in wanted)
+
+
+def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str) -> Plan:
+    """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs."""
+    for make in (_normalise_jobs, _timeline_jobs, _clip_jobs, _signal_jobs):
+        jobs = make(reader, wanted, clipping_run)
+        if jobs:
+            return Plan(jobs, jobs[0].stage)
+    return Plan()
+
+
+def batches(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs in groups of about BATCH_MEDIA_S of media, in order."""
+    groups: list[list[Job]] = []
+    held_s = BATCH_MEDIA_S
+    for job in jobs:
+        if held_s >= BATCH_MEDIA_S:
+            groups.append([])
+            held_s = 0.0
+        groups[-1].append(job)
+        held_s += job.media_s
+    return groups
+
+
+def _normalise_jobs(reader: Reader, _wanted: Sequence[str], _run: str) -> list[Job]:
+    rows = reader.sql(
+        """SELECT video_id, name, num_bytes FROM videos
+           WHERE normalise_fingerprint IS DISTINCT FROM ? AND normalise_fingerprint IS DISTINCT FROM '-'
+           ORDER BY name, video_id""",
+        [NORMALISE_FINGERPRINT],
+    )
+    # The length is not known yet: 1 MB of typical source video is about 4 s.
+    return [Job("normalise", v, n, max(1.0, b / 250_000)) for v, n, b in rows.iter_rows()]
+
+
+def _timeline_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job]:
+    names = [n for n in wanted if discover()[n].spec.grain == "video"]
+    stale = stale_windows(reader, names)
+    facts = _facts(reader, stale["video_id"].to_list())
+    jobs = []
+    for video_id, windows in _grouped(stale, "window").items():
+        name, _ = facts[video_id]
+        for start in range(0, len(windows), MAX_WINDOWS_PER_JOB):
+            part = tuple(windows[start : start + MAX_WINDOWS_PER_JOB])
+            media_s = min(60.0 * len(part), facts[video_id][1])
+            jobs.append(Job("timelines", video_id, name, media_s, part, tuple(names)))
+    return sorted(jobs, key=lambda j: (j.name, j.video_id, j.items))
+
+
+def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
+    rows = reader.sql(
+        """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v ANTI JOIN (
+               SELECT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
+           WHERE v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state <> 'quarantined'
+           ORDER BY v.name, v.video_id""",
+        [run],
+    )
+    return [Job("clip", v, n, 0.02 * float(s)) for v, n, s in rows.iter_rows()]
+
+
+def _signal_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job]:
+    stale = stale_clips(reader, wanted)
+    facts = _facts(reader, stale["video_id"].to_list())
+    jobs = []
+    for video_id, clips in _grouped(stale, "clip_id").items():
+        for start in range(0, len(clips), MAX_CLIPS_PER_JOB):
+            part = tuple(clips[start : start + MAX_CLIPS_PER_JOB])
+            jobs.append(Job("signals", video_id, facts[video_id][0], facts[video_id][1], part, tuple(wanted)))
+    return sorted(jobs, key=lambda j: (j.name, j.video_id, j.items))
+
+
+def _facts(reader: Reader, video_ids: Sequence[str]) -> dict[str, tuple[str, float]]:
+    if not video_ids:
+        return {}
+    rows = reader.sql("SELECT video_id, name, num_frames / 25 FROM videos WHERE num_frames IS NOT NULL")
+    wanted = set(video_ids)
+    return {v: (n, float(s)) for v, n, s in rows.iter_rows() if v in wanted}
+
+
+def _grouped(stale: pl.DataFrame, column: str) -> dict[str, list[object]]:
+    groups: dict[str, list[object]] = {}
+    unique = stale.select("video_id", column).unique().sort("video_id", column)
+    for video_id, item in unique.iter_rows():
+        groups.setdefault(video_id, []).append(item)
+    return groups
+
+
+def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
+    """(name, video_id, window) of every stale row of the video signals named."""
+    if not names:
+        return pl.DataFrame({"name": [], "video_id": [], "window": []})
+    parts = [f"({_stale_windows_of(discover()[name])})" for name in names]
+    return reader.sql(f"WITH {_WINDOWS} {' UNION ALL '.join(parts)}")
+
+
+def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
+    """(name, video_id, clip_id) of every stale row of the clip signals named, over active clips."""
+    chosen = [discover()[n] for n in names if discover()[n].spec.grain == "clip"]
+    if not chosen:
+        return pl.DataFrame({"name": [], "video_id": [], "clip_id": []})
+    columns = set(reader.columns("signals"))
+    parts = [f"({_stale_clips_of(signal, columns)})" for signal in chosen]
+    return reader.sql(f"WITH {_inputs(chosen)} {' UNION ALL '.join(parts)}")
+
+
+_WINDOWS = f"""windows AS MATERIALIZED (
+    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256,
+           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window, num_frames
+    FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
+      AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise'))),
+rows AS MATERIALIZED (
+    SELECT video_id, name, window, fingerprint, input_digest, output_digest, status, not_before
+    FROM timelines WHERE clip_id IS NULL)"""
+
+
+def _stale_windows_of(signal: LoadedSignal) -> str:
+    """The rule of tasks.compute.is_stale for one video signal, as a query."""
+    joins, digests = [], []
+    for i, need in enumerate(signal.spec.needs):
+        joins.append(
+            f"LEFT JOIN rows n{i} ON n{i}.video_id = w.video_id AND n{i}.window = w.window AND n{i}.name = '{need}'"
+        )
+        digests.append(f"coalesce(n{i}.output_digest, '')")
+    start, end = f"w.window * {WINDOW_FRAMES}", f"least((w.window + 1) * {WINDOW_FRAMES}, w.num_frames)"
+    parts = _digest_parts(signal, "w.proxy_sha256", "w.audio_sha256", start, end, digests)
+    return f"""SELECT '{signal.name}' AS name, w.video_id, w.window FROM windows w
+        LEFT JOIN rows r ON r.video_id = w.video_id AND r.window = w.window AND r.name = '{signal.name}'
+        {" ".join(joins)}
+        WHERE {_rule(signal, "r.", parts)}"""
+
+
+def _inputs(signals: Sequence[LoadedSignal]) -> str:
+    """Per active clip what its signals' digests are made of: media, span, and the timelines its windows hold."""
+    needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
+    digests = "".join(
+        f", string_agg(t.output_digest, ',' ORDER BY t.window) FILTER (WHERE t.name = '{n}') AS {n}_digest"
+        for n in needs
+    )
+    joined = f"""LEFT JOIN (SELECT video_id, name, window, output_digest FROM timelines WHERE clip_id IS NULL) t
+        ON t.video_id = c.video_id AND t.window BETWEEN c.start_frame // {WINDOW_FRAMES} AND (c.end_frame - 1) // {WINDOW_FRAMES}
+        GROUP BY ALL"""
+    return f"""inputs AS MATERIALIZED (
+        SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, v.proxy_sha256,
+               coalesce(v.audio_sha256, 'none') AS audio_sha256{digests}
+        FROM clips c JOIN videos v ON v.video_id = c.video_id {joined if needs else ""})"""
+
+
+def _stale_clips_of(signal: LoadedSignal, columns: set[str]) -> str:
+    if f"{signal.name}_status" not in columns:
+        return f"SELECT '{signal.name}' AS name, i.video_id, i.clip_id FROM inputs i"
+    digests = []
+    for need in signal.spec.needs:
+        if discover()[need].spec.grain == "video":
+            digests.append(f"coalesce(i.{need}_digest, '')")
+        else:
+            digests.append(f"coalesce(s.{need}_output_digest, '')" if f"{need}_status" in columns else "''")
+    parts = _digest_parts(signal, "i.proxy_sha256", "i.audio_sha256", "i.start_frame", "i.end_frame", digests)
+    return f"""SELECT '{signal.name}' AS name, i.video_id, i.clip_id FROM inputs i
+        LEFT JOIN signals s ON s.clip_id = i.clip_id WHERE {_rule(signal, f"s.{signal.name}_", parts)}"""
+
+
+def _digest_parts(signal: LoadedSignal, proxy: str, audio: str, start: str, end: str, needs: Sequence[str]) -> str:
+    look = signal.spec.look
+    media = [proxy if look.frames_fps else "''", audio if look.audio else "''", start, end]
+    return f"md5(concat_ws('|', {', '.join([*media, *needs])}))"
+
+
+def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
+    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {row}input_digest <> {expected}
+        OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
+
+
+def predicted(reader: Reader, wanted: Sequence[str]) -> dict[str, int]:
+    """Per signal, the rows that are stale or lie downstream of a stale row: the most that a run can recompute."""
+    counts: dict[str, int] = {}
+    video = [n for n in wanted if discover()[n].spec.grain == "video"]
+    windows = {(n, v, w) for n, v, w in stale_windows(reader, video).iter_rows()}
+    for name in video:
+        for need in discover()[name].spec.needs:
+            windows |= {(name, v, w) for n, v, w in windows if n == need}
+        counts[name] = sum(1 for n, _, _ in windows if n == name)
+    clips = {(n, c) for n, _, c in stale_clips(reader, wanted).iter_rows()}
+    touched = _clips_over(reader, windows)
+    for name in (n for n in wanted if discover()[n].spec.grain == "clip"):
+        for need in discover()[name].spec.needs:
+            clips |= {(name, c) for c in touched.get(need, ())} | {(name, c) for n, c in clips if n == need}
+        counts[name] = sum(1 for n, _ in clips if n == name)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[str, set[str]]:
+    """Active clips that lie in one of the windows, by the signal whose window it is."""
+    if not windows:
+        return {}
+    spans = reader.sql(f"""SELECT clip_id, video_id, start_frame // {WINDOW_FRAMES} AS first,
+        (end_frame - 1) // {WINDOW_FRAMES} AS last FROM clips""")
+    stale = pl.DataFrame(sorted(windows), schema=["name", "video_id", "window"], orient="row")
+    met = spans.join(stale, on="video_id").filter(pl.col("window").is_between(pl.col("first"), pl.col("last")))
+    return {str(key[0]): set(part["clip_id"]) for key, part in met.group_by("name")}
+
+
+def counts(reader: Reader) -> dict[str, Counts]:
+    """Rows of every signal by state, for `headroom status`."""
+    found: dict[str, Counts] = {}
+    names = list(discover())
+    video = [n for n in names if discover()[n].spec.grain == "video"]
+    stale = stale_windows(reader, video).group_by("name").len()
+    stale_by_name = dict(zip(stale["name"], stale["len"], strict=True))
+    clip_stale = stale_clips(reader, names).group_by("name").len()
+    stale_by_name |= dict(zip(clip_stale["name"], clip_stale["len"], strict=True))
+    num_windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())
+    by_status = reader.sql("SELECT name, status, count(*) FROM timelines WHERE clip_id IS NULL GROUP BY ALL")
+    statuses: dict[str, dict[str, int]] = {}
+    for name, status, count in by_status.iter_rows():
+        statuses.setdefault(name, {})[status] = count
+    num_clips = int(reader.sql("SELECT count(*) FROM clips").item())
+    columns = set(reader.columns("signals"))
+    for name in names:
+        if discover()[name].spec.grain == "clip" and f"{name}_status" in columns:
+            rows = reader.sql(
+                f"SELECT {name}_status, count(*) FROM signals WHERE {name}_status IS NOT NULL GROUP BY ALL"
+            )
+            statuses[name] = dict(rows.iter_rows())
+        total = num_windows if name in video else num_clips
+        have = statuses.get(name, {})
+        late = int(stale_by_name.get(name, 0))
+        found[name] = Counts(
+            total=total,
+            stale=late,
+            fresh=total - late,
+            ok=have.get("ok", 0),
+            not_applicable=have.get("not_applicable", 0),
+            failed=have.get("failed_permanent", 0) + have.get("failed_transient", 0),
+        )
+    return found
