@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.workspace import Workspace
 from tasks import plan
-from tasks.clipping import ClipParams
 from tasks.compute import Tally
 from tasks.jobs import Done, Job, Stage
+from tasks.reclip import params_in_force
 
 Submit = Callable[[Stage, Manifest, list[list[Job]]], Iterator[Done]]
-"""Runs batches of one stage, each by `tasks.jobs.run_batch`, and yields their results as they end, in any order."""
+"""Runs batches of one stage, each by `tasks.jobs.run_batch(workspace, manifest, jobs, params_in_force(workspace))`, and
+yields their results as they end, in any order."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,6 @@ def bring_up_to_date(
     submit: Submit,
     *,
     signals: Sequence[str] | None = None,
-    params: ClipParams | None = None,
     budget_s: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
@@ -64,8 +64,7 @@ def bring_up_to_date(
     """
     began = time.monotonic()
     wanted = plan.wanted_signals(signals)
-    chosen = params or ClipParams()
-    run = workspace.ledger.manifest().clipping_run or chosen.fingerprint
+    run = params_in_force(workspace).fingerprint
     outcome = Outcome()
     with workspace.views() as reader:
         outcome.predicted = plan.predicted(reader, wanted)

@@ -227,32 +227,13 @@ def _clip(workspace: Workspace, manifest: Manifest, job: Job, params: clipping.C
     """Chooses the clips of one video from its timelines; a video without any says why."""
     video = _video(workspace, manifest, job.video_id)
     made, failure = chosen_spans(workspace, manifest, video, params)
-    now = time.time()
-    base = {"run": params.fingerprint, "video_id": job.video_id, "computed_at": now}
     if failure:
         done.quarantined.append((job.name, failure[1]))
         told = {"state": "quarantined", "stage": failure[0], "reason": failure[1]}
         done.batch.add("videos", table_of([{**video, **told}], VIDEOS))
         return
-    rows = [
-        {
-            **base,
-            "key": f"{params.fingerprint}:{job.video_id}:",
-            "reason": made.reason,
-            "binding": ", ".join(made.binding),
-        }
-    ]
-    clips = clip_rows(video, made.spans, now)
-    if clips:
-        rows = [
-            {
-                **base,
-                **{k: c[k] for k in ("clip_id", "start_frame", "end_frame")},
-                "key": f"{params.fingerprint}:{job.video_id}:{c['clip_id']}",
-            }
-            for c in clips
-        ]
-    done.batch.add("clipping", table_of(rows, CLIPPING))
+    clips = clip_rows(video, made.spans, time.time())
+    done.batch.add("clipping", table_of(clipping_rows(video, made, clips, params.fingerprint), CLIPPING))
     done.batch.add("clips", table_of(clips, CLIPS))
     wide = [{"clip_id": c["clip_id"], "video_id": c["video_id"], "active": True} for c in clips]
     if wide:
@@ -280,6 +261,18 @@ def chosen_spans(
         tables[name] = pa.concat_tables([_timeline({name: p}, name) for p in parts])
     lines = timelines_from(int(video["num_frames"]), **tables)
     return clipping.solve(lines, params), None
+
+
+def clipping_rows(
+    video: Mapping[str, Any], made: clipping.Clipping, clips: Sequence[Mapping[str, Any]], run: str
+) -> list[dict[str, Any]]:
+    """The rows of one video in one clipping run; a video without a clip has one row, with the reason."""
+    base = {"run": run, "video_id": video["video_id"], "computed_at": time.time()}
+    stem = f"{run}:{video['video_id']}:"
+    if not clips:
+        return [{**base, "key": stem, "reason": made.reason, "binding": ", ".join(made.binding)}]
+    spans = ("clip_id", "start_frame", "end_frame")
+    return [{**base, "key": stem + c["clip_id"], **{k: c[k] for k in spans}} for c in clips]
 
 
 def clip_rows(video: Mapping[str, Any], spans: Sequence[tuple[int, int]], now: float) -> list[dict[str, Any]]:

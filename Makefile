@@ -1,0 +1,49 @@
+# make demo | test | check | setup | prove. Each sets up what it needs; a second call costs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INPUT ?= samples
+WORKSPACE ?= workspace
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_QUIET := 2
+
+.PHONY: demo setup test check prove lock clean
+
+demo: $(READY)
+	@if [ "$(INPUT)" = samples ]; then $(BIN)/python -m tasks.samples samples; fi
+	@$(BIN)/headroom --workspace "$(WORKSPACE)" demo "$(INPUT)"
+
+setup: $(READY)
+
+# torch goes first: with the version pinned and present, nothing else pulls another build of it.
+$(READY): pyproject.toml constraints.txt constraints-nodeps.txt
+	@echo "setup: installing into $(VENV) (about 2 GB; a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headroom needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --no-deps -r constraints-nodeps.txt
+	@$(BIN)/python -c 'import headroom'
+	@touch $@
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tasks.versions
+
+# What takes longer than a test may: kills, large tables, all of the real footage. Writes docs/proofs/.
+prove: $(READY)
+	@$(BIN)/python -m tests.prove $(PROVE)
+
+# After a change to a signal's source: refuses unless its version rose, or SAME_OUTPUT=1 says that its output did not change.
+lock: $(READY)
+	@$(BIN)/python -m tasks.versions --write $(if $(SAME_OUTPUT),--same-output)
+
+clean:
+	rm -rf $(VENV) workspace samples build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,287 @@
+"""What the command line prints: tables and trees for people, one JSON line for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+STAGE_TITLES = {
+    "normalise": "normalise + prefilter",
+    "timelines": "video signals",
+    "clip": "smart clipping",
+    "signals": "clip signals",
+}
+
+
+def show(told: Mapping[str, Any], print_for_people: Callable[[Any], None], as_json: bool) -> None:
+    """One JSON object as the last line of standard output, or the view for people."""
+    if as_json:
+        payload = told["rows"] if set(told) == {"rows"} else told
+        sys.stdout.write(json.dumps(payload, default=str) + "\n")
+        sys.stdout.flush()
+    else:
+        print_for_people(told)
+
+
+class _Rate(ProgressColumn):
+    """Seconds of footage for each second of waiting."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}x real time" if speed else "", style="dim")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A progress bar per stage on standard error, with rate and time left; lines instead where there is no terminal."""
+    if quiet or not err.is_terminal:
+        yield _lines if not quiet else _nothing
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, _Rate(), TimeRemainingColumn(), console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def told(step: Any) -> None:
+            title = STAGE_TITLES.get(step.stage, step.stage)
+            if step.stage not in tasks:
+                tasks[step.stage] = bars.add_task(title, total=step.total_s)
+            bars.update(tasks[step.stage], completed=step.done_s, total=step.total_s)
+
+        yield told
+
+
+def _nothing(_step: Any) -> None:
+    return
+
+
+_started: dict[str, float] = {}
+
+
+def _lines(step: Any) -> None:
+    began = _started.setdefault(step.stage, time.monotonic())
+    spent = time.monotonic() - began
+    left = spent * (step.total_s - step.done_s) / step.done_s if step.done_s and spent else 0
+    title = STAGE_TITLES.get(step.stage, step.stage)
+    err.print(f"{title}: {step.done_s:.0f} of {step.total_s:.0f} s of footage, about {left:.0f} s left")
+
+
+def curated(told: Mapping[str, Any]) -> None:
+    """The result of `curate` and `reprocess`."""
+    videos = told.get("videos", {})
+    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "no videos"
+    out.print(f"[bold]videos[/]  {line}    [bold]clips[/]  {told.get('clips', 0)}")
+    ignored = told.get("ignored", {})
+    if ignored:
+        names = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
+        out.print(f"[dim]passed over (no video by name): {escape(names)}[/]")
+    computed, failed = told.get("computed", {}), told.get("failed", {})
+    if not computed and not failed:
+        out.print("nothing to compute: everything wanted is fresh")
+    else:
+        totals, stopped = told.get("totals", {}), told.get("stopped", {})
+        table = Table(
+            "signal", *(["computed", "of", "stopped by unchanged output", "failed"]), box=None, header_style="dim"
+        )
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name in dict.fromkeys([*computed, *failed, *stopped]):
+            row = (computed.get(name, 0), totals.get(name), stopped.get(name, 0), failed.get(name, 0))
+            table.add_row(name, *("" if v in (None, 0) else f"{v:,}" for v in row))
+        out.print(table)
+    for name, reason in told.get("quarantined_files", [])[:20]:
+        out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
+    if "cpu_s" in told:
+        out.print(f"[dim]{told['cpu_s']:.1f} CPU-seconds, {told['wall_s']:.1f} s[/]")
+
+
+def status(told: Mapping[str, Any]) -> None:
+    videos = told["videos"]
+    out.print(f"[bold]{escape(told['workspace'])}[/]  [dim]manifest {told['manifest']}[/]")
+    facts = [f"{videos['done']} videos done", f"{videos['quarantined']} quarantined", f"{videos['new']} under way"]
+    facts += [
+        f"{videos['rejected_by_prefilter']} rejected by the prefilter",
+        f"{videos['without_clips']} without a clip",
+    ]
+    out.print(", ".join(facts))
+    out.print(f"{told['clips']:,} clips, {told['hours']:.2f} h")
+    table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, counts in told["signals"].items():
+        stale = f"[yellow]{counts['stale']:,}[/]" if counts["stale"] else ""
+        failed = f"[red]{counts['failed']:,}[/]" if counts["failed"] else ""
+        cells = (counts["total"], counts["fresh"], stale, counts["ok"], counts["not_applicable"] or "", failed)
+        table.add_row(name, *(f"{c:,}" if isinstance(c, int) else c for c in cells))
+    out.print(table)
+    tiers(told)
+    if not told["clipping"]["is_default"]:
+        out.print(
+            f"[dim]clipping run {told['clipping']['run']} is in force, not the default; headroom reclip shows the difference[/]"
+        )
+
+
+def tiers(told: Mapping[str, Any]) -> None:
+    table = Table("tier", "clips now", "hours", "latest snapshot", "clips frozen", "when", box=None, header_style="dim")
+    for tier in told["tiers"]:
+        snapshot = tier.get("snapshot") or {}
+        when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
+        now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
+        hours = "" if tier.get("hours") is None else f"{tier['hours']:.2f}"
+        error = f"[red]{escape(tier['error'])}[/]" if tier.get("error") else snapshot.get("id", "")
+        table.add_row(tier["tier"], now, hours, error, str(snapshot.get("clips", "")), when)
+    out.print(table)
+
+
+def rows(told: Mapping[str, Any]) -> None:
+    found: Sequence[Mapping[str, Any]] = told["rows"]
+    if not found:
+        out.print("[dim]no rows[/]")
+        return
+    table = Table(*found[0], box=None, header_style="bold")
+    for row in found[:200]:
+        table.add_row(*(escape(_cell(v)) for v in row.values()))
+    out.print(table)
+    if len(found) > 200:
+        out.print(f"[dim]200 of {len(found):,} rows shown; --json gives all[/]")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def tier_shown(told: Mapping[str, Any]) -> None:
+    out.print(f"[bold]{told['tier']}[/]  [dim]{escape(told['path'])}[/]\n")
+    out.print(told["sql"].strip(), markup=False)
+    out.print("\n[bold]clauses[/]")
+    for clause in told["clauses"]:
+        source = f"  [dim]{escape(clause['source'])}[/]" if clause.get("source") else ""
+        out.print(f"  {clause['tier']:<14} {escape(clause['text'])}{source}")
+    out.print(f"\n[dim]reads {', '.join(told['signals'])}[/]")
+
+
+def built(told: Mapping[str, Any]) -> None:
+    out.print(
+        f"{told['tier']}: {told['clips']:,} clips in snapshot [bold]{told['snapshot']}[/]  [dim]sha256 {told['sha256']}[/]"
+    )
+
+
+def diffed(told: Mapping[str, Any]) -> None:
+    out.print(f"{told['from']} -> {told['to']}: {len(told['came'])} came, {len(told['went'])} went")
+    for sign, key in (("[green]+[/]", "came"), ("[red]-[/]", "went")):
+        for change in told[key][:100]:
+            out.print(f"{sign} {change['clip_id']}  [dim]{escape(str(change.get('because', '')))}[/]")
+
+
+def explained(told: Mapping[str, Any]) -> None:
+    for name, verdicts in told["tiers"].items():
+        passed = all(v["passed"] for v in verdicts)
+        out.print(f"[bold]{name}[/]  {'[green]in[/]' if passed else '[red]out[/]'}")
+        table = Table("", "clause", "value", "source", box=None, show_header=False)
+        for verdict in verdicts:
+            mark = "[green]pass[/]" if verdict["passed"] else "[red]fail[/]"
+            table.add_row(
+                mark,
+                escape(verdict["clause"]),
+                escape(_values(verdict["values"])),
+                f"[dim]{escape(verdict.get('source') or '')}[/]",
+            )
+        out.print(table)
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} = {_cell(v)}" for k, v in values.items())
+
+
+def funnel(told: Mapping[str, Any]) -> None:
+    table = Table(
+        "clause", "removes alone", "removes here", "left", "NULL", "next", box=None, header_style="dim", title=None
+    )
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for clause in told["clauses"]:
+        counts = (clause["removed_alone"], clause["removed_after"], clause["left"], clause["nulls"])
+        table.add_row(
+            escape(clause["clause"]), *(f"{c:,}" for c in counts), f"[dim]{escape(clause.get('next') or '')}[/]"
+        )
+    out.print(table)
+
+
+def tree(told: Mapping[str, Any]) -> None:
+    out.print(_branch(told, Tree(_label(told))))
+
+
+def _branch(node: Mapping[str, Any], tree: Tree) -> Tree:
+    for child in node.get("children", []):
+        _branch(child, tree.add(_label(child)))
+    return tree
+
+
+def _label(node: Mapping[str, Any]) -> str:
+    facts = {k: v for k, v in node.items() if k not in ("kind", "id", "children")}
+    told = "  ".join(f"{k}={_cell(v)}" for k, v in facts.items() if not k.endswith("_at"))
+    return f"[bold]{node['kind']}[/] {escape(str(node['id']))}  [dim]{escape(told)}[/]"
+
+
+def reclipped(told: Mapping[str, Any]) -> None:
+    out.print(
+        f"clipping run {told['run']}: {told['kept']} kept, {told['moved']} moved, {told['lost']} lost, {told['added']} added"
+    )
+    for old, new, iou in told["moved_clips"][:20]:
+        inherits = "labels inherited" if iou >= 0.9 else "labels not inherited"
+        out.print(f"  moved {old} -> {new}  IoU {iou:.2f}, {inherits}")
+    for clip in told["lost_clips"][:20]:
+        out.print(f"  lost  {clip}")
+    out.print(
+        "switched; `headroom curate` computes the new clips"
+        if told["applied"]
+        else "[dim]nothing written; add --apply to switch[/]"
+    )
+
+
+def funnel_of_corpus(status: Mapping[str, Any], built: Sequence[Mapping[str, Any]]) -> None:
+    """From files to tiers, a bar each."""
+    videos = status["videos"]
+    total = videos["done"] + videos["quarantined"] + videos["new"]
+    steps = [
+        ("videos found", total),
+        ("  decodable", total - videos["quarantined"]),
+        ("  past the prefilter", total - videos["quarantined"] - videos["rejected_by_prefilter"]),
+        ("  with a clip", videos["done"] - videos["rejected_by_prefilter"] - videos["without_clips"]),
+        ("clips", status["clips"]),
+        *((f"  in {b['tier']}", b["clips"]) for b in sorted(built, key=lambda b: -int(b["clips"]))),
+    ]
+    out.print("\n[bold]funnel[/]")
+    widest = max(max(count for _, count in steps), 1)
+    for name, count in steps:
+        out.print(f"  {name:<24} {count:>6,}  [cyan]{'█' * round(40 * count / widest)}[/]")
+
+
+def next_steps(report: Any, workspace: Any) -> None:
+    where = f" -w {workspace}" if workspace.name != "workspace" else ""
+    out.print(f"\n[bold]report[/]  {report}")
+    out.print("\n[bold]next[/]")
+    for line in (
+        "make demo INPUT=/your/footage          curate your own",
+        f"headroom{where} tier funnel a2v_gold      which clause removes what",
+        f"headroom{where} tier explain CLIP         why a clip is in or out",
+        f'headroom{where} sql "SELECT ..."          ask anything',
+        f"headroom{where} up                        nightly reprocessing, with the Prefect UI",
+    ):
+        out.print(f"  [dim]{escape(line)}[/]")

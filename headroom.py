@@ -1,0 +1,434 @@
+"""Headroom's entry: the `headroom` command and the Python interface, above all folders.
+
+import headroom
+corpus = headroom.open("workspace")
+corpus.curate("footage/")
+corpus.tier("a2v_gold").to_polars()
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from store.workspace import Workspace
+
+app = typer.Typer(
+    name="headroom",
+    help="A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tier_app, name="tier")
+
+WorkspaceOption = Annotated[
+    Path | None, typer.Option("--workspace", "-w", help="Workspace folder; else HEADROOM_WORKSPACE, else ./workspace.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="The last line of standard output is one JSON object.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A clipping parameter, as min_s=3; may be repeated.")
+]
+
+
+class Corpus:
+    """One workspace, from Python. Made by `headroom.open`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def curate(
+        self,
+        *paths: str | Path,
+        tier: str | None = None,
+        runner: str = "threads",
+        budget_s: float | None = None,
+        verify: bool = False,
+        on_progress: Callable[[Any], None] | None = None,
+    ) -> dict[str, Any]:
+        """Ingests what is new under the paths and brings everything up to date; gives the summary of `curate --json`.
+
+        `tier` restricts the work to the signals that the tier reads. Raises ValueError for a path that isn't there.
+        """
+        from flows.curate import run_curate
+        from tasks import tier as tiers
+
+        signals = tiers.signals_of(self.workspace, tier) if tier else None
+        return run_curate(
+            self.workspace.settings.workspace,
+            paths=[str(p) for p in paths],
+            signals=signals,
+            runner=runner,
+            budget_s=budget_s,
+            verify=verify,
+            on_progress=on_progress,
+        )
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """A guarded, read-only query over the views. Raises ValueError for one that is not allowed."""
+        from tasks import tier as tiers
+
+        return tiers.query(self.workspace, query)
+
+    def tier(self, name: str) -> Tier:
+        """A tier by name. Raises ValueError for an unknown one."""
+        from tasks import tier as tiers
+
+        tiers.parsed(self.workspace, name)
+        return Tier(self.workspace, name)
+
+    def tiers(self) -> list[str]:
+        from tasks import tier as tiers
+
+        return sorted(tiers.sources(self.workspace))
+
+    def status(self) -> dict[str, Any]:
+        """Videos by state, clips, signals by freshness, tiers: the object of `status --json`."""
+        from tasks.status import status
+
+        return status(self.workspace)
+
+
+class Tier:
+    """A tier of a workspace, live or frozen."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace = workspace
+        self.name = name
+
+    def build(self) -> dict[str, Any]:
+        """Freezes a snapshot: {"tier", "snapshot", "clips", "sha256", "path"}. The same data give the same id."""
+        from tasks import tier as tiers
+
+        return tiers.build(self.workspace, self.name)
+
+    def to_polars(self) -> pl.DataFrame:
+        """One row per clip now in the tier: the columns of `clips`, then those of `signals`."""
+        from tasks import tier as tiers
+
+        return tiers.members(self.workspace, self.name)
+
+    def clips(self) -> list[str]:
+        """Ids of the clips now in the tier, sorted."""
+        return sorted(self.to_polars()["clip_id"].to_list())
+
+    def explain(self, clip_id: str) -> list[dict[str, Any]]:
+        """Each clause with the clip's value and verdict."""
+        from tasks import tier as tiers
+
+        return tiers.explain(self.workspace, clip_id, self.name)
+
+    def funnel(self) -> list[dict[str, Any]]:
+        """Each clause with how many clips it removes alone and after those before it."""
+        from tasks import tier as tiers
+
+        return tiers.funnel(self.workspace, self.name)
+
+
+def open(workspace: str | Path | None = None) -> Corpus:  # noqa: A001 - headroom.open(...) is how one says it
+    """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
+    from store.workspace import open_workspace
+
+    return Corpus(open_workspace(workspace))
+
+
+@app.command()
+def curate(
+    paths: Annotated[list[str] | None, typer.Argument(help="Files, folders or s3:// prefixes.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Compute only the signals that this tier reads.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Compute every signal (the default).")] = False,
+    runner: Annotated[str, typer.Option(help="threads, dask, or a Dask scheduler's address.")] = "threads",
+    verify: Annotated[
+        bool, typer.Option(help="Read every source again instead of trusting size, time and inode.")
+    ] = False,
+    strict: Annotated[bool, typer.Option(help="Exit 1 if any input was quarantined.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ingest what is new under PATHS, then bring everything up to date."""
+    from dashboards import terminal
+
+    if tier and everything:
+        raise ValueError("--tier computes a tier's signals only, --all computes all: give one of them")
+    with terminal.progress(quiet=as_json) as on_progress:
+        told = open(workspace).curate(*paths or (), tier=tier, runner=runner, verify=verify, on_progress=on_progress)
+    terminal.show(told, terminal.curated, as_json)
+    if strict and told["videos"]["quarantined"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reprocess(
+    budget: Annotated[str | None, typer.Option(help="Time to spend, as 2h, 90m or 600s; the rest waits.")] = None,
+    runner: Annotated[str, typer.Option(help="threads, dask, or a Dask scheduler's address.")] = "threads",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute what is stale, most useful first."""
+    from dashboards import terminal
+    from flows.curate import run_reprocess
+
+    corpus = open(workspace)
+    with terminal.progress(quiet=as_json) as on_progress:
+        told = run_reprocess(
+            corpus.workspace.settings.workspace,
+            budget_s=seconds(budget) if budget else None,
+            runner=runner,
+            on_progress=on_progress,
+        )
+    terminal.show(told, terminal.curated, as_json)
+
+
+@app.command()
+def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Videos by state, clips, signals fresh and stale, tiers and their latest snapshots."""
+    from dashboards import terminal
+
+    terminal.show(open(workspace).status(), terminal.status, as_json)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT over clips, signals, videos, rights, timelines, or a tier.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Guarded, read-only query over the views."""
+    from dashboards import terminal
+
+    terminal.show({"rows": open(workspace).sql(query).to_dicts()}, terminal.rows, as_json)
+
+
+@app.command()
+def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Write the static HTML report."""
+    from dashboards import terminal
+    from dashboards.report import write_report
+
+    path = write_report(open(workspace).workspace)
+    terminal.show({"path": str(path)}, lambda told: print(f"report: {told['path']}"), as_json)  # noqa: T201
+
+
+@app.command()
+def grid(
+    query: Annotated[str, typer.Argument(help="A SELECT that yields clip_id.")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    columns: Annotated[int, typer.Option(min=1, max=20)] = 10,
+    clip_seconds: Annotated[float, typer.Option("--seconds", min=0.2, max=60)] = 5.0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a grid preview video of the clips that a query yields."""
+    from dashboards import terminal
+    from dashboards.grid import write_grid
+
+    path = write_grid(open(workspace).workspace, query, out, columns=columns, seconds=clip_seconds)
+    terminal.show({"path": str(path)}, lambda told: print(f"grid: {told['path']}"), as_json)  # noqa: T201
+
+
+@app.command()
+def trace(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A video, clip or snapshot id (6 characters are enough), or a file name."),
+    ],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where a video, clip or snapshot comes from and what was made of it."""
+    from dashboards import terminal
+    from tasks.trace import trace as walk
+
+    terminal.show(walk(open(workspace).workspace, name).to_dict(), terminal.tree, as_json)
+
+
+@app.command()
+def reclip(
+    settings: SetOption = None,
+    back: Annotated[bool, typer.Option(help="Propose the clipping run before the one in force.")] = False,
+    apply: Annotated[bool, typer.Option(help="Switch to the proposed run; without it nothing is written.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what other clipping parameters keep, move and lose; with --apply switch to them, atomically."""
+    from dashboards import terminal
+    from tasks import reclip as roll_out
+
+    corpus = open(workspace).workspace
+    given = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in settings or [])
+    start = roll_out.previous_params(corpus) if back else roll_out.params_in_force(corpus)
+    proposal = roll_out.propose(corpus, roll_out.changed(start, given))
+    if apply:
+        roll_out.apply(corpus, proposal)
+    told = {
+        "run": proposal.run,
+        "applied": apply,
+        **proposal.counts,
+        "moved_clips": proposal.moved,
+        "lost_clips": proposal.lost,
+    }
+    terminal.show(told, terminal.reclipped, as_json)
+
+
+@app.command()
+def up(
+    paths: Annotated[list[str] | None, typer.Argument(help="Folders to watch for new footage.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the Prefect UI; 0 finds a free one.")] = 4200,
+    cron: Annotated[str, typer.Option(help="When `reprocess` runs.")] = "0 2 * * *",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Run the Prefect server, a worker, the nightly reprocess and a watch for new footage, until Ctrl-C."""
+    from flows.up import up as run_up
+
+    run_up(open(workspace).workspace.settings.workspace, watch=list(paths or []), cron=cron, port=port)
+
+
+@app.command()
+def demo(
+    source: Annotated[str, typer.Argument(help="A folder of footage.")],
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Curate a folder, build all tiers, write the report, and say what to do next."""
+    from dashboards import terminal
+    from dashboards.report import write_report
+
+    corpus = open(workspace)
+    with terminal.progress(quiet=False) as on_progress:
+        told = corpus.curate(source, on_progress=on_progress)
+    terminal.curated(told)
+    built = [corpus.tier(name).build() for name in corpus.tiers()]
+    terminal.funnel_of_corpus(corpus.status(), built)
+    terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
+
+
+@tier_app.command("list")
+def tier_list(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Tiers by name, their clips now, their latest snapshots."""
+    from dashboards import terminal
+    from tasks import tier as tiers
+
+    terminal.show({"tiers": tiers.listed(open(workspace).workspace)}, terminal.tiers, as_json)
+
+
+@tier_app.command("show")
+def tier_show(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """A tier's SQL, and its clauses after other tiers are inlined."""
+    from dashboards import terminal
+    from tasks import tier as tiers
+
+    terminal.show(tiers.shown(open(workspace).workspace, name), terminal.tier_shown, as_json)
+
+
+@tier_app.command("build")
+def tier_build(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Freeze a snapshot of a tier."""
+    from dashboards import terminal
+
+    terminal.show(open(workspace).tier(name).build(), terminal.built, as_json)
+
+
+@tier_app.command("diff")
+def tier_diff(
+    first: Annotated[str, typer.Argument(help="A snapshot's id; or a tier, for its latest two.")],
+    second: Annotated[str | None, typer.Argument(help="A later snapshot's id.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which clips came and went between two snapshots, and which clause decided."""
+    from dashboards import terminal
+    from tasks import tier as tiers
+
+    terminal.show(tiers.diff(open(workspace).workspace, first, second), terminal.diffed, as_json)
+
+
+@tier_app.command("explain")
+def tier_explain(
+    clip: Annotated[str, typer.Argument(help="A clip's id.")],
+    tier: Annotated[str | None, typer.Option(help="One tier; else all.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Each clause of each tier with the clip's value and verdict."""
+    from dashboards import terminal
+    from tasks import tier as tiers
+
+    corpus = open(workspace)
+    names = [tier] if tier else corpus.tiers()
+    told = {"clip": clip, "tiers": {n: tiers.explain(corpus.workspace, clip, n) for n in names}}
+    terminal.show(told, terminal.explained, as_json)
+
+
+@tier_app.command("funnel")
+def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """How many clips each clause removes, alone and after those before it."""
+    from dashboards import terminal
+
+    terminal.show({"tier": name, "clauses": open(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+
+
+def seconds(text: str) -> float:
+    """ "2h", "90m", "600s" or "600" as seconds. Raises ValueError for anything else."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        raise ValueError(f"time {text!r}: write it as 2h, 90m or 600s") from None
+    if not value > 0:
+        raise ValueError(f"time {text!r}: must be above zero")
+    return value
+
+
+@contextmanager
+def _quiet_pipes() -> Iterator[None]:
+    """`headroom sql ... | head` closes our output early: that is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; a traceback is shown only with --debug."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    command = typer.main.get_command(app)
+    try:
+        with _quiet_pipes():
+            code = command.main(given, prog_name="headroom", standalone_mode=False)
+    except KeyboardInterrupt:
+        print("headroom: interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        _complain(error, given)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: Exception, given: list[str]) -> None:
+    """One line on standard error, and with --json an object on standard output."""
+    told = getattr(error, "format_message", lambda: "")() or str(error) or type(error).__name__
+    line = " ".join(told.split())
+    if not isinstance(error, ValueError) and not hasattr(error, "format_message"):
+        line = f"{type(error).__name__}: {line} (--debug shows where)"
+    print(f"headroom: {line}", file=sys.stderr)  # noqa: T201
+    if "--json" in given:
+        print(json.dumps({"error": line}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Where a video, clip or snapshot comes from and what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from store import ledger as tables
+from store.workspace import Reader, Workspace
+from tasks.signals import discover
+
+
+@dataclass
+class Node:
+    """One thing of the lineage: what it is, its id, facts about it, and what hangs below it."""
+
+    kind: str
+    id: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    children: list[Node] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        below = {"children": [c.to_dict() for c in self.children]} if self.children else {}
+        return {"kind": self.kind, "id": self.id, **self.facts, **below}
+
+
+def trace(workspace: Workspace, name: str) -> Node:
+    """The lineage of a video, clip or snapshot by id, its first 6 or more characters, or a video's file name.
+
+    Raises ValueError when nothing, or more than one thing, answers to the name.
+    """
+    with workspace.views() as reader:
+        found = _candidates(workspace, reader, name)
+        if not found:
+            raise ValueError(
+                f'{name!r} is no video, clip or snapshot of this workspace; headroom sql "SELECT * FROM clips"'
+            )
+        if len(found) > 1:
+            told = ", ".join(f"{kind} {key}" for kind, key in found[:5])
+            raise ValueError(f"{name!r} names {len(found)} things ({told}); give more characters")
+        kind, key = found[0]
+        if kind == "snapshot":
+            return _snapshot(workspace, reader, key)
+        if kind == "clip":
+            row = reader.sql("SELECT video_id FROM clips WHERE clip_id = ?", [key]).row(0)
+            return _video(workspace, reader, str(row[0]), only_clip=key)
+        return _video(workspace, reader, key)
+
+
+def _candidates(workspace: Workspace, reader: Reader, name: str) -> list[tuple[str, str]]:
+    prefix = name + "%" if len(name) >= 6 and name.isalnum() else name
+    found = [
+        ("video", v)
+        for (v,) in reader.sql(
+            "SELECT video_id FROM videos WHERE video_id LIKE ? OR name = ?", [prefix, name]
+        ).iter_rows()
+    ]
+    found += [
+        ("clip", c) for (c,) in reader.sql("SELECT clip_id FROM clips WHERE clip_id LIKE ?", [prefix]).iter_rows()
+    ]
+    table = tables.snapshots
+    found += [("snapshot", r["id"]) for r in workspace.ledger.rows(table.select().where(table.c.id.like(prefix)))]
+    return found
+
+
+def _video(workspace: Workspace, reader: Reader, video_id: str, only_clip: str | None = None) -> Node:
+    facts = reader.sql(
+        "SELECT name, state, reason, duration_s, proxy_uri, normalise_fingerprint FROM videos WHERE video_id = ?",
+        [video_id],
+    ).row(0, named=True)
+    node = Node("video", video_id, _told(facts))
+    table = tables.sources
+    for row in workspace.ledger.rows(table.select().where(table.c.video_id == video_id)):
+        node.children.append(Node("source", row["uri"], {"num_bytes": row["num_bytes"]}))
+    for row in reader.sql(
+        "SELECT licence, consent, origin, told_by FROM rights WHERE video_id = ?", [video_id]
+    ).iter_rows(named=True):
+        node.children.append(Node("rights", row["licence"], _told({k: v for k, v in row.items() if k != "licence"})))
+    lines = reader.sql(
+        """SELECT name, any_value(fingerprint) AS fingerprint, count(*) AS windows, sum(num_rows) AS num_rows,
+           string_agg(DISTINCT status, ', ') AS status FROM timelines WHERE video_id = ? AND clip_id IS NULL
+           GROUP BY name ORDER BY name""",
+        [video_id],
+    )
+    node.children += [
+        Node("timeline", r["name"], _told({k: v for k, v in r.items() if k != "name"}))
+        for r in lines.iter_rows(named=True)
+    ]
+    query = "SELECT * FROM clips WHERE video_id = ? ORDER BY start_frame"
+    for clip in reader.sql(query, [video_id]).iter_rows(named=True):
+        if only_clip in (None, clip["clip_id"]):
+            node.children.append(_clip(workspace, reader, clip))
+    return node
+
+
+def _clip(workspace: Workspace, reader: Reader, clip: Mapping[str, Any]) -> Node:
+    node = Node("clip", str(clip["clip_id"]), {k: clip[k] for k in ("start_s", "end_s", "start_frame", "end_frame")})
+    columns = set(reader.columns("signals"))
+    row = reader.sql("SELECT * FROM signals WHERE clip_id = ?", [clip["clip_id"]]).row(0, named=True)
+    for name, signal in discover().items():
+        if f"{name}_status" not in columns or row[f"{name}_status"] is None:
+            continue
+        facts = {k: row[f"{name}_{k}"] for k in ("status", "reason", "fingerprint", "computed_at")}
+        facts["current"] = row[f"{name}_fingerprint"] == signal.fingerprint
+        node.children.append(Node("signal", name, _told(facts)))
+    for snapshot in workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.created_at)):
+        if clip["clip_id"] in _clips_of(workspace, snapshot):
+            node.children.append(
+                Node("snapshot", snapshot["id"], {"tier": snapshot["tier"], "created_at": snapshot["created_at"]})
+            )
+    return node
+
+
+def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
+    table = tables.snapshots
+    row = workspace.ledger.rows(table.select().where(table.c.id == snapshot_id))[0]
+    node = Node("snapshot", snapshot_id, {k: row[k] for k in ("tier", "sha256", "num_clips", "manifest_id", "uri")})
+    clips = sorted(_clips_of(workspace, row))
+    reader.with_table("_traced", _table(clips))
+    query = """SELECT v.video_id, v.name, r.licence, list(c.clip_id ORDER BY c.start_frame) AS clips FROM _traced t
+        JOIN clips c ON c.clip_id = t.clip_id JOIN videos v ON v.video_id = c.video_id
+        LEFT JOIN rights r ON r.video_id = v.video_id GROUP BY ALL ORDER BY v.name, v.video_id"""
+    for video in reader.sql(query).iter_rows(named=True):
+        below = [Node("clip", clip) for clip in video["clips"]]
+        node.children.append(
+            Node("video", video["video_id"], _told({"name": video["name"], "licence": video["licence"]}), below)
+        )
+    return node
+
+
+def _table(clips: list[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.table({"clip_id": pa.array(clips, pa.string())})
+
+
+def _clips_of(workspace: Workspace, row: Mapping[str, Any]) -> set[str]:
+    from store import snapshot
+
+    return {c.clip_id for c in snapshot.load(workspace.objects.local(row["uri"])).clips}
+
+
+def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in facts.items() if v is not None}
