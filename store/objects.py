@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import quote, unquote_to_bytes, urlparse
 
 
 class Objects:
@@ -49,14 +49,14 @@ class Objects:
     def local(self, uri: str) -> Path:
         """A local path for reading an object; S3 objects are fetched into the cache once."""
         if not uri.startswith("s3://"):
-            return Path(uri)
+            return local_path(uri)
         cached = self._cache / "objects" / hashlib.sha256(uri.encode()).hexdigest()[:32]
         cached = cached.with_suffix(Path(uri).suffix)
         return cached if cached.exists() else download_s3(uri, cached)
 
     def exists(self, uri: str) -> bool:
         if not uri.startswith("s3://"):
-            return Path(uri).exists()
+            return local_path(uri).exists()
         from botocore.exceptions import ClientError
 
         bucket, name = split_s3(uri)
@@ -67,6 +67,21 @@ class Objects:
                 return False
             raise
         return True
+
+
+def local_uri(file: Path) -> str:
+    """The path itself; a file:// address where its bytes are no UTF-8, which no database would take."""
+    text = str(file)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(file))
+    return text
+
+
+def local_path(uri: str) -> Path:
+    """The path that `local_uri` was made of."""
+    return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))) if uri.startswith("file://") else Path(uri)
 
 
 def s3_client() -> Any:

@@ -80,7 +80,8 @@ class Record:
         with ledger.turn() as turn:
             versions: dict[str, int] = {}
             for table, parts in batch.upserts.items():
-                versions[table] = self._upsert(turn, table, pa.concat_tables(parts, promote_options="permissive"))
+                for rows in _by_columns(parts):
+                    versions[table] = self._upsert(turn, table, rows)
             if batch.log:
                 versions["log"] = self._append(turn, "log", pa.concat_tables(batch.log))
             return turn.publish(versions, clipping_run)
@@ -112,6 +113,7 @@ class Record:
 
     def _upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
         key = KEYS.get(table, "clip_id")
+        _refuse_not_finite(table, rows)
         rows = _last_by_key(rows, key)
         dataset = self._with_fields(turn, table, rows.schema)
         for start in range(0, rows.num_rows, MAX_ROWS_PER_UPSERT):
@@ -175,6 +177,21 @@ def _manifest_version(manifest: Path) -> int:
     """Lance names a manifest by its version, or by 2^64 - 1 - version so that the newest sorts first."""
     number = int(manifest.stem)
     return (2**64 - 1) - number if len(manifest.stem) == 20 else number
+
+
+def _by_columns(parts: Sequence[pa.Table]) -> list[pa.Table]:
+    """Parts that name the same columns, joined: an upsert must not take a column that a part lacks for NULL."""
+    groups: dict[tuple[str, ...], list[pa.Table]] = {}
+    for part in parts:
+        groups.setdefault(tuple(part.column_names), []).append(part)
+    return [pa.concat_tables(group, promote_options="permissive") for group in groups.values()]
+
+
+def _refuse_not_finite(table: str, rows: pa.Table) -> None:
+    for name in rows.column_names:
+        column = rows[name]
+        if pa.types.is_floating(column.type) and pc.any(pc.invert(pc.is_finite(column))).as_py():
+            raise ValueError(f"table {table}, column {name}: holds a value that is not finite; nothing was written")
 
 
 def _last_by_key(rows: pa.Table, key: str) -> pa.Table:

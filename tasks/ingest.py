@@ -11,13 +11,40 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.objects import download_s3, list_s3
+from store.objects import download_s3, list_s3, local_path, local_uri
 from store.record import Batch, table_of
 from store.schema import RIGHTS, VIDEOS
 from store.workspace import Workspace
 
 VIDEO_SUFFIXES = frozenset(
-    [".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"]
+    [
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".divx",
+        ".f4v",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".qt",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    ]
 )
 """What a folder is searched for; a file named on the command line is taken whatever its name."""
 
@@ -121,7 +148,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
 
 
 def _local_source(file: Path) -> Source:
-    uri = str(file)
+    uri = local_uri(file)
     try:
         found = file.stat()
     except OSError as error:
@@ -134,8 +161,8 @@ def _local_source(file: Path) -> Source:
 def _content_id(workspace: Workspace, source: Source) -> str:
     """First 16 hex digits of the content's sha256; of the address for what has no content to read."""
     if source.unreadable:
-        return hashlib.sha256(os.fsencode(source.uri)).hexdigest()[:16]
-    path = Path(source.uri)
+        return hashlib.sha256(source.uri.encode()).hexdigest()[:16]
+    path = local_path(source.uri)
     if source.uri.startswith("s3://"):
         path = download_s3(
             source.uri, workspace.scratch / "ingest" / hashlib.sha256(source.uri.encode()).hexdigest()[:32]
@@ -150,8 +177,8 @@ def _content_id(workspace: Workspace, source: Source) -> str:
 def _video_row(source: Source, video_id: str) -> dict[str, object]:
     row: dict[str, object] = {
         "video_id": video_id,
-        "name": printable(source.uri.rsplit("/", 1)[-1]),
-        "uri": printable(source.uri),
+        "name": source.uri.rsplit("/", 1)[-1],
+        "uri": source.uri,
         "num_bytes": source.num_bytes,
         "state": "new",
         "ingested_at": time.time(),
@@ -161,16 +188,11 @@ def _video_row(source: Source, video_id: str) -> dict[str, object]:
     return row
 
 
-def printable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; they become escapes that os.fsencode can't read back, only people."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _rights_sidecar(uri: str) -> bytes | None:
     """`NAME.EXT.rights.json` or `NAME.rights.json` beside a local file."""
     if uri.startswith("s3://"):
         return None
-    file = Path(uri)
+    file = local_path(uri)
     for sidecar in (file.with_name(file.name + ".rights.json"), file.with_name(file.stem + ".rights.json")):
         if sidecar.is_file():
             return sidecar.read_bytes()
@@ -195,6 +217,6 @@ def _rights_row(workspace: Workspace, video_id: str, uri: str, sidecar: bytes | 
         "video_id": video_id,
         "licence": str(told.get("licence", settings.default_licence)),
         "consent": str(told.get("consent", settings.default_consent)),
-        "origin": printable(str(told.get("origin", uri))),
+        "origin": str(told.get("origin", uri)),
         "told_by": "default" if sidecar is None else "sidecar",
     }

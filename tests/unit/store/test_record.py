@@ -1,0 +1,184 @@
+"""The record: upserts by key, columns added in place, torn manifests, and several processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from store.ledger import Ledger, LostTurn, Turn
+from store.record import Batch, Record, table_of
+from store.schema import VIDEOS
+from store.workspace import Workspace, open_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(tmp_path / "workspace")
+
+
+def wide(ids: list[str], **columns: list[object]) -> pa.Table:
+    base = {"clip_id": ids, "video_id": ["v"] * len(ids), "active": [True] * len(ids)}
+    return pa.table({**base, **columns})
+
+
+def commit(workspace: Workspace, table: str, rows: pa.Table) -> None:
+    batch = Batch()
+    batch.add(table, rows)
+    workspace.commit(batch)
+
+
+def signals(workspace: Workspace) -> list[dict[str, object]]:
+    with workspace.views() as reader:
+        return reader.sql("SELECT * FROM signals ORDER BY clip_id").to_dicts()
+
+
+def test_an_upsert_keeps_the_columns_it_does_not_name(workspace: Workspace) -> None:
+    commit(workspace, "signals", wide(["a", "b"], motion_speed=[1.0, 2.0]))
+    commit(workspace, "signals", wide(["b", "c"], speech_words=["x", "y"]))
+    assert [(r["clip_id"], r["motion_speed"], r["speech_words"]) for r in signals(workspace)] == [
+        ("a", 1.0, None),
+        ("b", 2.0, "x"),
+        ("c", None, "y"),
+    ]
+
+
+def test_the_last_row_of_a_key_wins_within_a_batch(workspace: Workspace) -> None:
+    batch = Batch()
+    batch.add("signals", wide(["a", "b"], motion_speed=[1.0, 2.0]))
+    batch.add("signals", wide(["a"], motion_speed=[3.0]))
+    workspace.commit(batch)
+    assert [(r["clip_id"], r["motion_speed"]) for r in signals(workspace)] == [("a", 3.0), ("b", 2.0)]
+
+
+def test_parts_of_one_batch_that_name_different_columns_are_merged(workspace: Workspace) -> None:
+    batch = Batch()
+    batch.add("signals", wide(["a"], motion_speed=[1.0]))
+    batch.add("signals", wide(["a"], speech_words=["x"]))
+    workspace.commit(batch)
+    (row,) = signals(workspace)
+    assert (row["motion_speed"], row["speech_words"]) == (1.0, "x")
+
+
+def test_a_column_that_changes_its_type_starts_empty(workspace: Workspace) -> None:
+    commit(workspace, "signals", wide(["a", "b"], motion_speed=[1.0, 2.0]))
+    commit(workspace, "signals", wide(["a"], motion_speed=["fast"]))
+    assert [(r["clip_id"], r["motion_speed"]) for r in signals(workspace)] == [("a", "fast"), ("b", None)]
+
+
+def test_values_that_are_not_finite_are_refused(workspace: Workspace) -> None:
+    with pytest.raises(ValueError, match="motion_speed.*not finite"):
+        commit(workspace, "signals", wide(["a"], motion_speed=[float("nan")]))
+    assert workspace.ledger.manifest().id == 0
+
+
+def test_a_reader_stays_at_its_manifest(workspace: Workspace) -> None:
+    commit(workspace, "signals", wide(["a"], motion_speed=[1.0]))
+    pinned = workspace.ledger.manifest()
+    commit(workspace, "signals", wide(["a"], motion_speed=[2.0]))
+    with workspace.views(pinned) as reader:
+        assert reader.sql("SELECT motion_speed FROM signals").item() == 1.0
+    assert signals(workspace)[0]["motion_speed"] == 2.0
+
+
+def test_a_torn_newest_manifest_is_set_aside(workspace: Workspace) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    commit(workspace, "videos", table_of([{"video_id": "b"}], VIDEOS))
+    folder = Path(workspace.record.uri("videos"))
+    newest = min((folder / "_versions").glob("*.manifest"))
+    newest.write_bytes(newest.read_bytes()[:20])
+    found = Record(workspace.record.root).open("videos")
+    assert found is not None
+    assert found.to_table()["video_id"].to_pylist() == ["a"]
+    assert len(list((folder / "_torn").rglob("*.manifest"))) == 1
+    commit(workspace, "videos", table_of([{"video_id": "b"}], VIDEOS))
+    with workspace.views() as reader:
+        assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_a_table_without_any_readable_manifest_says_so(workspace: Workspace) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    for manifest in (Path(workspace.record.uri("videos")) / "_versions").glob("*.manifest"):
+        manifest.write_bytes(b"")
+    with pytest.raises(ValueError, match="videos: no version can be read"):
+        Record(workspace.record.root).open("videos")
+
+
+def test_a_pinned_version_that_is_gone_says_so(workspace: Workspace) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    with pytest.raises(ValueError, match="videos: version 99 can't be read"):
+        workspace.record.open("videos", 99)
+
+
+def test_a_turn_that_was_overtaken_may_not_write(workspace: Workspace) -> None:
+    with workspace.ledger.turn() as turn:
+        turn.check()
+        stale = Turn(turn._connection, turn.token - 1, turn.manifest)
+        with pytest.raises(LostTurn, match="overtaken"):
+            stale.check()
+
+
+def test_compaction_keeps_rows_and_joins_pieces(workspace: Workspace) -> None:
+    for i in range(8):
+        commit(workspace, "signals", wide([f"c{i}"], motion_speed=[float(i)]))
+    before = signals(workspace)
+    workspace.record.compact(workspace.ledger, fragments=4)
+    found = workspace.record.open("signals")
+    assert found is not None
+    assert len(found.get_fragments()) == 1
+    assert signals(workspace) == before
+
+
+def _write_many(root: str, worker: int) -> None:
+    workspace = open_workspace(root)
+    for round_ in range(6):
+        ids = [f"clip{i:03d}" for i in range(round_ * 10, round_ * 10 + 60)]
+        commit(workspace, "signals", wide(ids, **{f"s{worker}_value": [float(worker)] * len(ids)}))
+
+
+def test_processes_with_overlapping_keys_never_double_a_row(workspace: Workspace) -> None:
+    context = multiprocessing.get_context("spawn")
+    root = str(workspace.settings.workspace)
+    writers = [context.Process(target=_write_many, args=(root, worker)) for worker in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [w.exitcode for w in writers] == [0, 0, 0]
+    rows = signals(workspace)
+    assert [r["clip_id"] for r in rows] == [f"clip{i:03d}" for i in range(110)]
+    assert all(r[f"s{worker}_value"] == worker for r in rows for worker in range(3))
+
+
+def test_a_killed_committer_frees_its_turn(workspace: Workspace) -> None:
+    context = multiprocessing.get_context("spawn")
+    holder = context.Process(target=_hold_turn, args=(str(workspace.settings.workspace),))
+    holder.start()
+    marker = workspace.settings.workspace / "held"
+    while not marker.exists():
+        time.sleep(0.01)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    assert workspace.ledger.manifest().id == 1
+
+
+def _hold_turn(root: str) -> None:
+    workspace = open_workspace(root)
+    with workspace.ledger.turn():
+        (workspace.settings.workspace / "held").touch()
+        time.sleep(60)
+
+
+def test_put_replaces_rows_by_key(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}")
+    ledger.set_setting("a", "1")
+    ledger.set_setting("a", "2")
+    assert ledger.setting("a", "") == "2"
+    assert ledger.setting("b", "none") == "none"
