@@ -1,0 +1,47 @@
+"""A signal's source can't change behind its version."""
+
+from __future__ import annotations
+
+import ast
+
+from tasks import versions
+from tasks.signals import discover
+
+
+def test_the_lock_file_matches_the_code() -> None:
+    import json
+
+    assert versions.problems(json.loads(versions.LOCK.read_text())) == []
+
+
+def test_changed_code_with_the_old_version_is_a_problem() -> None:
+    name = next(iter(discover()))
+    locked = versions.current()
+    locked[name]["source"] = "0" * 16
+    (problem,) = versions.problems(locked)
+    assert f"signal {name}: its code changed" in problem
+
+
+def test_a_raised_version_asks_to_be_locked() -> None:
+    name = next(iter(discover()))
+    locked = versions.current()
+    locked[name] = {"version": 0, "source": "0" * 16}
+    (problem,) = versions.problems(locked)
+    assert "run make lock" in problem
+
+
+def test_new_and_removed_signals_ask_to_be_locked() -> None:
+    name = next(iter(discover()))
+    locked = versions.current()
+    locked["gone"] = locked.pop(name)
+    assert [p.split(":")[0] for p in versions.problems(locked)] == [f"signal {name}", "signal gone"]
+
+
+def test_words_and_layout_do_not_count() -> None:
+    first = versions._without_docstrings(ast.parse('def f(x):\n    """One."""\n    return x  # why\n'))
+    second = versions._without_docstrings(ast.parse('def f( x ):\n    """Two."""\n\n    return x\n'))
+    assert ast.dump(first) == ast.dump(second)
+
+
+def test_imported_first_party_modules_count() -> None:
+    assert versions.source_hash("tasks.signals.landmarks") != versions.source_hash("tasks.signals.faces")
