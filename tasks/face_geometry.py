@@ -44,12 +44,15 @@ class Box:
     def area_px(self) -> float:
         return max(0.0, self.x1 - self.x0) * max(0.0, self.y1 - self.y0)
 
+    def overlap_px(self, other: Box) -> float:
+        width = max(0.0, min(self.x1, other.x1) - max(self.x0, other.x0))
+        return width * max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
+
     def iou(self, other: Box) -> float:
         """Intersection over union, 0 to 1; 0 when both are empty."""
-        width = max(0.0, min(self.x1, other.x1) - max(self.x0, other.x0))
-        height = max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
-        union = self.area_px + other.area_px - width * height
-        return width * height / union if union > 0 else 0.0
+        both = self.overlap_px(other)
+        union = self.area_px + other.area_px - both
+        return both / union if union > 0 else 0.0
 
 
 @dataclass(frozen=True)
