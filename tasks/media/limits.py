@@ -36,11 +36,12 @@ class Limits:
 
 
 def enter(memory_bytes: int, cpu_s: float, parent_pid: int) -> None:
-    """Put the calling process into the cage. Ends it when the parent is already gone."""
+    """Put the calling process into the cage; `cpu_s` 0 is no limit. Ends it when the parent is already gone."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    seconds = max(1, round(cpu_s))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    if cpu_s:
+        seconds = max(1, round(cpu_s))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     if sys.platform == "linux":
         import ctypes
 
@@ -59,7 +60,7 @@ def python_child(module: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run one of our modules in a Python of its own, which calls `enter` itself."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONUNBUFFERED": "1"}
     # Thread pools of numeric libraries reserve address space for every core; a decoder needs none of them.
-    environment.update({k: "1" for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    environment.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     return [sys.executable, "-P", "-m", module], environment
 
 

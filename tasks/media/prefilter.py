@@ -96,7 +96,7 @@ def perceptual_hash(gray: np.ndarray) -> str:
     import cv2
 
     small = cv2.resize(gray.astype(np.float32), (32, 32), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(small)[:8, :8].ravel()
+    low = np.asarray(cv2.dct(small), np.float32)[:8, :8].ravel()
     # Rounded, so that the last bit of float arithmetic can't turn a hash of a flat picture.
     bits = np.round(low, 1) > np.round(np.median(low[1:]), 1)
     return f"{int(''.join('1' if b else '0' for b in bits), 2):016x}"

@@ -16,7 +16,8 @@ from tasks.media.limits import Limits, python_child
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpeg", "mpegts", "flv", "asf", "ogg", "h264", "hevc",
-    "mpegvideo", "m4v", "wav", "mp3", "flac", "aac", "mxf", "ivf", "obu", "dv", "gif", "rm", "wtv", "nut", "yuv4mpegpipe",
+    "mpegvideo", "m4v", "wav", "mp3", "flac", "aac", "mxf", "ivf", "obu", "dv", "gif", "rm", "wtv", "nut",
+    "yuv4mpegpipe",
 )  # fmt: skip
 """Containers that may be opened. Left out are those that name other files or addresses (playlists, concat
 scripts) and still images: a text file called x.mp4 must not make the decoder fetch anything."""

@@ -161,7 +161,7 @@ def _source(path: str) -> Any:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return open(os.fsencode(path), "rb")  # noqa: SIM115 - lives as long as this process
+        return open(os.fsencode(path), "rb")
     return f"file:{path}"
 
 

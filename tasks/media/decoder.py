@@ -1,0 +1,157 @@
+"""The child of `tasks.media.reader`: decodes proxies and puts I420 frames into shared memory, as it is told.
+
+Told by lines of JSON on standard input, it answers by lines on standard output:
+
+    {"op": "size", "path": p}                                   -> {"size": [w, h]}
+    {"op": "frames", "path": p, "first": f, "last": f, ...}     -> {"size": ..}, {"frames": [..], "slots": [..]}..., {"done": n}
+    {"free": n}          n slots of the ring were read and may be written again
+
+and {"error": reason} when a file can't be decoded. Frames come in order; a full ring makes it wait.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+import av
+import numpy as np
+
+from tasks.media.limits import enter
+from tasks.media.probe import OPEN_OPTIONS
+
+GRID_FPS = 25
+KEYFRAME_STEP = 25
+BATCH = 8
+
+
+class Ring:
+    """Slots of one frame each in the shared memory, written in turn."""
+
+    def __init__(self, memory: np.ndarray, frame_bytes: int, told: IO[str], asked: IO[str]) -> None:
+        self.memory, self.frame_bytes, self.told, self.asked = memory, frame_bytes, told, asked
+        self.num_slots = len(memory) // frame_bytes
+        self.num_free = self.num_slots
+        self.next_slot = 0
+        self.frames: list[int] = []
+        self.slots: list[int] = []
+        self.batch = max(1, min(BATCH, self.num_slots // 2))
+
+    def put(self, frame: int, pieces: list[np.ndarray]) -> None:
+        while self.num_free == 0:
+            self.flush()
+            self.num_free += int(json.loads(self.asked.readline() or _parent_gone())["free"])
+        at = self.next_slot * self.frame_bytes
+        for piece in pieces:
+            target = self.memory[at : at + piece.size].reshape(piece.shape)
+            target[:] = piece
+            at += piece.size
+        self.frames.append(frame)
+        self.slots.append(self.next_slot)
+        self.next_slot = (self.next_slot + 1) % self.num_slots
+        self.num_free -= 1
+        if len(self.frames) >= self.batch:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.frames:
+            _tell(self.told, {"frames": self.frames, "slots": self.slots})
+            self.frames, self.slots = [], []
+
+
+def _parent_gone() -> str:
+    sys.exit("the parent closed the pipe")
+
+
+def send_frames(request: dict[str, Any], memory: np.ndarray, told: IO[str], asked: IO[str]) -> None:
+    first, last, step = request["first"], request["last"], request["step"]
+    wanted = set(range(-(-first // step) * step, last, step)) | set(request["also"])
+    with av.open(f"file:{request['path']}", options=dict(OPEN_OPTIONS)) as container:
+        video = container.streams.video[0]
+        width, height = video.width, video.height
+        size = width * height * 3 // 2
+        if 2 * size > len(memory):
+            _tell(told, {"error": f"frames of {width}x{height} px don't fit the ring; read the proxy, not the source"})
+            return
+        _tell(told, {"size": [width, height]})
+        ring = Ring(memory, size, told, asked)
+        decode = _by_decord if request["sampler"] == "decord" else _by_pyav
+        for frame, pieces in decode(request["path"], container, video, sorted(wanted)):
+            ring.put(frame, pieces)
+        ring.flush()
+        _tell(told, {"done": len(wanted)})
+
+
+def _by_pyav(path: str, container: Any, video: Any, wanted: list[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The wanted frames, as planes. Only keyframes are decoded when only keyframes are wanted."""
+    if not wanted:
+        return
+    video.thread_count = 1
+    video.codec_context.skip_frame = "NONKEY" if all(f % KEYFRAME_STEP == 0 for f in wanted) else "DEFAULT"
+    if wanted[0] >= KEYFRAME_STEP:
+        container.seek(round(wanted[0] / GRID_FPS / video.time_base), stream=video, backward=True)
+    left = set(wanted)
+    for picture in container.decode(video):
+        frame = round(picture.pts * picture.time_base * GRID_FPS)
+        if frame in left:
+            left.discard(frame)
+            yield frame, _planes(picture)
+        if frame >= wanted[-1]:
+            return
+
+
+def _planes(picture: Any) -> list[np.ndarray]:
+    if picture.format.name not in ("yuv420p", "yuvj420p"):
+        raise ValueError(f"the proxy holds {picture.format.name}, expected yuv420p; normalise it again")
+    return [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in picture.planes
+    ]
+
+
+def _by_decord(path: str, container: Any, video: Any, wanted: list[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The same frames by decord, one at a time. It gives RGB only, so a level is lost on the way back to I420."""
+    import cv2
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+    for frame in wanted:
+        if frame < len(reader):
+            yield frame, [np.asarray(cv2.cvtColor(reader[frame].asnumpy(), cv2.COLOR_RGB2YUV_I420), np.uint8)]
+
+
+def _tell(told: IO[str], message: dict[str, Any]) -> None:
+    told.write(json.dumps(message) + "\n")
+    told.flush()
+
+
+def main() -> None:
+    memory_fd, memory_bytes, parent = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    enter(memory_bytes, 0, parent)
+    av.logging.set_level(av.logging.PANIC)
+    # Whatever a library prints must not mix with the answers.
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    memory = np.frombuffer(mmap.mmap(memory_fd, 0), np.uint8)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "op" not in request:
+            continue  # a slot freed after the last frame of the request before
+        try:
+            if request["op"] == "size":
+                with av.open(f"file:{request['path']}", options=dict(OPEN_OPTIONS)) as container:
+                    video = container.streams.video[0]
+                    _tell(told, {"size": [video.width, video.height]})
+            else:
+                send_frames(request, memory, told, sys.stdin)
+        except (av.error.FFmpegError, ValueError, IndexError, MemoryError) as error:
+            _tell(told, {"error": f"{type(error).__name__}: {str(error)[:300]}"})
+
+
+if __name__ == "__main__":
+    main()
