@@ -71,7 +71,7 @@ def media_parts(signal: LoadedSignal, video: Mapping[str, Any], start_frame: int
     look = signal.spec.look
     proxy = video["proxy_sha256"] if look.frames_fps else ""
     audio = (video["audio_sha256"] or "none") if look.audio else ""
-    return [proxy, audio, start_frame, end_frame]
+    return [proxy, audio, video["source_width_px"], start_frame, end_frame]
 
 
 def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
@@ -180,7 +180,7 @@ def log_row(
         "video_id": video_id,
         "clip_id": clip_id,
         "signal": name,
-        "window": window,
+        "window_index": window,
         **provenance(held),
         "cpu_s": held.cpu_s,
         "media_s": media_s,

@@ -137,7 +137,7 @@ def _bring_window_up_to_date(
             where = {
                 "video_id": video["video_id"],
                 "name": signal.name,
-                "window": window,
+                "window_index": window,
                 "start_frame": start,
                 "end_frame": end,
             }
@@ -440,7 +440,7 @@ def _held_timelines(
     """Stored timelines of a video by window and name, with their values."""
     where = f"video_id = '{video_id}' AND clip_id IS NULL"
     if windows:
-        where += f" AND window IN ({', '.join(str(w) for w in windows)})"
+        where += f" AND window_index IN ({', '.join(str(w) for w in windows)})"
     if names:
         where += " AND name IN (" + ", ".join(f"'{n}'" for n in names) + ")"
     found: dict[int, dict[str, Held]] = {}
@@ -448,7 +448,7 @@ def _held_timelines(
         told = {k: row[k] for k in compute.provenance(_NO_ROW)}
         timeline = unpack(row["payload"]) if row["payload"] is not None else None
         held = Held(**{**told, "reason": told["reason"] or "", "timeline": timeline})
-        found.setdefault(row["window"], {})[row["name"]] = held
+        found.setdefault(row["window_index"], {})[row["name"]] = held
     return found
 
 

@@ -101,7 +101,7 @@ def _timeline_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job
     stale = stale_windows(reader, names)
     facts = _facts(reader, stale["video_id"].to_list())
     jobs = []
-    for video_id, windows in _grouped(stale, "window").items():
+    for video_id, windows in _grouped(stale, "window_index").items():
         name, _ = facts[video_id]
         for start in range(0, len(windows), MAX_WINDOWS_PER_JOB):
             part = tuple(windows[start : start + MAX_WINDOWS_PER_JOB])
@@ -151,7 +151,7 @@ def _grouped(stale: pl.DataFrame, column: str) -> dict[str, list[object]]:
 def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     """(name, video_id, window) of every stale row of the video signals named."""
     if not names:
-        return pl.DataFrame({"name": [], "video_id": [], "window": []})
+        return pl.DataFrame({"name": [], "video_id": [], "window_index": []})
     parts = [f"({_stale_windows_of(discover()[name])})" for name in names]
     return reader.sql(f"WITH {_WINDOWS} {' UNION ALL '.join(parts)}")
 
@@ -167,12 +167,12 @@ def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
 
 
 _WINDOWS = f"""windows AS MATERIALIZED (
-    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256,
-           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window, num_frames
+    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256, source_width_px,
+           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index, num_frames
     FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
       AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise'))),
 rows AS MATERIALIZED (
-    SELECT video_id, name, window, fingerprint, input_digest, output_digest, status, not_before
+    SELECT video_id, name, window_index, fingerprint, input_digest, output_digest, status, not_before
     FROM timelines WHERE clip_id IS NULL)"""
 
 
@@ -181,13 +181,13 @@ def _stale_windows_of(signal: LoadedSignal) -> str:
     joins, digests = [], []
     for i, need in enumerate(signal.spec.needs):
         joins.append(
-            f"LEFT JOIN rows n{i} ON n{i}.video_id = w.video_id AND n{i}.window = w.window AND n{i}.name = '{need}'"
+            f"LEFT JOIN rows n{i} ON n{i}.video_id = w.video_id AND n{i}.window_index = w.window_index AND n{i}.name = '{need}'"
         )
         digests.append(f"coalesce(n{i}.output_digest, '')")
-    start, end = f"w.window * {WINDOW_FRAMES}", f"least((w.window + 1) * {WINDOW_FRAMES}, w.num_frames)"
-    parts = _digest_parts(signal, "w.proxy_sha256", "w.audio_sha256", start, end, digests)
-    return f"""SELECT '{signal.name}' AS name, w.video_id, w.window FROM windows w
-        LEFT JOIN rows r ON r.video_id = w.video_id AND r.window = w.window AND r.name = '{signal.name}'
+    start, end = f"w.window_index * {WINDOW_FRAMES}", f"least((w.window_index + 1) * {WINDOW_FRAMES}, w.num_frames)"
+    parts = _digest_parts(signal, "w", start, end, digests)
+    return f"""SELECT '{signal.name}' AS name, w.video_id, w.window_index FROM windows w
+        LEFT JOIN rows r ON r.video_id = w.video_id AND r.window_index = w.window_index AND r.name = '{signal.name}'
         {" ".join(joins)}
         WHERE {_rule(signal, "r.", parts)}"""
 
@@ -196,15 +196,15 @@ def _inputs(signals: Sequence[LoadedSignal]) -> str:
     """Per active clip what its signals' digests are made of: media, span, and the timelines its windows hold."""
     needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
     digests = "".join(
-        f", string_agg(t.output_digest, ',' ORDER BY t.window) FILTER (WHERE t.name = '{n}') AS {n}_digest"
+        f", string_agg(t.output_digest, ',' ORDER BY t.window_index) FILTER (WHERE t.name = '{n}') AS {n}_digest"
         for n in needs
     )
-    joined = f"""LEFT JOIN (SELECT video_id, name, window, output_digest FROM timelines WHERE clip_id IS NULL) t
-        ON t.video_id = c.video_id AND t.window BETWEEN c.start_frame // {WINDOW_FRAMES} AND (c.end_frame - 1) // {WINDOW_FRAMES}
+    joined = f"""LEFT JOIN (SELECT video_id, name, window_index, output_digest FROM timelines WHERE clip_id IS NULL) t
+        ON t.video_id = c.video_id AND t.window_index BETWEEN c.start_frame // {WINDOW_FRAMES} AND (c.end_frame - 1) // {WINDOW_FRAMES}
         GROUP BY ALL"""
     return f"""inputs AS MATERIALIZED (
         SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, v.proxy_sha256,
-               coalesce(v.audio_sha256, 'none') AS audio_sha256{digests}
+               coalesce(v.audio_sha256, 'none') AS audio_sha256, v.source_width_px{digests}
         FROM clips c JOIN videos v ON v.video_id = c.video_id {joined if needs else ""})"""
 
 
@@ -217,15 +217,17 @@ def _stale_clips_of(signal: LoadedSignal, columns: set[str]) -> str:
             digests.append(f"coalesce(i.{need}_digest, '')")
         else:
             digests.append(f"coalesce(s.{need}_output_digest, '')" if f"{need}_status" in columns else "''")
-    parts = _digest_parts(signal, "i.proxy_sha256", "i.audio_sha256", "i.start_frame", "i.end_frame", digests)
+    parts = _digest_parts(signal, "i", "i.start_frame", "i.end_frame", digests)
     return f"""SELECT '{signal.name}' AS name, i.video_id, i.clip_id FROM inputs i
         LEFT JOIN signals s ON s.clip_id = i.clip_id WHERE {_rule(signal, f"s.{signal.name}_", parts)}"""
 
 
-def _digest_parts(signal: LoadedSignal, proxy: str, audio: str, start: str, end: str, needs: Sequence[str]) -> str:
+def _digest_parts(signal: LoadedSignal, row: str, start: str, end: str, needs: Sequence[str]) -> str:
+    """tasks.compute.input_digest in SQL; `row` names the relation that holds the video's facts."""
     look = signal.spec.look
-    media = [proxy if look.frames_fps else "''", audio if look.audio else "''", start, end]
-    return f"md5(concat_ws('|', {', '.join([*media, *needs])}))"
+    proxy = f"{row}.proxy_sha256" if look.frames_fps else "''"
+    audio = f"{row}.audio_sha256" if look.audio else "''"
+    return f"md5(concat_ws('|', {', '.join([proxy, audio, f'{row}.source_width_px', start, end, *needs])}))"
 
 
 def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
@@ -257,8 +259,8 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
         return {}
     spans = reader.sql(f"""SELECT clip_id, video_id, start_frame // {WINDOW_FRAMES} AS first,
         (end_frame - 1) // {WINDOW_FRAMES} AS last FROM clips""")
-    stale = pl.DataFrame(sorted(windows), schema=["name", "video_id", "window"], orient="row")
-    met = spans.join(stale, on="video_id").filter(pl.col("window").is_between(pl.col("first"), pl.col("last")))
+    stale = pl.DataFrame(sorted(windows), schema=["name", "video_id", "window_index"], orient="row")
+    met = spans.join(stale, on="video_id").filter(pl.col("window_index").is_between(pl.col("first"), pl.col("last")))
     return {str(key[0]): set(part["clip_id"]) for key, part in met.group_by("name")}
 
 
