@@ -18,6 +18,8 @@ CELL_PX = 8
 IRLS_ROUNDS = 12
 # A talking head fills the middle and the bottom; the camera is read off the top and the sides first.
 BORDER_RATIO = 0.2
+SHOULDERS_RATIO = 0.7
+CLEARLY_MORE = 0.1
 MIDDLE_WEIGHT = 0.15
 MAX_SCALE_PX = 0.5
 BLED_PX = 1.5
@@ -52,6 +54,8 @@ SIGNAL = Signal(
         "preset": "fast",
         "irls_rounds": IRLS_ROUNDS,
         "border_ratio": BORDER_RATIO,
+        "shoulders_ratio": SHOULDERS_RATIO,
+        "clearly_more": CLEARLY_MORE,
         "middle_weight": MIDDLE_WEIGHT,
         "max_scale_px": MAX_SCALE_PX,
         "bled_px": BLED_PX,
@@ -86,25 +90,30 @@ def split_motion(flow_HW2: np.ndarray, before: np.ndarray, after: np.ndarray) ->
     """Mean displacement in pixels of (camera, subject, everything) between the two frames.
 
     The camera is an affine field fitted by iteratively reweighted least squares (Tukey weights) to the flow of
-    8 px cells, each trusted by its texture, and cells near the top and the sides more than the middle. Flow of a
-    fast head bleeds far into plain ground around it, so the fit starts twice, at rest and at the median flow, and
-    the field that explains more of the second frame wins; and a cell whose flow is far from the field's, but which
-    the field explains as well, counts as moving with the camera.
+    8 px cells, each trusted by its texture, and cells of the border more than the middle. Flow of a fast head bleeds
+    far into plain ground around it, so a cell that looks the same without any motion counts as resting, and a second
+    fit, which begins at the median flow, wins only if it explains clearly more of the border: a plain background
+    tells nothing of the camera, which is then held to rest. Likewise a cell whose flow is far from the field's, but
+    which the field explains as well, moves with the camera.
     """
     cells, x, y = _cells(flow_HW2)
     height, width = before.shape
-    aside = np.minimum(np.minimum(x, width - x) / width, y / height)
-    trust = np.where(aside < BORDER_RATIO, 1.0, MIDDLE_WEIGHT) * _texture(before)
+    # The sides belong to the border down to the shoulders only.
+    side = (np.minimum(x, width - x) < BORDER_RATIO * width) & (y < SHOULDERS_RATIO * height)
+    border = side | (y < BORDER_RATIO * height)
+    trust = np.where(border, 1.0, MIDDLE_WEIGHT) * _texture(before)
     design = np.stack([np.ones_like(x), (x - width / 2) / width, (y - height / 2) / width], axis=1)
+
+    tolerated = 1.1 * _mismatch(flow_HW2, before, after) + 0.5
+    resting = _mismatch(np.zeros_like(flow_HW2), before, after) <= tolerated
+    calm = np.where(resting[:, None], 0.0, cells)
     median = [_weighted_median(cells[:, axis], trust) for axis in (0, 1)]
-    flow_error = _mismatch(flow_HW2, before, after)
     fits = []
-    for start, loose in (((0.0, 0.0), False), (median, True)):
-        field = design @ _robust_affine(design, cells, trust, start, loose=loose)
-        explained = _mismatch(_dense(field, flow_HW2.shape), before, after) <= 1.1 * flow_error + 0.5
-        fits.append((float((trust * explained).sum()), field, explained))
-    # At a tie the camera stands still.
-    _, field, explained = fits[1] if fits[1][0] > fits[0][0] else fits[0]
+    for flow, start, loose in ((calm, (0.0, 0.0), False), (cells, median, True)):
+        field = design @ _robust_affine(design, flow, trust, start, loose=loose)
+        explained = _mismatch(_dense(field, flow_HW2.shape), before, after) <= tolerated
+        fits.append((float(explained[border].mean()), field, explained))
+    _, field, explained = fits[1] if fits[1][0] > fits[0][0] + CLEARLY_MORE else fits[0]
     apart = np.hypot(*(cells - field).T)
     bled = explained & (apart > BLED_PX)
     moved = np.where(bled[:, None], field, cells)
@@ -164,7 +173,7 @@ def _texture(gray: np.ndarray) -> np.ndarray:
     values = gray.astype(np.float32)
     mean, mean_square = _cell_means(values)[:, 0], _cell_means(values * values)[:, 0]
     spread = np.sqrt(np.maximum(mean_square - mean**2, 0))
-    trust: np.ndarray = 0.02 + spread / (spread + 4.0)
+    trust: np.ndarray = 0.05 + spread / (spread + 4.0)
     return trust
 
 
