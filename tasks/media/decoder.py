@@ -4,7 +4,7 @@ Told by lines of JSON on standard input, it answers by lines on standard output:
 
     {"op": "size", "path": p}                                   -> {"size": [w, h]}
     {"op": "frames", "path": p, "first": f, "last": f, ...}     -> {"size": ..}, {"frames": [..], "slots": [..]}..., {"done": n}
-    {"free": n}          n slots of the ring were read and may be written again
+    {"free": [..]}       slots of the ring that nobody looks at any more and may be written again
 
 and {"error": reason} when a file can't be decoded. Frames come in order; a full ring makes it wait.
 """  # noqa: E501
@@ -23,6 +23,7 @@ import numpy as np
 
 from tasks.media.limits import enter
 from tasks.media.probe import OPEN_OPTIONS
+from tasks.media.ring import SPARE_SLOTS, free_slots
 
 GRID_FPS = 25
 KEYFRAME_STEP = 25
@@ -30,31 +31,27 @@ BATCH = 8
 
 
 class Ring:
-    """Slots of one frame each in the shared memory, written in turn."""
+    """Slots of one frame each in the shared memory; a slot is written again only when the parent has freed it."""
 
-    def __init__(self, memory: np.ndarray, frame_bytes: int, told: IO[str], asked: IO[str]) -> None:
+    def __init__(self, memory: np.ndarray, frame_bytes: int, free: list[int], told: IO[str], asked: IO[str]) -> None:
         self.memory, self.frame_bytes, self.told, self.asked = memory, frame_bytes, told, asked
-        self.num_slots = len(memory) // frame_bytes
-        self.num_free = self.num_slots
-        self.next_slot = 0
+        # The slot freed last is taken first: its pages are in memory, and in the cache.
+        self.free = free[::-1]
         self.frames: list[int] = []
         self.slots: list[int] = []
-        self.batch = max(1, min(BATCH, self.num_slots // 2))
 
     def put(self, frame: int, pieces: list[np.ndarray]) -> None:
-        while self.num_free == 0:
+        while not self.free:
             self.flush()
-            self.num_free += int(json.loads(self.asked.readline() or _parent_gone())["free"])
-        at = self.next_slot * self.frame_bytes
+            self.free += json.loads(self.asked.readline() or _parent_gone())["free"]
+        slot = self.free.pop()
+        at = slot * self.frame_bytes
         for piece in pieces:
-            target = self.memory[at : at + piece.size].reshape(piece.shape)
-            target[:] = piece
+            self.memory[at : at + piece.size].reshape(piece.shape)[:] = piece
             at += piece.size
         self.frames.append(frame)
-        self.slots.append(self.next_slot)
-        self.next_slot = (self.next_slot + 1) % self.num_slots
-        self.num_free -= 1
-        if len(self.frames) >= self.batch:
+        self.slots.append(slot)
+        if len(self.frames) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
@@ -74,11 +71,12 @@ def send_frames(request: dict[str, Any], memory: np.ndarray, told: IO[str], aske
         video = container.streams.video[0]
         width, height = video.width, video.height
         size = width * height * 3 // 2
-        if 2 * size > len(memory):
+        free = free_slots(len(memory), size, request["busy"])
+        if len(free) < SPARE_SLOTS:
             _tell(told, {"error": f"frames of {width}x{height} px don't fit the ring; read the proxy, not the source"})
             return
         _tell(told, {"size": [width, height]})
-        ring = Ring(memory, size, told, asked)
+        ring = Ring(memory, size, free, told, asked)
         decode = _by_decord if request["sampler"] == "decord" else _by_pyav
         for frame, pieces in decode(request["path"], container, video, sorted(wanted)):
             ring.put(frame, pieces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import select
 import signal
@@ -21,11 +20,14 @@ import numpy as np
 from tasks.media.errors import MediaError
 from tasks.media.limits import Limits, python_child
 from tasks.media.media import Media
+from tasks.media.ring import SPARE_SLOTS, SharedFrames, anonymous_memory, free_slots
 
 GRID_FPS = 25
 AUDIO_HZ = 16_000
 SAMPLES_PER_FRAME = AUDIO_HZ // GRID_FPS
-RING_BYTES = 32 << 20
+RING_BYTES = 256 << 20
+"""Address space of the frames shared with the child: two blocks of 250 at 640x480. Pages count once touched."""
+
 REQUESTS_PER_CHILD = 500
 READER_LIMITS = Limits(memory_bytes=3 << 29, base_s=60.0, per_s=5.0, stall_s=60.0)
 
@@ -48,7 +50,7 @@ class Reader:
         self.sampler = sampler
         self._child: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
-        self._memory: mmap.mmap | None = None
+        self._shared: SharedFrames | None = None
         self._unread = bytearray()
         self._num_requests = 0
         self._streaming = False
@@ -87,7 +89,7 @@ class Reader:
         end = min(end, num_frames)
         size = self._size(proxy)
         first, last = max(0, start - context_frames), min(num_frames, end + context_frames)
-        stream = self._frames(proxy, first, last, _step(fps), []) if fps is not None and start < end else iter(())
+        stream = self._frames(proxy, size, first, last, _step(fps), []) if fps is not None and start < end else iter(())
         held: deque[tuple[int, np.ndarray]] = deque()
         try:
             for block_start in range(start, end, block_frames):
@@ -124,7 +126,7 @@ class Reader:
         if fps is not None:
             step = _step(fps)
             also = [] if -(-start // step) * step < end else [(start + end) // 2]
-            frames = list(self._frames(proxy, start, end, step, also))
+            frames = list(self._frames(proxy, size, start, end, step, also))
         return Media(
             start_frame=start,
             end_frame=end,
@@ -170,9 +172,7 @@ class Reader:
         if self._complaints is not None:
             self._complaints.close()
             self._complaints = None
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+        self._shared = None  # unmapped when the last frame that looks into it is gone
 
     def _size(self, proxy: Path) -> tuple[int, int]:
         try:
@@ -188,16 +188,22 @@ class Reader:
         return self._sizes[key]
 
     def _frames(
-        self, proxy: Path, first: int, last: int, step: int, also: list[int]
+        self, proxy: Path, size: tuple[int, int], first: int, last: int, step: int, also: list[int]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Wanted frames in order, each a copy of its own. Only waiting for the child counts as its time."""
-        request = {"op": "frames", "path": os.fspath(proxy.absolute()), "first": first, "last": last}
+        """Wanted frames in order. Only waiting for the child counts as its time."""
+        busy = self._shared.busy() if self._shared is not None else []
+        if len(free_slots(RING_BYTES, size[0] * size[1] * 3 // 2, busy)) < 2 * SPARE_SLOTS:
+            self.close()  # a fresh memory; the frames still looked at keep the old one
+            busy = []
+        request = {"op": "frames", "path": os.fspath(proxy.absolute()), "first": first, "last": last, "busy": busy}
         self._ask({**request, "step": step, "also": also, "sampler": self.sampler})
         left_s = self.limits.wall_s((last - first) / GRID_FPS)
         self._streaming = True
         try:
-            size = self._next_message(time.monotonic() + left_s)["size"]
-            shape, frame_bytes = (size[1] * 3 // 2, size[0]), size[0] * size[1] * 3 // 2
+            told = self._next_message(time.monotonic() + left_s)
+            shared = self._shared
+            assert shared is not None
+            shared.begin(told["size"][0], told["size"][1], busy)
             while True:
                 waiting = time.monotonic()
                 told = self._next_message(waiting + left_s)
@@ -205,12 +211,10 @@ class Reader:
                 if "done" in told:
                     self._streaming = False
                     return
-                assert self._memory is not None
-                ring = np.frombuffer(self._memory, np.uint8)
-                planes = [ring[s * frame_bytes : (s + 1) * frame_bytes].reshape(shape).copy() for s in told["slots"]]
-                del ring  # the memory can't be closed while something looks into it
-                self._send({"free": len(planes)})
-                yield from zip(told["frames"], planes, strict=True)
+                for frame, slot in zip(told["frames"], told["slots"], strict=True):
+                    yield frame, shared.plane(slot)
+                if shared.freed:
+                    self._send({"free": shared.take_freed()})
         finally:
             if self._streaming:  # left in the middle: what the child still sends belongs to nobody
                 self.close()
@@ -225,21 +229,21 @@ class Reader:
 
     def _start(self) -> None:
         self.close()
-        shared = _anonymous_memory(RING_BYTES)
-        self._memory = mmap.mmap(shared, RING_BYTES)
+        memory_fd = anonymous_memory(RING_BYTES)
+        self._shared = SharedFrames(memory_fd, RING_BYTES)
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         command, environment = python_child("tasks.media.decoder")
         self._child = subprocess.Popen(
-            [*command, str(shared), str(self.limits.memory_bytes), str(os.getpid())],
+            [*command, str(memory_fd), str(self.limits.memory_bytes), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
-            pass_fds=(shared,),
+            pass_fds=(memory_fd,),
             env=environment,
             start_new_session=True,
             bufsize=0,
         )
-        os.close(shared)
+        os.close(memory_fd)
         self._num_requests = 0
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -287,14 +291,3 @@ class Reader:
 
 def _step(fps: float) -> int:
     return max(1, round(GRID_FPS / fps))
-
-
-def _anonymous_memory(size: int) -> int:
-    """A file descriptor of memory without a name: it is gone with the last process that has it, even by kill -9."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("headroom-frames")
-        os.ftruncate(fd, size)
-        return fd
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
-        return os.dup(file.fileno())
