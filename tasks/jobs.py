@@ -251,9 +251,10 @@ def chosen_spans(
 ) -> tuple[clipping.Clipping, tuple[str, str] | None]:
     """Spans by smart clipping on the stored timelines; or (stage, reason) when a timeline it reads has failed."""
     windows = range(num_windows(video))
-    held = _held_timelines(workspace, manifest, str(video["video_id"]), windows, CLIPPING_NEEDS)
+    names = (*CLIPPING_NEEDS, *(("vad",) if params.speech_ratio_min > 0 else ()))
+    held = _held_timelines(workspace, manifest, str(video["video_id"]), windows, names)
     tables = {}
-    for name in CLIPPING_NEEDS:
+    for name in names:
         parts = [held[w][name] for w in windows]
         failed = [p for p in parts if p.status.startswith("failed")]
         if failed:

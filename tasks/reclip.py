@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from store.ledger import manifests
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS
 from store.workspace import Workspace
@@ -98,15 +99,13 @@ def apply(workspace: Workspace, proposal: Reclip) -> None:
     """Switches to the proposed run: clips, wide rows and the run's name change in one manifest."""
     remember(workspace, proposal.params)
     workspace.commit(proposal.batch, clipping_run=proposal.run)
-    previous = workspace.ledger.setting("clipping_history", "")
-    workspace.ledger.set_setting("clipping_history", f"{previous} {proposal.run}".strip())
 
 
 def previous_params(workspace: Workspace) -> ClipParams:
     """Parameters of the run before the one in force. Raises ValueError when there is none."""
-    history = workspace.ledger.setting("clipping_history", "").split()
     present = workspace.ledger.manifest().clipping_run
-    before = [run for run in history if run != present]
+    told = workspace.ledger.rows(manifests.select().order_by(manifests.c.id))
+    before = [row["clipping_run"] for row in told if row["clipping_run"] not in ("", present)]
     if not before:
         raise ValueError(
             "there is no earlier clipping run to go back to; headroom reclip --set NAME=VALUE proposes one"

@@ -1,0 +1,236 @@
+"""Tier queries at 1 M and 10 M clips, staleness planning at 1 M, on generated rows; prints machine and versions.
+
+    python -m benchmarks.store [--clips 1000000 10000000] [--folder DIR]
+
+The wide table has the real columns of every discovered clip signal. Planning is the whole no-change night: every
+row is fresh, and the answer is that nothing is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.machine import machine
+from store.record import Batch
+from store.schema import BASE_SCHEMAS, signal_fields
+from store.workspace import Workspace, open_workspace
+from tasks import plan
+from tasks.digest import digest
+from tasks.media.normalise import FINGERPRINT
+from tasks.signals import discover
+
+ROWS = 250_000
+CLIPS_PER_VIDEO = 4
+
+TIER_10_CLAUSES = """SELECT clip_id FROM signals WHERE
+    face_track_face_ratio >= 0.9 AND face_track_main_face_height_px >= 100 AND motion_camera_speed <= 20
+    AND visual_quality_quality >= 2 AND visual_quality_sharpness >= 0.1 AND speech_speech_ratio >= 0.3
+    AND speech_quality_ovrl >= 2.5 AND speech_quality_snr_db >= 10 AND lip_sync_confidence >= 0.4
+    AND overlay_text_text_ratio <= 0.3"""
+
+
+def generated(num_clips: int, with_provenance: bool) -> Iterator[tuple[str, pa.Table]]:
+    """Rows of videos, timelines, clips and signals, fresh under the present fingerprints, in pieces."""
+    for start in range(0, num_clips, ROWS):
+        count = min(ROWS, num_clips - start)
+        video = np.arange(start // CLIPS_PER_VIDEO, (start + count) // CLIPS_PER_VIDEO)
+        video_ids = [f"{v:016x}" for v in video]
+        yield "videos", _videos(video_ids)
+        if with_provenance:
+            yield "timelines", _timelines(video_ids)
+        yield "clips", _clips(video_ids)
+        yield "signals", _signals(video_ids, start, with_provenance)
+
+
+def _videos(ids: list[str]) -> pa.Table:
+    same = {
+        "state": "done", "proxy_sha256": "p", "audio_sha256": "a", "num_frames": 1500, "source_width_px": 640,
+        "normalise_fingerprint": FINGERPRINT, "name": "v.mp4", "has_audio": True,
+    }  # fmt: skip
+    return _table(BASE_SCHEMAS["videos"], len(ids), {"video_id": ids}, same)
+
+
+def _timelines(ids: list[str]) -> pa.Table:
+    parts = []
+    digests: dict[str, str] = {}
+    for name, signal in discover().items():
+        if signal.spec.grain != "video":
+            continue
+        needs = [digests[n] for n in signal.spec.needs]
+        look = signal.spec.look
+        told = digest("p" if look.frames_fps else "", "a" if look.audio else "", 640, 0, 1500, *needs)
+        digests[name] = f"out-{name}"
+        same = {
+            "name": name, "window_index": 0, "start_frame": 0, "end_frame": 1500, "status": "ok", "input_digest": told,
+            "fingerprint": signal.fingerprint, "output_digest": digests[name], "attempts": 1, "not_before": 0.0,
+        }  # fmt: skip
+        own = {"key": [f"{v}:{name}:0" for v in ids], "video_id": ids}
+        parts.append(_table(BASE_SCHEMAS["timelines"], len(ids), own, same))
+    return pa.concat_tables(parts)
+
+
+def _span(place: int) -> tuple[int, int]:
+    return place * 375, (place + 1) * 375
+
+
+def _clips(ids: list[str]) -> pa.Table:
+    parts = []
+    for place in range(CLIPS_PER_VIDEO):
+        start, end = _span(place)
+        same = {"start_frame": start, "end_frame": end, "duration_s": 15.0, "active": True}
+        own = {"clip_id": [f"{v}-{place}" for v in ids], "video_id": ids}
+        parts.append(_table(BASE_SCHEMAS["clips"], len(ids), own, same))
+    return pa.concat_tables(parts)
+
+
+def _signals(ids: list[str], seed: int, with_provenance: bool) -> pa.Table:
+    parts = []
+    for place in range(CLIPS_PER_VIDEO):
+        start, end = _span(place)
+        rng = np.random.default_rng(seed + place)
+        fields = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
+        own: dict[str, Any] = {"clip_id": [f"{v}-{place}" for v in ids], "video_id": ids}
+        same: dict[str, Any] = {"active": True}
+        digests = {n: f"out-{n}" for n, s in discover().items() if s.spec.grain == "video"}
+        for name, signal in discover().items():
+            if signal.spec.grain != "clip":
+                continue
+            fields += [
+                f
+                for f in signal_fields(name, [(c.name, c.dtype) for c in signal.spec.columns])
+                if _kept(f.name, with_provenance)
+            ]
+            for column in signal.spec.columns:
+                if pa.types.is_floating(column.dtype) or pa.types.is_integer(column.dtype):
+                    low, high = column.low or 0.0, column.high if column.high is not None else 100.0
+                    own[f"{name}_{column.name}"] = rng.uniform(low, min(high, low + 200), len(ids))
+            look = signal.spec.look
+            needs = [digests[n] for n in signal.spec.needs]
+            told = digest("p" if look.frames_fps else "", "a" if look.audio else "", 640, start, end, *needs)
+            digests[name] = f"out-{name}"
+            same |= {
+                f"{name}_status": "ok", f"{name}_fingerprint": signal.fingerprint, f"{name}_input_digest": told,
+                f"{name}_output_digest": digests[name], f"{name}_attempts": 1, f"{name}_not_before": 0.0,
+            }  # fmt: skip
+        parts.append(_table(pa.schema(fields), len(ids), own, same))
+    return pa.concat_tables(parts)
+
+
+def _kept(field: str, with_provenance: bool) -> bool:
+    return with_provenance or not field.endswith(
+        ("_fingerprint", "_digest", "_computed_at", "_attempts", "_not_before", "_reason")
+    )
+
+
+def _table(schema: pa.Schema, count: int, own: dict[str, Any], same: dict[str, Any]) -> pa.Table:
+    columns = []
+    for field in schema:
+        if field.name in own:
+            values = own[field.name]
+            made = pa.array(values) if isinstance(values, np.ndarray) else pa.array(values, field.type)
+            columns.append(made.cast(field.type, safe=False))
+        elif field.name in same:
+            columns.append(pa.repeat(pa.scalar(same[field.name], field.type), count))
+        else:
+            columns.append(pa.nulls(count, field.type))
+    return pa.table(columns, schema=schema)
+
+
+def filled(folder: Path, num_clips: int, with_provenance: bool) -> Workspace:
+    workspace = open_workspace(folder)
+    versions = {}
+    for table, rows in generated(num_clips, with_provenance):
+        mode = "append" if table in versions else "create"
+        versions[table] = lance.write_dataset(rows, workspace.record.uri(table), mode=mode).version
+    with workspace.ledger.turn() as turn:
+        turn.publish(versions, "generated")
+    return workspace
+
+
+def timed(call: Callable[[], object], runs: int = 5) -> tuple[float, float, object]:
+    """(median s, worst s, result) after one warm-up."""
+    result = call()
+    spent = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        result = call()
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent), max(spent), result
+
+
+def tier_query(workspace: Workspace) -> str:
+    with workspace.views() as reader:
+        count = reader.sql("SELECT count(*) FROM signals").item()
+        query = f"SELECT count(*) FROM ({TIER_10_CLAUSES})"
+        median, worst, found = timed(lambda: reader.sql(query).item())
+    limit = 0.1 if count <= 1_000_000 else 1.0
+    return f"| tier of 10 clauses, {count:,} clips ({found:,} pass) | {median:.3f} s | {worst:.3f} s | {limit} s | {median / limit:.2f} |"
+
+
+def planning(workspace: Workspace) -> str:
+    wanted = plan.wanted_signals(None)
+
+    def night() -> int:
+        with workspace.views() as reader:
+            return len(plan.next_jobs(reader, wanted, "generated").jobs)
+
+    median, worst, jobs = timed(night, runs=3)
+    count = workspace.record.read(workspace.ledger.manifest(), "clips", ["clip_id"]).num_rows
+    return f"| planning a night without change, {count:,} clips ({jobs} jobs) | {median:.2f} s | {worst:.2f} s | 5 s | {median / 5:.2f} |"
+
+
+def upsert(workspace: Workspace) -> str:
+    """One signal's column over 100,000 clips, through the committer."""
+    count = 100_000
+    ids = [f"{v:016x}-0" for v in range(count)]
+    values = np.random.default_rng(0).uniform(0, 1, count).astype(np.float32)
+    rows = pa.table(
+        {"clip_id": ids, "video_id": [i[:16] for i in ids], "active": [True] * count, "motion_camera_speed": values}
+    )
+
+    def once() -> None:
+        batch = Batch()
+        batch.add("signals", rows)
+        workspace.commit(batch)
+
+    began = time.perf_counter()
+    once()
+    return f"| upsert of one column of {count:,} rows of the wide table | {time.perf_counter() - began:.1f} s | | | |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--folder", type=Path, default=None)
+    options = parser.parse_args()
+    print(machine())
+    print("| what | median | worst | limit | of the limit |\n|---|---|---|---|---|")
+    for num_clips in options.clips:
+        folder = Path(tempfile.mkdtemp(prefix="store", dir=options.folder))
+        try:
+            with_provenance = num_clips <= 1_000_000
+            workspace = filled(folder, num_clips, with_provenance)
+            print(tier_query(workspace), flush=True)
+            if with_provenance:
+                print(planning(workspace), flush=True)
+                print(upsert(workspace), flush=True)
+        finally:
+            shutil.rmtree(folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\npeak memory {peak:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()

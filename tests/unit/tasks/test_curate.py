@@ -1,0 +1,281 @@
+"""The engine: computes what is stale, nothing else, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from store.ledger import Manifest
+from store.record import Batch
+from store.workspace import Workspace, open_workspace
+from tasks import curate, jobs, plan, reclip
+from tasks.clipping import ClipParams
+from tasks.curate import bring_up_to_date
+from tasks.ingest import ingest
+from tasks.jobs import Done, Job, Stage
+from tasks.media.media import Media
+from tasks.signal import LoadedSignal, Needs, Output
+from tests.unit.tasks import stand_in
+
+CLIP_SIGNALS = ("brightness", "double", "loudness")
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    stand_in.make_video(folder / "a.mp4", 3.0, luma=90)
+    stand_in.make_video(folder / "b.mp4", 4.0, luma=160, tone=False)
+    (folder / "broken.mp4").write_bytes(b"no video at all")
+    return folder
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
+        made = stand_in.signals(**changed)
+        for module in (plan, jobs):
+            monkeypatch.setattr(module, "discover", lambda: made)
+        return made
+
+    return use_signals
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, footage: Path, use: Any) -> Workspace:
+    use()
+    made = open_workspace(tmp_path / "workspace")
+    ingest(made, [str(footage)])
+    return made
+
+
+def run(workspace: Workspace) -> curate.Outcome:
+    return bring_up_to_date(workspace, stand_in.serial(workspace))
+
+
+def wide(workspace: Workspace) -> pl.DataFrame:
+    with workspace.views() as reader:
+        return reader.sql("SELECT * EXCLUDE (video_id) FROM signals ORDER BY clip_id")
+
+
+def without_times(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select([c for c in frame.columns if not c.endswith("computed_at") and c != "created_at"])
+
+
+def test_the_first_run_computes_everything_and_the_second_nothing(workspace: Workspace) -> None:
+    first = run(workspace)
+    assert first.tally.computed == {"faces": 2, "flow": 2, "keyframes": 2, "cuts": 2, "luma": 2} | dict.fromkeys(
+        CLIP_SIGNALS, 2
+    )
+    assert [name for name, _ in first.quarantined] == ["broken.mp4"]
+    manifest = workspace.ledger.manifest()
+    second = run(workspace)
+    assert (second.tally.computed, second.tally.failed, second.predicted) == ({}, {}, {})
+    assert workspace.ledger.manifest() == manifest
+
+
+def test_values_are_those_of_the_footage(workspace: Workspace) -> None:
+    run(workspace)
+    with workspace.views() as reader:
+        rows = reader.sql("SELECT v.name, s.* FROM signals s JOIN videos v USING (video_id) ORDER BY v.name").to_dicts()
+    # The grounds differ by 70 of 255, 60 in video range, over the 86 % of the picture that the box leaves free.
+    assert rows[1]["brightness_mean"] - rows[0]["brightness_mean"] == pytest.approx(52, abs=2)
+    assert [r["double_value"] for r in rows] == [2 * r["brightness_mean"] for r in rows]
+    assert (rows[0]["loudness_status"], rows[1]["loudness_status"]) == ("ok", "not_applicable")
+    assert (rows[1]["loudness_rms"], rows[1]["loudness_reason"]) == (None, "no audio")
+
+
+def test_a_raised_version_recomputes_exactly_its_dependants(workspace: Workspace, use: Any) -> None:
+    run(workspace)
+    before = wide(workspace)
+
+    def brighter(media: Media, needs: Needs) -> Output:
+        made = stand_in.luma(media, needs).timeline
+        assert made is not None
+        lifted = pa.array([v + 10 for v in made["luma"].to_pylist()], pa.float32())
+        return Output(timeline=made.set_column(1, "luma", lifted))
+
+    use(luma=stand_in.raised(stand_in.signals()["luma"], brighter))
+    outcome = run(workspace)
+    assert outcome.tally.computed == {"luma": 2, "brightness": 2, "double": 2}
+    assert outcome.stopped == {}
+    after = wide(workspace)
+    assert (after["brightness_mean"] - before["brightness_mean"]).to_list() == pytest.approx([10, 10], abs=1)
+    untouched = [c for c in before.columns if c.startswith("loudness_")]
+    assert after.select(untouched).equals(before.select(untouched))
+
+
+def test_an_unchanged_output_stops_what_depends_on_it(workspace: Workspace, use: Any) -> None:
+    run(workspace)
+    use(luma=stand_in.raised(stand_in.signals()["luma"]))
+    outcome = run(workspace)
+    assert outcome.tally.computed == {"luma": 2}
+    assert outcome.predicted == {"luma": 2, "brightness": 2, "double": 2}
+    assert outcome.stopped == {"brightness": 2, "double": 2}
+
+
+def test_the_cut_off_works_between_clip_signals_of_one_batch(workspace: Workspace, use: Any) -> None:
+    run(workspace)
+    use(brightness=stand_in.raised(stand_in.signals()["brightness"]))
+    outcome = run(workspace)
+    assert outcome.tally.computed == {"brightness": 2}
+    assert outcome.stopped == {"double": 2}
+
+
+def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> None:
+    def broken(media: Media, needs: Needs) -> Output:
+        if media.audio is None:
+            return stand_in.loudness(media, needs)
+        raise RuntimeError("model file is corrupt")
+
+    use(loudness=stand_in.loaded("loudness", stand_in.LOUDNESS, broken))
+    outcome = run(workspace)
+    assert outcome.tally.failed == {"loudness": 1}
+    assert outcome.tally.computed["double"] == 2
+    rows = wide(workspace).filter(pl.col("loudness_status") == "failed_permanent").to_dicts()
+    assert [r["loudness_reason"] for r in rows] == ["RuntimeError: model file is corrupt"]
+    assert run(workspace).tally.failed == {}, "a permanent failure waits for a new version or input"
+
+
+def test_a_passing_failure_is_tried_again_when_its_time_has_come(
+    workspace: Workspace, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(media: Media, needs: Needs) -> Output:
+        raise MemoryError("no room")
+
+    use(loudness=stand_in.loaded("loudness", stand_in.LOUDNESS, hungry))
+    assert run(workspace).tally.failed == {"loudness": 2}
+    use()
+    assert run(workspace).tally.computed == {}
+    import time
+
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert run(workspace).tally.computed == {"loudness": 2}
+
+
+def test_killed_between_any_two_commits_the_next_run_ends_the_same(tmp_path: Path, footage: Path, use: Any) -> None:
+    use()
+
+    def made(name: str) -> Workspace:
+        workspace = open_workspace(tmp_path / name)
+        ingest(workspace, [str(footage)])
+        return workspace
+
+    undisturbed = made("whole")
+    run(undisturbed)
+
+    class Killed(BaseException):
+        pass
+
+    broken = made("broken")
+    for survived in range(6):
+
+        def submit(stage: Stage, manifest: Manifest, groups: list[list[Job]], limit: int = survived) -> Iterator[Done]:
+            for count, group in enumerate([[j] for g in groups for j in g]):
+                if count >= limit:
+                    raise Killed
+                yield from stand_in.serial(broken)(stage, manifest, [group])
+
+        try:
+            bring_up_to_date(broken, submit)
+        except Killed:
+            continue
+    run(broken)
+    for query in (
+        "SELECT * FROM signals ORDER BY clip_id",
+        "SELECT * FROM clips ORDER BY clip_id",
+        "SELECT * EXCLUDE (ingested_at, proxy_uri, audio_uri, normalise_cpu_s) FROM videos ORDER BY video_id",
+        "SELECT * FROM timelines ORDER BY key",
+    ):
+        with undisturbed.views() as one, broken.views() as two:
+            assert without_times(one.sql(query)).equals(without_times(two.sql(query))), query
+
+
+def test_a_stage_that_makes_no_progress_says_so(workspace: Workspace) -> None:
+    def idle(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
+        yield Done()
+
+    with pytest.raises(RuntimeError, match="normalise: 3 jobs ran and are still stale"):
+        bring_up_to_date(workspace, idle)
+
+
+def test_a_budget_leaves_the_rest_for_the_next_run(workspace: Workspace) -> None:
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), budget_s=0.0)
+    assert outcome.out_of_budget
+    assert run(workspace).tally.computed["double"] == 2
+
+
+def test_only_what_a_signal_needs_is_computed_when_it_is_asked_for(workspace: Workspace) -> None:
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), signals=["brightness"])
+    assert set(outcome.tally.computed) == {"faces", "flow", "keyframes", "cuts", "luma", "brightness"}
+    with pytest.raises(ValueError, match="signal 'nonsense' is none of"):
+        plan.wanted_signals(["nonsense"])
+
+
+def test_counts_tell_fresh_from_stale(workspace: Workspace, use: Any) -> None:
+    run(workspace)
+    use(luma=stand_in.raised(stand_in.signals()["luma"]))
+    with workspace.views() as reader:
+        counts = plan.counts(reader)
+    assert (counts["luma"].total, counts["luma"].stale, counts["luma"].fresh) == (2, 2, 0)
+    assert (counts["loudness"].ok, counts["loudness"].not_applicable, counts["loudness"].stale) == (1, 1, 0)
+
+
+def test_batches_hold_about_a_minute_of_media() -> None:
+    made = plan.batches([Job("clip", str(i), "a", 25.0) for i in range(7)])
+    assert [len(b) for b in made] == [3, 3, 1]
+
+
+def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None:
+    run(workspace)
+    before = wide(workspace)["clip_id"].to_list()
+    stricter = reclip.changed(ClipParams(), {"min_s": "3.5"})
+    proposal = reclip.propose(workspace, stricter)
+    assert proposal.counts == {"kept": 1, "moved": 0, "lost": 1, "added": 0}
+    assert wide(workspace)["clip_id"].to_list() == before, "a proposal writes nothing"
+    reclip.apply(workspace, proposal)
+    assert len(wide(workspace)) == 1
+    assert run(workspace).tally.computed == {}, "what stays keeps its rows"
+    reclip.apply(workspace, reclip.propose(workspace, reclip.previous_params(workspace)))
+    assert wide(workspace)["clip_id"].to_list() == before
+    assert run(workspace).tally.computed == {}
+
+
+def test_reclip_names_what_it_does_not_know(workspace: Workspace) -> None:
+    with pytest.raises(ValueError, match="clipping parameter 'length' is none of"):
+        reclip.changed(ClipParams(), {"length": "3"})
+    with pytest.raises(ValueError, match="min_s: 'long' is no number"):
+        reclip.changed(ClipParams(), {"min_s": "long"})
+    with pytest.raises(ValueError, match="no earlier clipping run"):
+        reclip.previous_params(workspace)
+
+
+def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> None:
+    """Every kind of damage to the provenance of a row is seen by the query exactly as by tasks.compute.is_stale."""
+    run(workspace)
+    clip_ids = wide(workspace)["clip_id"].to_list()
+    damage: list[dict[str, Any]] = [
+        {"brightness_fingerprint": "old"},
+        {"brightness_input_digest": "other"},
+        {"brightness_status": None},
+        {"brightness_status": "failed_transient", "brightness_not_before": 0.0},
+        {"brightness_status": "failed_transient", "brightness_not_before": 4e9},
+        {"brightness_status": "failed_permanent"},
+        {"brightness_output_digest": "other"},
+    ]
+    expected = [{"brightness"}, {"brightness"}, {"brightness"}, {"brightness"}, set(), set(), {"double"}]
+    good = workspace.record.read(workspace.ledger.manifest(), "signals").to_pylist()
+    for change, names in zip(damage, expected, strict=True):
+        batch = Batch()
+        schema = workspace.record.read(workspace.ledger.manifest(), "signals").schema
+        batch.add("signals", pa.Table.from_pylist([{**r, **change} for r in good], schema=schema))
+        workspace.commit(batch)
+        with workspace.views() as reader:
+            stale = plan.stale_clips(reader, CLIP_SIGNALS)
+        assert set(stale["name"]) == names, change
+        assert len(stale) == len(names) * len(clip_ids)
