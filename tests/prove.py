@@ -1,0 +1,242 @@
+"""The proofs that take longer than a test may: `make prove`, or `python -m tests.prove [--sample] [NAME ...]`.
+
+Each writes docs/proofs/NAME.md, stamped with the commit; a sample is a short version that writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine
+from tests.conftest import media_root
+from tests.hostile import make_hostile
+from tests.tables import differences, doubled
+
+ROOT = Path(__file__).resolve().parent.parent
+PROOFS = ROOT / "docs" / "proofs"
+
+
+def headroom(*arguments: str | Path, workspace: Path) -> dict[str, Any]:
+    """One command, its JSON, and how long it took."""
+    command = [sys.executable, "-m", "headroom", *map(str, arguments), "--workspace", str(workspace), "--json"]
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**told, "took_s": time.monotonic() - began}
+
+
+def small_corpus(folder: Path) -> Path:
+    """A few short files that take every way through the pipeline."""
+    from tasks.samples import make_samples
+
+    made = make_samples(folder / "samples")
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for sample in sorted(made, key=lambda s: (folder / "samples" / s.file).stat().st_size)[:4]:
+        shutil.copy(folder / "samples" / sample.file, corpus)
+    return corpus
+
+
+def kills(folder: Path, sample: bool) -> tuple[bool, str]:
+    """kill -9 at random moments of a run, each followed by a run to the end: the tables are those of an undisturbed run."""
+    corpus = small_corpus(folder)
+    whole = headroom("curate", corpus, workspace=folder / "whole")
+    rng = random.Random(20261121)
+    lines, good = [], True
+    for number in range(2 if sample else 20):
+        workspace = folder / f"killed{number}"
+        at_s = rng.uniform(0.5, whole["took_s"])
+        command = [sys.executable, "-m", "headroom", "curate", str(corpus), "--workspace", str(workspace)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(at_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        after = headroom("curate", corpus, workspace=workspace)
+        found = differences(folder / "whole", workspace)
+        good &= not found
+        left = sum(after["computed"].values())
+        lines.append(f"| {number + 1} | {at_s:.1f} s | {process.returncode} | {left} | {'; '.join(found) or 'none'} |")
+        shutil.rmtree(workspace)
+    head = f"An undisturbed run takes {whole['took_s']:.1f} s and computes {sum(whole['computed'].values())} rows.\n\n"
+    table = "| kill | after | exit | rows left to compute | differences |\n|---|---|---|---|---|\n" + "\n".join(lines)
+    return good, head + table
+
+
+def race(folder: Path, sample: bool) -> tuple[bool, str]:
+    """Two `curate` commands at once on one workspace: one result, no duplicate row, no lost row."""
+    corpus = small_corpus(folder)
+    headroom("curate", corpus, workspace=folder / "alone")
+    lines, good = [], True
+    for number in range(1 if sample else 5):
+        workspace = folder / f"both{number}"
+        command = [sys.executable, "-m", "headroom", "curate", str(corpus), "--workspace", str(workspace)]
+        pair = [
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        ends = [p.communicate()[1] for p in pair]
+        from store.workspace import open_workspace
+
+        found = differences(folder / "alone", workspace) + doubled(open_workspace(workspace))
+        found += [e[-500:] for p, e in zip(pair, ends, strict=True) if p.returncode]
+        good &= not found
+        lines.append(f"| {number + 1} | {[p.returncode for p in pair]} | {'; '.join(found) or 'none'} |")
+    return good, "| round | exits | differences, duplicates, errors |\n|---|---|---|\n" + "\n".join(lines)
+
+
+def hostile(folder: Path, sample: bool) -> tuple[bool, str]:
+    """The hostile corpus through the command line: nothing hangs, nothing crashes, each file ends with its reason."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    expected = make_hostile(corpus)
+    told = headroom("curate", corpus, workspace=folder / "workspace")
+    rows = headroom_rows("SELECT name, state, stage, reason FROM videos ORDER BY name", folder / "workspace")
+    again = headroom("curate", corpus, workspace=folder / "workspace")
+    open_ends = [r["name"] for r in rows if r["state"] not in ("done", "quarantined")]
+    silent = [r["name"] for r in rows if r["state"] == "quarantined" and not r["reason"]]
+    good = not open_ends and not silent and not again["computed"]
+    lines = [f"| `{r['name']!r}` | {r['state']} | {r['stage'] or ''} | {r['reason'] or ''} |" for r in rows]
+    head = f"{len(expected)} files made, {told['took_s']:.1f} s; a second run computed {again['computed'] or 'nothing'}.\n\n"
+    return good, head + "| file | state | stage | reason |\n|---|---|---|---|\n" + "\n".join(lines)
+
+
+def headroom_rows(query: str, workspace: Path) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "headroom", "sql", query, "--workspace", str(workspace), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return rows
+
+
+def footage(folder: Path, sample: bool) -> tuple[bool, str]:
+    """All of the real footage, negatives too: states, tiers, and a second run that computes nothing in under 10 s."""
+    root = media_root()
+    if root is None:
+        return True, "skipped: no real footage on this machine (HEADROOM_MEDIA)"
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for kind in ("talk", "neg", "synth", "dup"):
+        files = sorted((root / kind).iterdir())
+        for file in files[:: max(1, len(files) // 3)] if sample else files:
+            (corpus / f"{kind}__{file.name}").symlink_to(file)
+    first = headroom("curate", corpus, workspace=folder / "workspace")
+    second = headroom("curate", corpus, workspace=folder / "workspace")
+    counts = headroom("status", workspace=folder / "workspace")
+    open_ends = counts["videos"]["new"]
+    query = "SELECT split_part(v.name, '__', 1) AS kind, count(DISTINCT v.video_id) AS files FROM {} t JOIN clips c USING (clip_id) JOIN videos v USING (video_id) GROUP BY ALL"
+    tiers = {
+        t: {r["kind"]: r["files"] for r in headroom_rows(query.format(t), folder / "workspace")}
+        for t in ("a2v_bronze", "a2v_silver", "a2v_gold")
+    }
+    checks = {
+        "every file ends done or quarantined": open_ends == 0,
+        "the second run computes nothing": not second["computed"] and not second["failed"],
+        "the second run takes under 10 s": second["took_s"] < 10,
+        "no file of neg/ is in any tier": all(t.get("neg", 0) == 0 for t in tiers.values()),
+    }
+    if not sample:
+        checks["at least 30 files of talk/ in bronze"] = tiers["a2v_bronze"].get("talk", 0) >= 30
+        checks["at least 10 files of talk/ in gold"] = tiers["a2v_gold"].get("talk", 0) >= 10
+        for name, ratio in ok_ratios(folder / "workspace").items():
+            checks[f"{name} ok on {ratio:.0%} of talk/"] = ratio >= (0.9 if name != "lip_sync" else 0.0)
+    told = [
+        f"First run {first['took_s']:.0f} s, {first['cpu_s']:.0f} CPU-seconds; second run {second['took_s']:.1f} s."
+    ]
+    told += [f"Videos: {counts['videos']}; clips: {counts['clips']}.", ""]
+    told += ["| tier | files of talk/ | neg/ | synth/ | dup/ |", "|---|---|---|---|---|"]
+    told += [
+        f"| {t} | {c.get('talk', 0)} | {c.get('neg', 0)} | {c.get('synth', 0)} | {c.get('dup', 0)} |"
+        for t, c in tiers.items()
+    ]
+    told += ["", *(f"- {'yes' if ok else 'NO'}: {text}" for text, ok in checks.items())]
+    return all(checks.values()), "\n".join(told)
+
+
+def ok_ratios(workspace: Path) -> dict[str, float]:
+    """Per clip signal, the share of the files of talk/ that have a clip on which it is ok."""
+    names = headroom("status", workspace=workspace)["signals"]
+    found = {}
+    for name, counts in names.items():
+        if counts["total"] and name in {
+            "face_track",
+            "motion",
+            "visual_quality",
+            "speech",
+            "speech_quality",
+            "lip_sync",
+            "overlay_text",
+            "embedding",
+        }:
+            query = f"SELECT count(DISTINCT v.video_id) FILTER (WHERE s.{name}_status = 'ok') AS ok FROM videos v LEFT JOIN signals s USING (video_id) WHERE v.name LIKE 'talk%'"
+            total = "SELECT count(*) AS n FROM videos WHERE name LIKE 'talk%'"
+            found[name] = headroom_rows(query, workspace)[0]["ok"] / headroom_rows(total, workspace)[0]["n"]
+    return found
+
+
+def tables(folder: Path, sample: bool) -> tuple[bool, str]:
+    """Tier queries at 1 M and 10 M clips, staleness planning at 1 M."""
+    sizes = ["100000"] if sample else ["1000000", "10000000"]
+    command = [sys.executable, "-m", "benchmarks.store", "--folder", str(folder), "--clips", *sizes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr[-2000:]
+
+
+ALL: dict[str, Callable[[Path, bool], tuple[bool, str]]] = {
+    "kills": kills,
+    "race": race,
+    "hostile": hostile,
+    "footage": footage,
+    "tables": tables,
+}
+
+
+def stamp() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return f"Commit {git('rev-parse', '--short=12', 'HEAD')}{changed}, {time.strftime('%Y-%m-%d')}. {machine()}."
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; default all")
+    parser.add_argument("--sample", action="store_true")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(ALL):
+        parser.error(f"{', '.join(sorted(unknown))}: no such proof; there are {', '.join(ALL)}")
+    passed = True
+    for name in options.names or ALL:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"prove-{name}-") as folder:
+            good, told = ALL[name](Path(folder), options.sample)
+        passed &= good
+        print(
+            f"## {name}: {'proved' if good else 'FAILED'} in {time.monotonic() - began:.0f} s\n\n{told}\n", flush=True
+        )
+        if not options.sample:
+            PROOFS.mkdir(parents=True, exist_ok=True)
+            title = f"# {name}: {'proved' if good else 'FAILED'}\n\n{ALL[name].__doc__}\n\n{stamp()}\n\n"
+            (PROOFS / f"{name}.md").write_text(title + told + "\n")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
