@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tasks.signals import faces, overlay_text
+from tests.drawn_face import draw_face, media_of, wall
+
+NO_FACES = faces.compute(media_of({0: wall()}, 5), {}).timeline
+
+
+def write(scene: np.ndarray, text: str, x: int, y: int, size: float = 1.0) -> np.ndarray:
+    scene = scene.copy()
+    cv2.putText(scene, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 2, cv2.LINE_AA)
+    return scene
+
+
+def test_a_caption_is_read() -> None:
+    plain = wall(640, 360)
+    media = media_of({0: plain, 50: write(plain, "Breaking News 2024", 150, 330), 100: plain}, 125)
+    row = overlay_text.compute(media, {"faces": NO_FACES}).row
+    assert row["text"] == "Breaking News 2024"
+    assert row["char_count"] == 16
+    assert row["num_boxes"] == 1
+    assert row["num_frames"] == 3
+    assert row["persistent_ratio"] == pytest.approx(1 / 3)
+    width, height = cv2.getTextSize("Breaking News 2024", cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)[0]
+    # The detector leaves a margin of about half a letter around the line.
+    assert 1 < row["text_ratio"] / (width * height / (640 * 360) / 3) < 2.5
+    assert row["over_face_ratio"] == 0
+    assert set(row) == {c.name for c in overlay_text.SIGNAL.columns}
+
+
+def test_a_watermark_persists_over_changing_scenes_and_is_counted_once() -> None:
+    grounds = [np.full((360, 640, 3), c, np.uint8) for c in (40, 90, 130)]
+    media = media_of({50 * i: write(g, "SampleTV", 470, 40, 0.8) for i, g in enumerate(grounds)}, 150)
+    row = overlay_text.compute(media, {"faces": NO_FACES}).row
+    assert row["text"] == "SampleTV"
+    assert row["num_boxes"] == 1
+    assert row["persistent_ratio"] == 1
+
+
+def test_no_text_is_zero_and_empty() -> None:
+    media = media_of({0: draw_face(wall(640, 360), 320, 160, 180)}, 50)
+    row = overlay_text.compute(media, {"faces": NO_FACES}).row
+    assert row["text"] == ""
+    assert (row["num_boxes"], row["char_count"], row["text_ratio"], row["persistent_ratio"]) == (0, 0, 0, 0)
+
+
+def test_text_over_the_face() -> None:
+    face = draw_face(wall(640, 360), 320, 160, 180)
+    found = faces.compute(media_of({0: face}, 5), {}).timeline
+    over = media_of({0: write(face, "SUBSCRIBE", 240, 200)}, 50)
+    beside = media_of({0: write(face, "SUBSCRIBE", 10, 340)}, 50)
+    assert overlay_text.compute(over, {"faces": found}).row["over_face_ratio"] > 0.05
+    assert overlay_text.compute(beside, {"faces": found}).row["over_face_ratio"] == 0
