@@ -210,17 +210,20 @@ def _values(values: Mapping[str, Any]) -> str:
 
 
 def funnel(told: Mapping[str, Any]) -> None:
-    table = Table(
-        "clause", "removes alone", "removes here", "left", "NULL", "next", box=None, header_style="dim", title=None
-    )
-    for column in table.columns[1:5]:
+    table = Table("clause", "removes alone", "removes here", "left", "NULL", "price", box=None, header_style="dim")
+    for column in table.columns[1:]:
         column.justify = "right"
     for clause in told["clauses"]:
-        counts = (clause["removed_alone"], clause["removed_after"], clause["left"], clause["nulls"])
-        table.add_row(
-            escape(clause["clause"]), *(f"{c:,}" for c in counts), f"[dim]{escape(clause.get('next') or '')}[/]"
-        )
+        counts = (clause["removed_alone"], clause["removed_after"], clause["cumulative"], clause["nulls"])
+        price = f"{clause['cpu_s']:,.0f} CPU-s" if clause["cpu_s"] else ""
+        table.add_row(escape(clause["clause"]), *(f"{c:,}" for c in counts), f"[dim]{price}[/]")
     out.print(table)
+    for clause in told["clauses"]:
+        for name, looser in (("looser", False), ("tighter", True)):
+            steps = [t for t in clause["thresholds"] if t["tighter"] == looser]
+            if steps:
+                brings = ", ".join(f"{_cell(t['value'])}: {t['clips']:,} clips" for t in steps[:3])
+                out.print(f"[dim]{escape(clause['clause'])}, {name}: the tier would hold  {brings}[/]")
 
 
 def tree(told: Mapping[str, Any]) -> None:

@@ -138,7 +138,7 @@ def _table(clips: list[str]) -> Any:
 def _clips_of(workspace: Workspace, row: Mapping[str, Any]) -> set[str]:
     from store import snapshot
 
-    return {c.clip_id for c in snapshot.load(workspace.objects.local(row["uri"])).clips}
+    return set(snapshot.load(workspace.objects.local(row["uri"])).clip_ids)
 
 
 def _told(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""Tiers of a workspace: listed, queried, explained, frozen. SQL lives in files; the engine of it in `store`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from store import funnel as funnels
+from store import guard, snapshot, tier_sql
+from store.ledger import snapshots as snapshots_table
+from store.tier_sql import Tier
+from store.workspace import Reader, Workspace
+from tasks import plan
+from tasks.signals import discover
+
+SHIPPED = Path(snapshot.__file__).parent / "tiers"
+
+
+def sources(workspace: Workspace) -> dict[str, Path]:
+    """The files of all tiers by name: those shipped, and WORKSPACE/tiers/NAME.sql, which win."""
+    own = workspace.settings.workspace / "tiers"
+    found = {f.stem: f for f in sorted(SHIPPED.glob("*.sql"))}
+    return found | {f.stem: f for f in sorted(own.glob("*.sql"))}
+
+
+def texts(workspace: Workspace) -> dict[str, str]:
+    return {name: file.read_text() for name, file in sources(workspace).items()}
+
+
+def parsed(workspace: Workspace, name: str) -> Tier:
+    """Raises ValueError for an unknown tier, or one whose SQL is not allowed."""
+    known = texts(workspace)
+    if name not in known:
+        where = workspace.settings.workspace / "tiers" / f"{name}.sql"
+        raise ValueError(f"tier {name!r} is none of {', '.join(sorted(known))}; write it to {where}")
+    return tier_sql.parse_tier(name, known[name], known, clip_signals())
+
+
+def clip_signals() -> list[str]:
+    return [n for n, s in discover().items() if s.spec.grain == "clip"]
+
+
+def signals_of(workspace: Workspace, name: str) -> tuple[str, ...]:
+    """The signals that must be computed to decide the tier, without what those need."""
+    return parsed(workspace, name).signals
+
+
+def query(workspace: Workspace, sql: str) -> pl.DataFrame:
+    """A guarded query over the newest manifest, in a child process. Raises ValueError for SQL that is refused or fails."""
+    run = guard.in_child(workspace.record.root, workspace.ledger.manifest().versions, known_tiers=texts(workspace))
+    return pl.DataFrame(run(sql))
+
+
+def members(workspace: Workspace, name: str) -> pl.DataFrame:
+    """One row per clip now in the tier: columns of clips, then of signals."""
+    with workspace.views() as reader:
+        return _members(reader, parsed(workspace, name))
+
+
+def _members(reader: Reader, tier: Tier, columns: str = "*") -> pl.DataFrame:
+    select = f"SELECT {columns} FROM clips JOIN signals USING (clip_id, video_id) WHERE clip_id IN ({tier.inlined})"
+    return reader.sql(f"{select} ORDER BY clip_id")
+
+
+def build(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
+    is undecided."""
+    tier = parsed(workspace, name)
+    with workspace.views() as reader:
+        if name in _missing_columns(reader, {name: tier}):
+            raise ValueError(f"tier {name}: its signals were never computed here; run headroom curate PATH first")
+        stale = plan.stale_clips(reader, plan.wanted_signals(tier.signals))
+        undecided = {str(k[0]): set(part["clip_id"]) for k, part in stale.group_by("name") if k[0] in tier.signals}
+        made = snapshot.freeze(
+            guard.in_process(reader.connection, texts(workspace)),
+            tier,
+            fingerprints={n: s.fingerprint for n, s in discover().items()},
+            manifest=reader.manifest.versions,
+            secret=_secret(workspace),
+            undecided=undecided,
+            created_at=time.time(),
+        )
+        manifest_id = reader.manifest.id
+    known = workspace.ledger.rows(snapshots_table.select().where(snapshots_table.c.id == made.id))
+    if not known:
+        saved = snapshot.save(made, workspace.scratch / "snapshots")
+        uri = workspace.objects.put(saved, f"snapshots/{made.file_name}")
+        row = {"id": made.id, "tier": name, "sha256": made.sha256, "uri": uri, "num_clips": len(made.clip_ids)}
+        workspace.ledger.put(snapshots_table, [{**row, "manifest_id": manifest_id, "created_at": made.created_at}])
+    else:
+        uri = known[0]["uri"]
+    return {"tier": name, "snapshot": made.id, "clips": len(made.clip_ids), "sha256": made.sha256, "path": uri}
+
+
+def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any]]:
+    """Each clause of the tier with the clip's values and verdict. Raises ValueError for an unknown clip."""
+    tier = parsed(workspace, name)
+    with workspace.views() as reader:
+        told = funnels.explain(guard.in_process(reader.connection, texts(workspace)), tier, clip_id)
+    return [
+        {
+            "clause": v.clause.text,
+            "tier": v.clause.tier,
+            "passed": bool(v.passed),
+            "values": {column.split(".", 1)[-1]: value for column, value in v.values.items()},
+            "source": v.clause.source,
+        }
+        for v in told
+    ]
+
+
+def counted(workspace: Workspace, name: str, *, thresholds: bool = True) -> funnels.Funnel:
+    """The tier's funnel with the measured cost of each signal as its price."""
+    tier = parsed(workspace, name)
+    costs = {n: s.spec.cost_cpu_s for n, s in discover().items()}
+    with workspace.views() as reader:
+        run = guard.in_process(reader.connection, texts(workspace))
+        return funnels.funnel(run, tier, costs, thresholds=thresholds)
+
+
+def funnel(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    """Each clause with the clips that pass it alone and after those before it, and what another threshold would bring."""
+    made = counted(workspace, name)
+    return [
+        {
+            "clause": c.clause.text,
+            "tier": c.clause.tier,
+            "source": c.clause.source,
+            "alone": c.alone,
+            "cumulative": c.cumulative,
+            "removed_alone": c.removed_alone,
+            "removed_after": c.removed_after,
+            "removed_only": c.removed_only,
+            "nulls": c.unknown,
+            "why_null": dict(c.why_unknown),
+            "hours_removed": round(c.hours_removed_after, 4),
+            "cpu_s": round(c.cpu_s, 1),
+            "thresholds": [
+                {"value": t.value, "clips": t.clips, "hours": round(t.hours, 4), "tighter": t.tighter}
+                for t in c.thresholds
+            ],
+        }
+        for c in made.clauses
+    ]
+
+
+def diff(workspace: Workspace, first: str, second: str | None = None) -> dict[str, Any]:
+    """Two snapshots by id, or the latest two of a tier: clips that came and went, and the clause that decided."""
+    old, new = _pair(workspace, first, second)
+    with workspace.views() as reader:
+        run = guard.in_process(reader.connection, texts(workspace))
+        made = snapshot.diff(_loaded(workspace, old), _loaded(workspace, new), run)
+
+    def told(changes: Any) -> list[dict[str, Any]]:
+        return [{"clip_id": c.clip_id, "because": "; ".join(c.because)} for c in changes]
+
+    return {"from": old["id"], "to": new["id"], "came": told(made.came), "went": told(made.went)}
+
+
+def shown(workspace: Workspace, name: str) -> dict[str, Any]:
+    tier = parsed(workspace, name)
+    clauses = [{"text": c.text, "tier": c.tier, "source": c.source} for c in tier.clauses]
+    path = str(sources(workspace)[name])
+    return {"tier": name, "path": path, "sql": tier.sql, "clauses": clauses, "signals": list(tier.signals)}
+
+
+def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str, Any]]:
+    """All tiers: clips and hours now, the latest snapshot; an error instead where the SQL is not allowed."""
+    if reader is None:
+        with workspace.views() as opened:
+            return listed(workspace, opened)
+    table = snapshots_table
+    latest = {r["tier"]: r for r in workspace.ledger.rows(table.select().order_by(table.c.created_at))}
+    rows = []
+    for name in sources(workspace):
+        row: dict[str, Any] = {"tier": name, "clips": None, "hours": None, "snapshot": None}
+        try:
+            tier = parsed(workspace, name)
+            if not _missing_columns(reader, {name: tier}):
+                found = _members(reader, tier, "clip_id, duration_s")
+                row |= {"clips": len(found), "hours": round(float(found["duration_s"].sum()) / 3600, 4)}
+        except ValueError as error:
+            row["error"] = str(error)
+        if name in latest:
+            snap = latest[name]
+            row["snapshot"] = {"id": snap["id"], "clips": snap["num_clips"], "created_at": snap["created_at"]}
+        rows.append(row)
+    return rows
+
+
+def _missing_columns(reader: Reader, tiers: Mapping[str, Tier]) -> set[str]:
+    """Tiers that read a signal which no clip of this workspace has been asked for yet."""
+    columns = set(reader.columns("signals"))
+    return {name for name, tier in tiers.items() if any(f"{s}_status" not in columns for s in tier.signals)}
+
+
+def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    table = snapshots_table
+    rows = workspace.ledger.rows(table.select().order_by(table.c.created_at))
+    if second is None:
+        of_tier = [r for r in rows if r["tier"] == first]
+        if len(of_tier) < 2:
+            raise ValueError(
+                f"tier {first!r} has {len(of_tier)} snapshots, a diff needs two; headroom tier build {first}"
+            )
+        return of_tier[-2], of_tier[-1]
+    pair = []
+    for name in (first, second):
+        found = [r for r in rows if r["id"].startswith(name)]
+        if len(found) != 1:
+            raise ValueError(
+                f"snapshot {name!r}: {len(found)} have an id that begins so; headroom tier list shows them"
+            )
+        pair.append(found[0])
+    return pair[0], pair[1]
+
+
+def _loaded(workspace: Workspace, row: Mapping[str, Any]) -> snapshot.Snapshot:
+    return snapshot.load(workspace.objects.local(row["uri"]))
+
+
+def _secret(workspace: Workspace) -> bytes:
+    """The workspace's own key, from which the salts of snapshots come; made once."""
+    told = workspace.ledger.setting("secret", "")
+    if not told:
+        workspace.ledger.set_setting("secret", secrets.token_hex(32))
+        told = workspace.ledger.setting("secret", "")
+    return bytes.fromhex(told)
