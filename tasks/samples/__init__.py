@@ -9,7 +9,7 @@ says so in its name, its manifest line and its container's comment. The second c
 | made_talker_2.mp4 | the same person closer, mirrored, other light and words, 30 fps | clips, in step |
 | made_talker_1_sound_late.mp4 | sound 7 frames late | out of the strictest tier: lip_sync |
 | made_talker_1_captions.mp4 | caption and channel name | out: overlay_text |
-| made_talker_2_frozen.mp4 | a picture that stands still from second 1.5 | rejected: prefilter |
+| made_talker_2_frozen.mp4 | a picture that stands still after half a second | rejected: prefilter |
 | made_talker_2_silent.mp4 | an audio track of zeros | out: no speech |
 | made_two_scenes.mp4 | a hard cut at frame 125 | clips on both sides, none across |
 | made_talker_1_cut_short.mp4 | 60 % of a file | quarantined: can't be decoded |
@@ -17,7 +17,7 @@ says so in its name, its manifest line and its container's comment. The second c
 | made_talker_1_noisy.mp4 | noise as loud as the voice | out: speech_quality |
 | made_talker_2_borders.mp4 | upright, black above and below | clips, borders cropped |
 | made_talker_1_reencoded.mp4 | the first once more, smaller | clips, a near-duplicate |
-| made_slide_show.mp4 | slides under voices | rejected: no face |
+| made_slide_show.mp4 | slides under voices | rejected: prefilter; no face either |
 | real_woman_near_silent.mp4 | a face, hardly a sound | out: no speech |
 | real_face_then_cartoon.mov | a face for 2.4 s, then a cartoon | out: no speech |
 | real_carphone_no_sound.mp4 | a talking man of 176 px, no audio track | out: no audio |

@@ -90,7 +90,7 @@ CATALOGUE: tuple[tuple[Sample, Maker], ...] = (
         captioned(TALKER_1, 8.0),
     ),
     _made(
-        "made_talker_2_frozen.mp4", "one picture from second 1.5 on; the sound goes on", "rejected",
+        "made_talker_2_frozen.mp4", "one picture from half a second on; the sound goes on", "rejected",
         "prefilter: frozen",
         variant(
             TALKER_2, "-vf", f"trim=end={FROZEN_FROM_S},tpad=stop_mode=clone:stop_duration=8", "-t", "8", *H264, *AAC
@@ -131,7 +131,8 @@ CATALOGUE: tuple[tuple[Sample, Maker], ...] = (
     ),
     (
         Sample(
-            "made_slide_show.mp4", "slides under two voices", True, "rejected", "no face", "MIT", CONSENT,
+            "made_slide_show.mp4", "slides under two voices", True, "rejected", "prefilter: frozen (and no face)",
+            "MIT", CONSENT,
             "made: drawn slides, the sample conversation of pyannote-audio",
         ),
         slide_show(18.0, 10.0),

@@ -22,7 +22,7 @@ SPEECH_GAIN = 3.0
 """The recording peaks at 0.16."""
 LATE_MS = 280
 CUT_FRAME = 125
-FROZEN_FROM_S = 1.5
+FROZEN_FROM_S = 0.5
 
 
 def talker(start_s: float, duration_s: float, look: Look, fps: int) -> Maker:

@@ -210,10 +210,10 @@ def _head_motion(mouth: Mouthing, fps: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed + 1)
 
     def wander(amplitude: float) -> np.ndarray:
-        rates_hz, phases = rng.uniform(0.12, 0.55, 4), rng.uniform(0, 2 * np.pi, 4)
+        rates_hz, phases = rng.uniform(0.15, 0.8, 4), rng.uniform(0, 2 * np.pi, 4)
         return np.asarray(amplitude * np.sin(2 * np.pi * np.outer(t, rates_hz) + phases).sum(axis=1) / 2)
 
-    return np.stack([wander(2.2), wander(1.0) + 2.0 * mouth.loudness, wander(1.6), wander(0.014)], axis=1)
+    return np.stack([wander(3.2), wander(1.5) + 2.5 * mouth.loudness, wander(2.5), wander(0.02)], axis=1)
 
 
 def _blinks(num_frames: int, fps: float, seed: int) -> np.ndarray:
