@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from store.ledger import Manifest
+from store.tier_sql import Tier
 from store.workspace import Workspace
 from tasks import plan
 from tasks.compute import Tally
@@ -39,6 +40,8 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     predicted: dict[str, int] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Rows not computed, since their clip is kept out of every tier asked for without them."""
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     cpu_s: float = 0.0
     out_of_budget: bool = False
@@ -47,7 +50,8 @@ class Outcome:
     def stopped(self) -> dict[str, int]:
         """Rows that lay downstream of a recomputed row and were spared, since its output did not change."""
         ran = {n: self.tally.computed.get(n, 0) + self.tally.failed.get(n, 0) for n in self.predicted}
-        return {n: count - ran[n] for n, count in self.predicted.items() if count > ran[n]}
+        spared = {n: count - ran[n] - self.skipped.get(n, 0) for n, count in self.predicted.items()}
+        return {} if self.out_of_budget else {n: count for n, count in spared.items() if count > 0}
 
 
 def bring_up_to_date(
@@ -55,14 +59,18 @@ def bring_up_to_date(
     submit: Submit,
     *,
     signals: Sequence[str] | None = None,
+    tiers: Sequence[Tier] = (),
     budget_s: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Computes what is stale and wanted. Raises RuntimeError when a stage makes no progress.
 
-    `signals` None means all. A budget ends the run between commits; what was not reached waits for the next run.
+    `signals` None means all, or what `tiers` read: then a clip that a cheap signal keeps out of every tier is spared
+    the costly ones. A budget ends the run between commits; what was not reached waits for the next run.
     """
     began = time.monotonic()
+    if signals is None and tiers:
+        signals = [s for t in tiers for s in t.signals]
     wanted = plan.wanted_signals(signals)
     run = params_in_force(workspace).fingerprint
     outcome = Outcome()
@@ -71,9 +79,12 @@ def bring_up_to_date(
     before: list[Job] = []
     while True:
         with workspace.views() as reader:
-            todo = plan.next_jobs(reader, wanted, run)
-        if not todo.jobs or outcome.out_of_budget:
-            return outcome
+            todo = plan.next_jobs(reader, wanted, run, tiers)
+            if not todo.jobs or outcome.out_of_budget:
+                outcome.totals = plan.totals(reader, wanted)
+                left = plan.stale_clips(reader, wanted).group_by("name").len()
+                outcome.skipped = dict(left.iter_rows()) if tiers else {}
+                return outcome
         if todo.jobs == before:
             raise RuntimeError(
                 f"{todo.stage}: {len(before)} jobs ran and are still stale, the first {before[0]}; report this"

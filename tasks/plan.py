@@ -8,11 +8,12 @@ run only if the recomputed output differs (early cut-off).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from store.tier_sql import Tier, base_of
 from store.workspace import Reader
 from tasks.jobs import CLIPPING_NEEDS, Job, Stage
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
@@ -63,13 +64,18 @@ def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(n for n in known if n in wanted)
 
 
-def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str) -> Plan:
-    """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs."""
-    for make in (_normalise_jobs, _timeline_jobs, _clip_jobs, _signal_jobs):
+def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier] = ()) -> Plan:
+    """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs.
+
+    With `tiers`, clip signals go one by one, the cheapest first, and only over clips that no decidable clause keeps
+    out of every tier.
+    """
+    for make in (_normalise_jobs, _timeline_jobs, _clip_jobs):
         jobs = make(reader, wanted, clipping_run)
         if jobs:
             return Plan(jobs, jobs[0].stage)
-    return Plan()
+    jobs = _demanded_jobs(reader, wanted, tiers) if tiers else _signal_jobs(reader, stale_clips(reader, wanted), wanted)
+    return Plan(jobs, "signals") if jobs else Plan()
 
 
 def batches(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -121,8 +127,7 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
     return [Job("clip", v, n, 0.02 * float(s)) for v, n, s in rows.iter_rows()]
 
 
-def _signal_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job]:
-    stale = stale_clips(reader, wanted)
+def _signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:
     facts = _facts(reader, stale["video_id"].to_list())
     jobs = []
     for video_id, clips in _grouped(stale, "clip_id").items():
@@ -130,6 +135,66 @@ def _signal_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job]:
             part = tuple(clips[start : start + MAX_CLIPS_PER_JOB])
             jobs.append(Job("signals", video_id, facts[video_id][0], facts[video_id][1], part, tuple(wanted)))
     return sorted(jobs, key=lambda j: (j.name, j.video_id, j.items))
+
+
+def _demanded_jobs(reader: Reader, wanted: Sequence[str], tiers: Sequence[Tier]) -> list[Job]:
+    open_rows = demanded(reader, tiers, stale_clips(reader, wanted))
+    for name in by_cost(set(open_rows["name"])):
+        return _signal_jobs(reader, open_rows.filter(pl.col("name") == name), (name,))
+    return []
+
+
+def by_cost(names: Collection[str]) -> list[str]:
+    """Clip signals in the order a demand-driven run computes them: needs first, then the cheapest."""
+    order: list[str] = []
+    left = {n: discover()[n].spec for n in discover() if n in names}
+    while left:
+        ready = [n for n, spec in left.items() if not set(spec.needs) & set(left)]
+        order.append(min(ready, key=lambda n: (left[n].cost_cpu_s, n)))
+        del left[order[-1]]
+    return order
+
+
+def demanded(reader: Reader, tiers: Sequence[Tier], stale: pl.DataFrame) -> pl.DataFrame:
+    """The stale rows that still decide something: their clip is not kept out of every tier by what is fresh.
+
+    What a clause reads of other clips' rows is needed of every clip.
+    """
+    missing: dict[str, set[str]] = {}
+    for name, _, clip_id in stale.iter_rows():
+        missing.setdefault(clip_id, set()).add(name)
+    needed: set[tuple[str, str]] = set()
+    for tier in tiers:
+        read = {n for s in tier.signals for n in _with_needs(s)}
+        everywhere = {n for c in tier.clauses if c.reads == "others" for s in c.signals for n in _with_needs(s)}
+        out = _kept_out(reader, tier, missing)
+        for clip_id, names in missing.items():
+            needed |= {(n, clip_id) for n in names & (everywhere if clip_id in out else read)}
+    keep = [(n, c) in needed for n, _, c in stale.iter_rows()]
+    return stale.filter(pl.Series(keep, dtype=pl.Boolean))
+
+
+def _kept_out(reader: Reader, tier: Tier, missing: Mapping[str, set[str]]) -> set[str]:
+    """Clips that a clause over their own row, all of whose signals are fresh, does not let in."""
+    columns = set(reader.columns("signals"))
+    own = [c for c in tier.clauses if c.reads == "own" and all(f"{s}_status" in columns for s in c.signals)]
+    if not own:
+        return set()
+    verdicts = ", ".join(f"coalesce({c.sql}, false) AS c{i}" for i, c in enumerate(own))
+    rows = reader.sql(f"SELECT clips.clip_id, {verdicts} FROM {base_of(tier.joins, everything=True)}")
+    read = [{n for s in c.signals for n in _with_needs(s)} for c in own]
+    out = set()
+    for clip_id, *passed in rows.iter_rows():
+        late = missing.get(clip_id, set())
+        if any(not ok and late.isdisjoint(names) for ok, names in zip(passed, read, strict=True)):
+            out.add(clip_id)
+    return out
+
+
+def _with_needs(name: str) -> set[str]:
+    """The clip signal and the clip signals it needs."""
+    needs = {n for n in discover()[name].spec.needs if discover()[n].spec.grain == "clip"}
+    return {name}.union(*(_with_needs(n) for n in needs))
 
 
 def _facts(reader: Reader, video_ids: Sequence[str]) -> dict[str, tuple[str, float]]:
@@ -264,6 +329,13 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
     return {str(key[0]): set(part["clip_id"]) for key, part in met.group_by("name")}
 
 
+def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
+    """How many rows each signal has when everything is computed: windows of videos, or active clips."""
+    windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())
+    clips = int(reader.sql("SELECT count(*) FROM clips").item())
+    return {n: windows if discover()[n].spec.grain == "video" else clips for n in names}
+
+
 def counts(reader: Reader) -> dict[str, Counts]:
     """Rows of every signal by state, for `headroom status`."""
     found: dict[str, Counts] = {}
@@ -273,12 +345,11 @@ def counts(reader: Reader) -> dict[str, Counts]:
     stale_by_name = dict(zip(stale["name"], stale["len"], strict=True))
     clip_stale = stale_clips(reader, names).group_by("name").len()
     stale_by_name |= dict(zip(clip_stale["name"], clip_stale["len"], strict=True))
-    num_windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())
+    all_rows = totals(reader, names)
     by_status = reader.sql("SELECT name, status, count(*) FROM timelines WHERE clip_id IS NULL GROUP BY ALL")
     statuses: dict[str, dict[str, int]] = {}
     for name, status, count in by_status.iter_rows():
         statuses.setdefault(name, {})[status] = count
-    num_clips = int(reader.sql("SELECT count(*) FROM clips").item())
     columns = set(reader.columns("signals"))
     for name in names:
         if discover()[name].spec.grain == "clip" and f"{name}_status" in columns:
@@ -286,7 +357,7 @@ def counts(reader: Reader) -> dict[str, Counts]:
                 f"SELECT {name}_status, count(*) FROM signals WHERE {name}_status IS NOT NULL GROUP BY ALL"
             )
             statuses[name] = dict(rows.iter_rows())
-        total = num_windows if name in video else num_clips
+        total = all_rows[name]
         have = statuses.get(name, {})
         late = int(stale_by_name.get(name, 0))
         found[name] = Counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from store.ledger import Manifest
 from store.record import Batch
+from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
 from tasks import curate, jobs, plan, reclip
 from tasks.clipping import ClipParams
@@ -279,3 +281,37 @@ def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> N
             stale = plan.stale_clips(reader, CLIP_SIGNALS)
         assert set(stale["name"]) == names, change
         assert len(stale) == len(names) * len(clip_ids)
+
+
+def tier(sql: str) -> Tier:
+    return parse_tier("wanted", sql, {}, CLIP_SIGNALS)
+
+
+def test_a_tier_spares_costly_signals_where_a_cheap_one_decides(workspace: Workspace, use: Any) -> None:
+    made = use()
+    costly = replace(made["loudness"].spec, cost_cpu_s=1.0)
+    use(loudness=stand_in.loaded("loudness", costly, stand_in.loudness))
+    dark_and_loud = tier("SELECT clip_id FROM signals WHERE loudness_rms > 0.01 AND brightness_mean < 110")
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[dark_and_loud])
+    assert outcome.tally.computed["brightness"] == 2
+    assert outcome.tally.computed["loudness"] == 1, "the bright clip is out whatever its sound"
+    assert outcome.skipped == {"loudness": 1}
+    assert "double" not in outcome.tally.computed
+    again = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[dark_and_loud])
+    assert again.tally.computed == {}
+    with workspace.views() as reader:
+        found = reader.sql(dark_and_loud.inlined)["clip_id"].to_list()
+    run(workspace)
+    with workspace.views() as reader:
+        assert reader.sql(dark_and_loud.inlined)["clip_id"].to_list() == found, (
+            "computing everything gives the same tier"
+        )
+
+
+def test_what_other_clips_are_compared_with_is_computed_for_all(workspace: Workspace) -> None:
+    wanted = tier(
+        """SELECT clip_id FROM signals WHERE brightness_mean < 110
+           AND loudness_rms >= (SELECT min(loudness_rms) FROM signals)"""
+    )
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[wanted])
+    assert outcome.tally.computed["loudness"] == 2
