@@ -1,0 +1,31 @@
+import numpy as np
+
+from tasks import whisper
+from tests.moving_mouth import syllables
+
+
+def test_a_second_gives_fifty_steps_and_twice_the_same() -> None:
+    audio = syllables(3.0)
+    first, second = whisper.encode(audio), whisper.encode(audio)
+    assert first.shape == (150, 384)
+    assert first.dtype == np.float32
+    assert np.array_equal(first, second)
+
+
+def test_pieces_of_a_long_sound_are_joined_without_a_gap() -> None:
+    audio = syllables(12.0)
+    assert whisper.encode(audio).shape == (600, 384)
+    assert np.array_equal(whisper.encode(audio)[:400], whisper.encode(audio[: 9 * 16_000])[:400])
+
+
+def test_no_sound_gives_no_steps() -> None:
+    assert whisper.encode(np.zeros(100, np.float32)).shape == (0, 384)
+
+
+def test_the_names_of_all_parts_are_told_for_the_fingerprint() -> None:
+    assert whisper.weights_of(whisper.ENCODER) == (
+        "whisper_tiny_en",
+        "whisper_tiny_en_config",
+        "whisper_tiny_en_vocabulary",
+    )
+    assert "whisper_base_tokenizer" in whisper.weights_of(whisper.RECOGNISER)
