@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.media.media import Media
-from tasks.signal import GRID_FPS
+from tasks.signal import GRID_FPS, Compute
 
 LONGEST_SIDE_PX = 640
 
@@ -30,10 +31,9 @@ def read_frames(path: Path, fps: float, *, max_s: float = 10.0, start_s: float =
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
-        first = -1.0
-        width = height = source_width = 0
+        first, width, height, source_width = -1.0, 0, 0, 0
         for frame in container.decode(stream):
-            if frame.time is None:
+            if frame.pts is None:
                 continue
             if source_width == 0:
                 first, source_width = frame.time, frame.width
@@ -63,3 +63,10 @@ def media_of(frames_rgb: Sequence[np.ndarray], fps: float, *, source_width_px: i
         planes=[cv2.cvtColor(f, cv2.COLOR_RGB2YUV_I420) for f in frames_rgb],
         source_width_px=source_width_px or width,
     )
+
+
+def timeline_of(compute: Compute, media: Media, needs: dict[str, pa.Table] | None = None) -> pa.Table:
+    """The timeline of a video signal."""
+    timeline = compute(media, needs or {}).timeline
+    assert timeline is not None
+    return timeline

@@ -35,7 +35,7 @@ SIGNAL = Signal(
     ),
     vectors={"video": DIMENSION},
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.01,
+    cost_cpu_s=0.007,
     weights=("efficientnet_lite0",),
     params={"fps": FPS, "tensor": POOLED_TENSOR, "root": 0.5},
     backend="efficientnet_lite0",

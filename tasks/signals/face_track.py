@@ -57,7 +57,7 @@ SIGNAL = Signal(
         Column("score", pa.float32(), "score", "detector's confidence in the main face, mean", 0, 1, 4),
     ),
     needs=("faces", "landmarks"),
-    cost_cpu_s=0.001,
+    cost_cpu_s=0.0003,
     params={"min_track_detections": MIN_TRACK_DETECTIONS},
     summary="Number, size, place and visibility of faces; the main face is the largest over the clip.",
     source="see faces and landmarks",

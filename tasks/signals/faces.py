@@ -40,7 +40,7 @@ SIGNAL = Signal(
         ),
     ),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.03,
+    cost_cpu_s=0.021,
     weights=("yunet",),
     params={
         "fps": FPS,

@@ -46,7 +46,7 @@ SIGNAL = Signal(
         Column("total", pa.float32(), _SPEED, "mean speed of the whole flow", 0, MAX_SPEED, 3),
     ),
     look=Look(frames_fps=FPS, context_frames=STEP),
-    cost_cpu_s=0.02,
+    cost_cpu_s=0.023,
     params={
         "fps": FPS,
         "side_px": SIDE_PX,

@@ -24,7 +24,7 @@ SIGNAL = Signal(
         Column("quality", pa.float32(), "grade", "technical quality, 1 very annoying to 5 no damage seen", 1, 5, 3),
     ),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.02,
+    cost_cpu_s=0.01,
     weights=("brisque",),
     params={"fps": FPS, "coefficients": COEFFICIENTS},
     backend="brisque_and_measures",

@@ -46,7 +46,7 @@ SIGNAL = Signal(
     ),
     needs=("faces",),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.05,
+    cost_cpu_s=0.029,
     weights=("ppocr_det", "ppocr_rec"),
     params={
         "fps": FPS,

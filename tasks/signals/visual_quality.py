@@ -28,7 +28,7 @@ SIGNAL = Signal(
     ),
     needs=("keyframes",),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.001,
+    cost_cpu_s=0.0001,
     params={"fps": FPS, "coefficients": COEFFICIENTS},
     summary="Quality 1-5 and the measures behind it, from the keyframes; the source's size beside it.",
     source="see keyframes",
