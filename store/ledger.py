@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 metadata = sa.MetaData()
@@ -123,7 +124,12 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
-        metadata.create_all(self.engine)
+        with self.engine.connect() as connection, _write_transaction(connection):
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            metadata.create_all(connection)
+            first = {"name": "commit", "holder": "", "token": 0, "taken_at": 0.0}
+            connection.execute(_insert(connection, leases).values(**first).on_conflict_do_nothing())
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
@@ -135,10 +141,7 @@ class Ledger:
         holder = f"{socket.gethostname()}:{os.getpid()}"
         with self.engine.connect() as connection, _write_transaction(connection):
             query = sa.select(leases.c.token).where(leases.c.name == "commit").with_for_update()
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                connection.execute(leases.insert().values(name="commit", holder="", token=0, taken_at=0.0))
-            token = (row.token if row else 0) + 1
+            token = int(connection.execute(query).scalar_one()) + 1
             mine = {"holder": holder, "token": token, "taken_at": time.time()}
             connection.execute(leases.update().where(leases.c.name == "commit").values(**mine))
             yield Turn(connection, token, _latest_manifest(connection))
@@ -158,9 +161,9 @@ class Ledger:
         keys = [c.name for c in table.primary_key]
         with self.engine.connect() as connection, _write_transaction(connection):
             for value in values:
-                where = sa.and_(*[table.c[k] == value[k] for k in keys])
-                if connection.execute(table.update().where(where).values(**value)).rowcount == 0:
-                    connection.execute(table.insert().values(**value))
+                rest = {k: v for k, v in value.items() if k not in keys}
+                upsert = _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
+                connection.execute(upsert)
 
     def setting(self, key: str, default: str) -> str:
         found = self.rows(sa.select(settings.c.value).where(settings.c.key == key))
@@ -168,6 +171,15 @@ class Ledger:
 
     def set_setting(self, key: str, value: str) -> None:
         self.put(settings, [{"key": key, "value": value}])
+
+
+_SCHEMA_LOCK = 0x68656164
+"""Any constant: processes that open a new database at once take turns at making its tables."""
+
+
+def _insert(connection: Connection, table: sa.Table) -> Any:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
 
 
 def _latest_manifest(connection: Connection) -> Manifest:
@@ -199,8 +211,8 @@ def _engine(url: str) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun by us, see _write_transaction
+        connection.execute("PRAGMA busy_timeout=120000")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA busy_timeout=120000")
 
     return engine

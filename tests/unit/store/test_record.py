@@ -135,7 +135,7 @@ def test_compaction_keeps_rows_and_joins_pieces(workspace: Workspace) -> None:
 
 
 def _write_many(root: str, worker: int) -> None:
-    workspace = open_workspace(root)
+    workspace = open_workspace(root)  # at once with the others, on a ledger that has no tables yet
     for round_ in range(6):
         ids = [f"clip{i:03d}" for i in range(round_ * 10, round_ * 10 + 60)]
         commit(workspace, "signals", wide(ids, **{f"s{worker}_value": [float(worker)] * len(ids)}))

@@ -1,0 +1,84 @@
+"""Objects, tables and sources on S3, against a real server on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.objects import Objects, download_s3, list_s3, s3_client, split_s3
+from store.record import Batch, table_of
+from store.schema import VIDEOS
+from store.workspace import open_workspace
+from tasks.ingest import ingest
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    told = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    s3_client().create_bucket(Bucket="footage")
+    return "footage"
+
+
+def test_an_object_goes_in_and_comes_back(bucket: str, tmp_path: Path) -> None:
+    objects = Objects(f"s3://{bucket}/corpus", tmp_path / "cache")
+    uri = objects.put_bytes(b"proxy", "media/v/proxy.mp4")
+    assert uri == "s3://footage/corpus/media/v/proxy.mp4"
+    assert objects.exists(uri)
+    assert not objects.exists(uri + ".not")
+    assert objects.local(uri).read_bytes() == b"proxy"
+
+
+def test_tables_live_on_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADROOM_OBJECTS_URL", f"s3://{bucket}/tables")
+    workspace = open_workspace(tmp_path / "workspace")
+    for name in ("a", "b", "a"):
+        batch = Batch()
+        batch.add("videos", table_of([{"video_id": name, "name": name}], VIDEOS))
+        workspace.commit(batch)
+    with workspace.views() as reader:
+        assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_sources_on_s3_are_known_by_content(bucket: str, tmp_path: Path) -> None:
+    client = s3_client()
+    for key, body in (("raw/a.mp4", b"one"), ("raw/copy of a.mp4", b"one"), ("raw/b.mov", b"two"), ("raw/notes.txt", b"no")):
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+    workspace = open_workspace(tmp_path / "workspace")
+    seen = ingest(workspace, [f"s3://{bucket}/raw/"])
+    assert (len(seen.new), seen.unchanged, seen.ignored) == (2, 1, {".txt": 1})
+    assert ingest(workspace, [f"s3://{bucket}/raw/"]).unchanged == 3
+
+
+@pytest.mark.usefixtures("bucket")
+def test_what_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="s3://nowhere/x: can't list it"):
+        list(list_s3("s3://nowhere/x"))
+    with pytest.raises(ValueError, match="s3://footage/none: can't fetch it"):
+        download_s3("s3://footage/none", tmp_path / "x")
+    with pytest.raises(ValueError, match="no s3://bucket/key address"):
+        split_s3("http://a/b")
+    with pytest.raises(ValueError, match="expected a folder or s3://"):
+        Objects("gs://bucket/x", tmp_path)
