@@ -6,6 +6,7 @@ source time = proxy time + source_start_s.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -27,12 +28,15 @@ VERSION = 1
 LONGEST_PX = 640
 SMALLEST_PX = 64
 MIN_DECODED_RATIO = 0.9
+MIN_SOUND_RATIO = 0.5
 MAX_START_GAP_S = 60.0
+OUT_OF_MEMORY = 256 - errno.ENOMEM
+"""FFmpeg's exit status is the low byte of its last error."""
 
 FINGERPRINT = hashlib.sha256(
     json.dumps(
         [
-            VERSION, LONGEST_PX, SMALLEST_PX, MIN_DECODED_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
+            VERSION, LONGEST_PX, SMALLEST_PX, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
             transcode.X264, transcode.AAC, transcode.MAX_SOUND_SLIP_S,
             {k: v for k, v in vars(prefilter).items() if k.isupper()},
         ],
@@ -89,13 +93,15 @@ def normalise(source: Path, out_dir: Path, limits: Limits | None = None) -> Norm
     """
     limits = limits or Limits()
     found = probe(source)
+    if not found.has_video and not found.audio_codec:
+        raise MediaError("normalise", "neither picture nor sound in it; the file is damaged")
     if not found.has_video:
         raise MediaError("normalise", "no video stream, only sound; give a file with a picture")
     out_dir.mkdir(parents=True, exist_ok=True)
     _remove_left_over(out_dir)
     with tempfile.TemporaryDirectory(prefix=".normalise-", dir=out_dir) as scratch:
         proxy, flac = Path(scratch) / "proxy.mp4", Path(scratch) / "audio.flac"
-        plan = _plan(source.absolute(), found)
+        plan = _plan(_nameable(source.absolute(), Path(scratch)), found)
         gray, outcome = _run(plan, proxy, flac, limits)
         audio_reason = found.audio_reason
         if plan.sound and _sound_failed(outcome, flac):
@@ -105,6 +111,17 @@ def normalise(source: Path, out_dir: Path, limits: Limits | None = None) -> Norm
             gray, outcome = _run(plan, proxy, flac, limits)
         _judge(plan, outcome, _length_s(flac) if plan.sound else 0.0)
         return _finish(plan, outcome, gray, audio_reason, Path(scratch), out_dir)
+
+
+def _nameable(source: Path, scratch: Path) -> Path:
+    """The source, or a link to it where its name is no valid UTF-8 and could not stand in a command."""
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        link = scratch / "source"
+        link.symlink_to(source)
+        return link
+    return source
 
 
 def _plan(source: Path, found: Probe) -> Plan:
@@ -161,15 +178,20 @@ def _run(plan: Plan, proxy: Path, flac: Path, limits: Limits) -> tuple[GrayStrea
 
 
 def _sound_failed(outcome: Outcome, flac: Path) -> bool:
-    return outcome.status != 0 or outcome.num_sound_decoded == 0 or not flac.exists()
+    enough = outcome.num_sound_decoded > MIN_SOUND_RATIO * outcome.num_sound_packets
+    return outcome.status != 0 or not enough or not flac.exists()
 
 
 def _judge(plan: Plan, outcome: Outcome, sound_s: float) -> None:
     """Raises MediaError for a video of which too little could be decoded."""
-    if outcome.status != 0 or outcome.num_frames == 0:
+    if outcome.status == 0 and outcome.num_frames == 0:
+        raise MediaError("normalise", "its time stamps put no frame on the grid of 25 a second; remux the file")
+    if outcome.status != 0:
         told = outcome.last_message
         if outcome.status in (-9, 137):
             raise MediaError("normalise", f"FFmpeg was killed from outside ({told}); run again", transient=True)
+        if outcome.status == OUT_OF_MEMORY:
+            raise MediaError("normalise", "FFmpeg ran out of the memory it may use; scale the video down")
         raise MediaError("normalise", f"FFmpeg ended with status {outcome.status} ({told}); the file is damaged")
     damaged = outcome.num_errors + outcome.num_corrupt
     if outcome.num_packets > 10 and damaged > (1 - MIN_DECODED_RATIO) * outcome.num_packets:
@@ -180,6 +202,8 @@ def _judge(plan: Plan, outcome: Outcome, sound_s: float) -> None:
     got_s = outcome.num_frames / GRID_FPS - max(0.0, start_s)
     if not declared_s and plan.probe.duration_s:
         declared_s = plan.probe.duration_s - max(0.0, start_s)
+        if plan.probe.container.startswith("matroska"):  # it counts its length from 0, not from its start
+            declared_s -= max(0.0, plan.probe.source_start_s)
         got_s = max(got_s, sound_s - max(0.0, start_s))
     if got_s < MIN_DECODED_RATIO * declared_s - 0.1:
         told = f"{got_s:.1f} s of the {declared_s:.1f} s it declares can be decoded"
@@ -199,7 +223,7 @@ def _finish(
     if min(source_width, source_height) < SMALLEST_PX:
         rejected = f"too small: {source_width}x{source_height} px, at least {SMALLEST_PX} px a side are needed"
     proxy, audio = out_dir / "proxy.mp4", out_dir / "audio.flac"
-    size = sum(f.stat().st_size for f in scratch.iterdir())
+    size = sum(f.stat().st_size for f in scratch.iterdir() if not f.is_symlink())
     # The proxy comes last: where it is, all of it is.
     if plan.sound:
         os.replace(scratch / "audio.flac", audio)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.media.errors import MediaError
+
 DUPLICATE_LEVEL = 1.0
 """A frame repeats the one before when 99.8 % of its pixels (160 px wide, gray) changed by at most this much."""
 
@@ -18,6 +20,7 @@ FROZEN_RATIO = 0.9
 MAX_CHOPPY_RATIO = 0.45
 STATIC_RATIO = 0.9
 MIN_DURATION_S = 2.0
+MAX_SAME_S = 600
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Prefilter:
 
 
 class GrayStream:
-    """Takes gray frames in order, in pieces of any size, and keeps only per-frame figures and sums."""
+    """Takes gray frames in order, in pieces of any size, and keeps only per-frame figures and sums.
+
+    `num_same` counts the last frames that equal, to the byte, those before them.
+    """
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self.shape = (height_px, width_px)
@@ -43,21 +49,29 @@ class GrayStream:
         self.means: list[np.ndarray] = []
         self.brightest: list[np.ndarray] = []
         self.num_frames = 0
+        self.num_same = 0
         self._last: np.ndarray | None = None
         self._last_second: np.ndarray | None = None
         self._sum = np.zeros((height_px, width_px), np.float64)
         self._num_summed = 0
 
     def take(self, data: bytes) -> None:
+        """Raises MediaError when nothing at all has changed for MAX_SAME_S: a clock that leaps makes FFmpeg repeat
+        one frame for as long as it leapt, and that may be days."""
         frames = np.frombuffer(data, np.uint8).reshape(-1, *self.shape)
         for i in range(0, len(frames), 64):
             self._take_some(frames[i : i + 64])
+        if self.num_same > 25 * MAX_SAME_S:
+            told = f"the picture stands still for more than {MAX_SAME_S} s"
+            raise MediaError("normalise", f"{told}: its clock leaps, or nothing was recorded; cut the file")
 
     def _take_some(self, frames: np.ndarray) -> None:
         before = frames[:1] if self._last is None else self._last[None]
         joined = np.concatenate([before, frames]).astype(np.int16)
         change = np.abs(np.diff(joined, axis=0)).reshape(len(frames), -1)
         self.changes.append(change.mean(axis=1))
+        moved = np.flatnonzero(self.changes[-1])
+        self.num_same = len(frames) - 1 - int(moved[-1]) if len(moved) else self.num_same + len(frames)
         self.peaks.append(np.percentile(change, 99.8, axis=1))
         flat = frames.reshape(len(frames), -1)
         self.means.append(flat.mean(axis=1))

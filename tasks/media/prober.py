@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from tasks.media.borders import agreed_borders, content_box
 from tasks.media.limits import enter
@@ -88,21 +89,21 @@ def _look(container: Any, video: Any) -> tuple[list[Any], bool]:
     length = container.duration or 0
     start = container.start_time or 0
     found: dict[int, Any] = {}
-    for i in range(NUM_SEEKS):
+    for i in range(NUM_SEEKS if length else 1):
         try:
-            container.seek(int(start + length * i / NUM_SEEKS))
-            video.codec_context.skip_frame = "NONKEY"
+            if i:  # the first frame needs no seek: a raw stream can't do any
+                container.seek(int(start + length * i / NUM_SEEKS))
+                video.codec_context.skip_frame = "NONKEY"
             frame = next(container.decode(video))
         except (av.error.FFmpegError, StopIteration):
             continue
         found.setdefault(frame.pts if frame.pts is not None else i, frame)
-        if not length:
-            break
     interlaced = any(f.interlaced_frame for f in found.values())
     if len(found) < 4:
         video.codec_context.skip_frame = "DEFAULT"
         try:
-            container.seek(start)
+            if length:
+                container.seek(start)
             for i, frame in enumerate(container.decode(video)):
                 interlaced = interlaced or frame.interlaced_frame
                 if i % 15 == 0:
@@ -149,7 +150,7 @@ def _audio(container: Any) -> dict[str, Any]:
 
 
 def _is_cover(stream: Any) -> bool:
-    return "attached_pic" in str(stream.disposition)
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _seconds(count: int | None, unit: Any) -> float | None:

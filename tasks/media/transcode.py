@@ -68,7 +68,8 @@ class Outcome:
     @property
     def last_message(self) -> str:
         """The last line that FFmpeg meant as an error, else its last line."""
-        told = [m for m in self.messages if re.search(r"rror|nvalid|ailed|annot|not |No ", m)] or list(self.messages)
+        said = [m for m in self.messages if not re.search(r"Conversion failed|Exiting with|Terminating", m)]
+        told = [m for m in said if re.search(r"rror|nvalid|ailed|annot|not |No ", m)] or said
         return re.sub(r"^\[[^\]]*\] ?", "", told[-1])[:200] if told else "no message"
 
 
