@@ -1,0 +1,204 @@
+"""The report: a folder of static HTML that plays from a disk, with everything it shows beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dashboards import charts, clip_media, report_clips, report_facts
+from dashboards.report_clips import ASSET, Assets, ClipBook
+from store import guard
+from store import ledger as tables
+from store.workspace import Reader, Workspace
+from tasks import tier as tiers
+from tasks.signals import discover
+
+TEMPLATES = Path(__file__).with_name("templates")
+_STAMP = re.compile(r'<meta name="headroom-stamp" content="([0-9a-f]{16})">')
+_ASSET_IN_PAGE = re.compile(r'"assets/([^"]+)"')
+
+
+def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
+    """Writes the report of the newest manifest into WORKSPACE/report, or `out_dir`; gives the path of its index.html.
+
+    A reader of the folder sees the old page or the new one, never a half: pictures and cuts come first, under names
+    that tell what they hold, then the page takes its place at once. Over unchanged data, tiers and code nothing is
+    written. Raises ValueError when the folder can't be written.
+    """
+    folder = Path(out_dir).absolute() if out_dir else workspace.settings.workspace / "report"
+    page = folder / "index.html"
+    try:
+        (folder / "assets").mkdir(parents=True, exist_ok=True)
+        with _only_one(folder), workspace.views() as reader:
+            stamp = _stamp(workspace, reader)
+            if _is_current(page, stamp):
+                return page
+            assets = Assets(folder / "assets")
+            html = _page(workspace, reader, assets, stamp)
+            part = folder / ".index.html.part"
+            part.write_text(html, encoding="utf-8")
+            part.replace(page)
+            _drop_unused(assets)
+    except OSError as error:
+        raise ValueError(f"report: {folder} can't be written ({error.strerror}); choose another folder") from error
+    return page
+
+
+def _page(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = charts.number
+    environment.filters["share"] = _share
+    environment.filters["time"] = _time
+    return environment.get_template("report.html").render(**_told(workspace, reader, assets), stamp=stamp)
+
+
+def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any]:
+    """Everything the page shows."""
+    videos = report_facts.videos_of(reader)
+    found = report_facts.tier_facts(workspace, reader)
+    costs = report_facts.costs_of(reader)
+    marks = report_facts.marks_of(found)
+    clips = report_clips.clip_rows(reader)
+    clip_s = sum(c["duration_s"] for c in clips.values())
+    run = guard.in_process(reader.connection, tiers.texts(workspace))
+    book = ClipBook(workspace, clips, found, run, report_facts.declared(), assets)
+    outcomes = Counter(report_facts.outcome(v) for v in videos)
+    return {
+        "name": workspace.settings.workspace.name,
+        "manifest": reader.manifest.id,
+        "made": _made(workspace, reader),
+        "outcomes": {k: outcomes.get(k, 0) for k in ("clipped", "no_clip", "rejected", "quarantined", "new")},
+        "num_videos": len(videos),
+        "footage_s": sum(v["footage_s"] for v in videos),
+        "num_clips": len(clips),
+        "clip_s": clip_s,
+        "tiers": found,
+        "funnel": funnel_steps(videos, len(clips), found),
+        "saving": report_facts.saving_of(videos, clip_s, costs),
+        "reasons": _reasons(videos),
+        "signals": report_facts.signal_facts(reader, costs, marks),
+        "clip_distributions": report_facts.clip_distributions(reader, marks),
+        "sheets": report_clips.sheets(book, reader, videos),
+        "samples": report_clips.samples(book, reader),
+        "quarantined": [v for v in videos if report_facts.outcome(v) == "quarantined"],
+        "dropped": [v for v in videos if report_facts.outcome(v) in ("rejected", "no_clip")],
+    }
+
+
+def funnel_steps(
+    videos: Sequence[dict[str, Any]], num_clips: int, found: Sequence[report_facts.TierFacts]
+) -> list[dict[str, Any]]:
+    """The way of the footage, a step a row: {"unit", "label", "count", "of", "lost", "why", "colour"}.
+
+    Videos and clips are counted apart: `of` is the first count of the unit, `lost` what this step took.
+    """
+    outcomes = Counter(report_facts.outcome(v) for v in videos)
+    total = len(videos)
+    readable = total - outcomes["quarantined"]
+    passed = readable - outcomes["rejected"]
+    clipped = passed - outcomes["no_clip"] - outcomes["new"]
+    steps = [
+        ("videos", "found", total, total, 0, "", "neutral"),
+        ("videos", "readable", readable, total, total - readable, "quarantined", "neutral"),
+        ("videos", "past the prefilter", passed, total, readable - passed, "rejected", "neutral"),
+        ("videos", "with a clip", clipped, total, passed - clipped, "without a clip", "neutral"),
+        ("clips", "chosen", num_clips, num_clips, 0, "", "neutral"),
+    ]
+    before = num_clips
+    for tier in found:
+        if not tier.problem:
+            count = len(tier.clip_ids)
+            steps.append(("clips", tier.name, count, num_clips, before - count, "left out", tier.colour))
+            before = count
+    return [dict(zip(("unit", "label", "count", "of", "lost", "why", "colour"), s, strict=True)) for s in steps]
+
+
+def _reasons(videos: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What ended the way of videos, counted: by stage and by the reason up to its first figures."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for video in videos:
+        end = report_facts.outcome(video)
+        if end not in ("clipped", "new"):
+            why = str(video["prefilter_reason"] or video["reason"] or "no reason was told")
+            stem = re.split(r"[:;(]| \d", why, maxsplit=1)[0].strip()
+            groups.setdefault((end, str(video["stage"] or ""), stem), []).append(video["name"])
+    ordered = sorted(groups.items(), key=lambda g: (g[0][0] != "rejected", g[0][0], -len(g[1]), g[0]))
+    return [
+        {"outcome": k[0], "stage": k[1], "reason": k[2], "count": len(names), "names": names} for k, names in ordered
+    ]
+
+
+def _made(workspace: Workspace, reader: Reader) -> str:
+    """When the manifest was committed: the page depends on the data, not on the clock."""
+    table = tables.manifests
+    rows = workspace.ledger.rows(table.select().where(table.c.id == reader.manifest.id))
+    return datetime.fromtimestamp(rows[0]["created_at"], UTC).strftime("%Y-%m-%d %H:%M UTC") if rows else "no data yet"
+
+
+def _stamp(workspace: Workspace, reader: Reader) -> str:
+    """Hash of all that decides the page: the manifest, the tiers and their snapshots, the signals and this code."""
+    code = [Path(m.__file__ or "").read_bytes() for m in (charts, clip_media, report_clips, report_facts)]
+    code += [Path(__file__).read_bytes(), *(f.read_bytes() for f in sorted(TEMPLATES.iterdir()) if f.is_file())]
+    frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.id))
+    told = {
+        "manifest": [reader.manifest.id, sorted(reader.manifest.versions.items())],
+        "tiers": tiers.texts(workspace),
+        "snapshots": [row["id"] for row in frozen],
+        "signals": {name: signal.fingerprint for name, signal in discover().items()},
+        "code": hashlib.sha256(b"".join(code)).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_current(page: Path, stamp: str) -> bool:
+    if not page.is_file():
+        return False
+    html = page.read_text(encoding="utf-8")
+    found = _STAMP.search(html)
+    present = {entry.name for entry in os.scandir(page.parent / "assets")}
+    return found is not None and found[1] == stamp and present.issuperset(_ASSET_IN_PAGE.findall(html))
+
+
+def _drop_unused(assets: Assets) -> None:
+    """Pictures and cuts that the page no longer shows, and what a killed process left half written."""
+    for entry in list(os.scandir(assets.folder)):
+        ours = ASSET.fullmatch(entry.name.removeprefix(".part-"))
+        if ours and entry.name not in assets.used:
+            Path(entry.path).unlink()
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """One writer at a time; the lock ends with its holder."""
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _share(part: float, whole: float) -> str:
+    """A width for a bar, in percent."""
+    return f"{100 * part / whole:.2f}" if whole else "0"
+
+
+def _time(seconds: float) -> str:
+    """2.35 h, 4.1 min or 12.3 s."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.2f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 120 else f"{seconds:.1f} s"

@@ -1,0 +1,307 @@
+"""What the report tells in figures: one pinned view of the workspace, as plain values for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import sqlglot
+from markupsafe import Markup
+from sqlglot import exp
+
+from dashboards.charts import Mark, draw, histogram, number, quantile
+from store import funnel as funnels
+from store import guard
+from store.sql_rules import DIALECT
+from store.tier_sql import Clause, Tier
+from store.workspace import Reader, Workspace
+from tasks import plan
+from tasks import tier as tiers
+from tasks.signal import Column
+from tasks.signals import discover
+
+UNITS = {
+    "px": " px", "ms": " ms", "s": " s", "db": " dB", "dbfs": " dBFS", "hz": " Hz", "fps": " fps", "frames": " frames",
+    "deg": "°", "percent_height_per_s": " %/s",
+}  # fmt: skip
+"""How a value's unit is written behind it; scores, ratios, counts and grades stand alone."""
+
+CLIP_COLUMNS = (
+    Column("duration_s", pa.float64(), "s", "length of the clip"),
+    Column("source_height_px", pa.int32(), "px", "height of the source"),
+    Column("source_fps", pa.float64(), "fps", "frame rate of the source"),
+)
+MAX_CHOICES = 12
+_OPERATORS = {exp.GT: ">", exp.GTE: "≥", exp.LT: "<", exp.LTE: "≤", exp.EQ: "="}
+_MIRRORED = {">": "<", "≥": "≤", "<": ">", "≤": "≥", "=": "="}
+
+
+@dataclass(frozen=True)
+class TierFacts:
+    """One tier now. `problem` says why it can't be told; then it has no members and no funnel."""
+
+    name: str
+    colour: str
+    parsed: Tier | None
+    clip_ids: frozenset[str] = frozenset()
+    hours: float = 0.0
+    funnel: funnels.Funnel | None = None
+    snapshot: dict[str, Any] | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What the prefilter turned away, what that cost, and what going on would have cost. None where never measured."""
+
+    videos: int
+    footage_s: float
+    spent_cpu_s: float
+    saved_cpu_s: float | None
+    video_cost: float
+    clip_cost: float
+    clip_share: float
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One column over all clips: a drawing for numbers, counts for words."""
+
+    column: str
+    unit: str
+    meaning: str
+    count: int
+    nulls: int
+    drawing: Markup | None = None
+    least: str = ""
+    median: str = ""
+    most: str = ""
+    marks: tuple[Mark, ...] = ()
+    choices: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass
+class SignalFacts:
+    """One signal: its rows by state, its measured price, and why it did not apply or failed."""
+
+    name: str
+    grain: str
+    summary: str
+    counts: plan.Counts
+    cost: float | None
+    reasons: list[tuple[str, str, int]] = field(default_factory=list)
+    """(status, reason, rows), most first."""
+    distributions: list[Distribution] = field(default_factory=list)
+
+
+def videos_of(reader: Reader) -> list[dict[str, Any]]:
+    """All videos by name, with what the report says of them."""
+    rows = reader.sql(
+        """SELECT video_id, name, uri, state, stage, reason, tool_version, prefilter_reason, num_bytes, proxy_uri,
+           proxy_sha256, num_frames, coalesce(num_frames, 0) / 25.0 AS footage_s,
+           coalesce(normalise_cpu_s, 0.0) AS normalise_cpu_s
+           FROM videos ORDER BY name, video_id"""
+    )
+    return rows.to_dicts()
+
+
+def outcome(video: dict[str, Any]) -> str:
+    """quarantined | rejected | no_clip | clipped | new."""
+    if video["state"] == "quarantined":
+        return "quarantined"
+    if video["prefilter_reason"]:
+        return "rejected"
+    if video["state"] == "done":
+        return "no_clip" if video["stage"] == "clip" else "clipped"
+    return "new"
+
+
+def tier_facts(workspace: Workspace, reader: Reader) -> list[TierFacts]:
+    """All tiers, the widest first."""
+    texts = tiers.texts(workspace)
+    run = guard.in_process(reader.connection, texts)
+    columns = set(reader.columns("signals"))
+    latest = {row["tier"]: row["snapshot"] for row in tiers.listed(workspace, reader)}
+    costs = {n: s.spec.cost_cpu_s for n, s in discover().items()}
+    found = []
+    for number_, name in enumerate(sorted(texts)):
+        colour = next((c for c in ("bronze", "silver", "gold") if c in name), f"t{number_ % 5}")
+        try:
+            parsed = tiers.parsed(workspace, name)
+        except ValueError as error:
+            found.append(TierFacts(name, colour, None, problem=str(error)))
+            continue
+        missing = [s for s in parsed.signals if f"{s}_status" not in columns]
+        if missing:
+            told = f"reads {', '.join(missing)}, which was never computed here"
+            found.append(TierFacts(name, colour, parsed, problem=told))
+            continue
+        ids = reader.sql(parsed.inlined)["clip_id"].to_list()
+        counted = funnels.funnel(run, parsed, costs)
+        found.append(TierFacts(name, colour, parsed, frozenset(ids), counted.member_hours, counted, latest.get(name)))
+    return sorted(found, key=lambda t: (-len(t.clip_ids), len(t.parsed.includes) if t.parsed else 0, t.name))
+
+
+def costs_of(reader: Reader) -> dict[str, tuple[float, float]]:
+    """By signal: median and mean CPU-seconds per second of media, over the rows of the log. Decoding is not in them."""
+    rows = reader.sql(
+        """SELECT signal, median(cpu_s / media_s), sum(cpu_s) / sum(media_s) FROM log
+           WHERE media_s > 0 AND cpu_s IS NOT NULL GROUP BY signal"""
+    )
+    return {name: (float(median), float(mean)) for name, median, mean in rows.iter_rows()}
+
+
+def saving_of(videos: Sequence[dict[str, Any]], clip_s: float, costs: dict[str, tuple[float, float]]) -> Saving:
+    """What going on would have cost: the mean price of each signal on this corpus, times the footage turned away.
+
+    Clip signals count for the share of passed footage that became clips.
+    """
+    rejected = [v for v in videos if outcome(v) == "rejected"]
+    passed_s = sum(v["footage_s"] for v in videos if outcome(v) in ("no_clip", "clipped"))
+    grains = {n: s.spec.grain for n, s in discover().items()}
+    video_cost = sum(mean for n, (_, mean) in costs.items() if grains.get(n) == "video")
+    clip_cost = sum(mean for n, (_, mean) in costs.items() if grains.get(n) == "clip")
+    footage_s = sum(v["footage_s"] for v in rejected)
+    share = clip_s / passed_s if passed_s else 0.0
+    return Saving(
+        videos=len(rejected),
+        footage_s=footage_s,
+        spent_cpu_s=sum(v["normalise_cpu_s"] for v in rejected),
+        saved_cpu_s=footage_s * (video_cost + share * clip_cost) if costs else None,
+        video_cost=video_cost,
+        clip_cost=clip_cost,
+        clip_share=share,
+    )
+
+
+def signal_facts(
+    reader: Reader, costs: dict[str, tuple[float, float]], marks: dict[str, list[Mark]]
+) -> list[SignalFacts]:
+    """All signals in the order of computing, with the distributions of those that clips have."""
+    columns = reader.columns("signals")
+    counts = plan.counts(reader)
+    found = []
+    for name, signal in discover().items():
+        facts = SignalFacts(name, signal.spec.grain, signal.spec.summary, counts[name], costs.get(name, (None,))[0])
+        if signal.spec.grain == "video":
+            table, status, reason = "timelines", "status", "reason"
+            where = f"name = '{name}' AND clip_id IS NULL"
+        else:
+            table, status, reason, where = "signals", f"{name}_status", f"{name}_reason", "TRUE"
+        if signal.spec.grain == "video" or status in columns:
+            rows = reader.sql(
+                f"""SELECT {status} AS s, coalesce({reason}, '') AS r, count(*) AS n FROM {table}
+                    WHERE {where} AND {status} <> 'ok' GROUP BY ALL ORDER BY n DESC, s, r LIMIT 6"""
+            )
+            facts.reasons = list(rows.iter_rows())
+        if signal.spec.grain == "clip" and status in columns:
+            facts.distributions = list(_distributions(reader, signal.spec.columns, f"{name}_", "signals", marks))
+        found.append(facts)
+    return found
+
+
+def clip_distributions(reader: Reader, marks: dict[str, list[Mark]]) -> list[Distribution]:
+    """Of the clips' own columns: length, size and rate of the source."""
+    return list(_distributions(reader, CLIP_COLUMNS, "", "clips", marks))
+
+
+def _distributions(
+    reader: Reader, columns: Sequence[Column], prefix: str, table: str, marks: dict[str, list[Mark]]
+) -> Iterator[Distribution]:
+    present = set(reader.columns(table))
+    for column in columns:
+        full = prefix + column.name
+        if full not in present:
+            continue
+        values = reader.sql(f'SELECT "{full}" FROM {table}')[full]
+        kept, nulls = values.drop_nulls(), values.null_count()
+        if kept.is_empty():
+            continue
+        if pa.types.is_string(column.dtype) or pa.types.is_boolean(column.dtype):
+            counted = kept.cast(pl.String).value_counts().sort(["count", full], descending=[True, False])
+            if len(counted) <= MAX_CHOICES:
+                pairs = tuple((str(v), int(n)) for v, n in counted.iter_rows())
+                yield Distribution(full, "", column.meaning, len(kept), nulls, choices=pairs)
+            continue
+        if not kept.dtype.is_numeric():
+            continue
+        found = tuple(marks.get(full, ()))
+        ordered = sorted(float(v) for v in kept)
+        made = histogram(ordered, whole=kept.dtype.is_integer(), include=[m.value for m in found])
+        yield Distribution(
+            full, column.unit, column.meaning, len(kept), nulls,
+            drawing=draw(made, found, label=full, unit=column.unit), marks=found,
+            least=number(ordered[0]), median=number(quantile(ordered, 0.5)), most=number(ordered[-1]),
+        )  # fmt: skip
+
+
+def marks_of(found: Sequence[TierFacts]) -> dict[str, list[Mark]]:
+    """The thresholds in the tiers' clauses by column. A clause that a tier takes over from another stands once."""
+    colours = {t.name: t.colour for t in found}
+    made: dict[str, list[Mark]] = {}
+    for tier in found:
+        for clause in tier.parsed.clauses if tier.parsed else ():
+            for column, operator, value in comparisons(clause):
+                mark = Mark(clause.tier, value, f"{operator} {number(value)}", colours.get(clause.tier, tier.colour))
+                marks = made.setdefault(column, [])
+                if mark not in marks:
+                    marks.append(mark)
+    return made
+
+
+def comparisons(clause: Clause) -> Iterator[tuple[str, str, float]]:
+    """(column, operator, number) of each comparison of a clip's own column; abs(x) <= 3 is told as both its ends."""
+    tree = sqlglot.parse_one(clause.sql, read=DIALECT)
+    for node in tree.find_all(*_OPERATORS, exp.Between):
+        if node.find_ancestor(exp.Select, exp.Not):
+            continue
+        for side, operator, bound in _sides(node):
+            value, inner = _number(bound), side.unnest()
+            if value is None:
+                continue
+            if isinstance(inner, exp.Column):
+                yield inner.name, operator, value
+            elif isinstance(inner, exp.Abs) and isinstance(inner.this, exp.Column):
+                yield inner.this.name, operator, value
+                yield inner.this.name, _MIRRORED[operator], -value
+
+
+def _sides(node: exp.Expr) -> tuple[tuple[exp.Expr, str, exp.Expr], ...]:
+    """(what is compared, operator, with what), the number on the right."""
+    if isinstance(node, exp.Between):
+        return (node.this, "≥", node.args["low"]), (node.this, "≤", node.args["high"])
+    operator = next(o for kind, o in _OPERATORS.items() if isinstance(node, kind))
+    if _number(node.this) is not None:
+        return ((node.args["expression"], _MIRRORED[operator], node.this),)
+    return ((node.this, operator, node.args["expression"]),)
+
+
+def _number(node: exp.Expr) -> float | None:
+    negative = isinstance(node, exp.Neg)
+    literal = node.this if negative else node
+    if not isinstance(literal, exp.Literal) or literal.is_string:
+        return None
+    return -float(literal.this) if negative else float(literal.this)
+
+
+def declared() -> dict[str, Column]:
+    """The declaration of every column of a clip, by its name in SQL."""
+    found = {c.name: c for c in CLIP_COLUMNS}
+    for name, signal in discover().items():
+        if signal.spec.grain == "clip":
+            found |= {f"{name}_{c.name}": c for c in signal.spec.columns}
+    return found
+
+
+def shown(column: str, value: Any, known: Mapping[str, Column]) -> str:
+    """A value with its unit, for people."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        text = str(value)
+        return text if len(text) <= 60 else text[:59] + "…"
+    declared_ = known.get(column.rsplit(".", 1)[-1])
+    return number(float(value)) + (UNITS.get(declared_.unit, "") if declared_ else "")
