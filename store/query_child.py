@@ -44,7 +44,7 @@ def answer(connection: duckdb.DuckDBPyConnection, request: dict[str, Any], out: 
     lock(connection, request["memory_mib"], request["threads"])
     max_rows, max_bytes = request["max_rows"], request["max_result_mib"] * 2**20
     try:
-        reader: pa.RecordBatchReader = connection.execute(request["sql"]).to_arrow_reader(_ROWS_PER_BATCH)
+        reader: pa.RecordBatchReader = connection.sql(request["sql"]).to_arrow_reader(_ROWS_PER_BATCH)
         rows = num_bytes = 0
         with pa.ipc.new_stream(out, reader.schema) as writer:
             for batch in reader:

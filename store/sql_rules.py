@@ -101,6 +101,10 @@ def generate(tree: exp.Expr, *, quoted: bool = False) -> str:
 
 
 def _parse(sql: str, what: str) -> exp.Query:
+    if "\x00" in sql:
+        raise ValueError(
+            f"{what}: can't be read as SQL: it holds a NUL character; write one SELECT in DuckDB's dialect"
+        )
     if len(sql) > MAX_CHARACTERS:
         raise ValueError(
             f"{what}: {len(sql)} characters of SQL, at most {MAX_CHARACTERS} are read; split it into tiers"
