@@ -111,8 +111,6 @@ def run(root: Path) -> list[Row]:
         naive_subject.append([(s, frame_difference(f)) for s, f in shown])
         frozen.setdefault(person, []).append((row_of([picture] * NUM_FRAMES)["static_ratio"], True))
         frozen[person].append((row_of(frames)["static_ratio"], False))
-    n = sum(len(c) for curves in pans.values() for c in curves)
-    people = len(pans)
     rows = []
     claims: tuple[Any, ...] = (
         (
@@ -150,6 +148,7 @@ def run(root: Path) -> list[Row]:
     )
     for claim, measure, values, statistic, goal, better, baseline, name in claims:
         value, low, high = bootstrap_ci(values, statistic)
+        n, people = sum(len(v) for v in values.values()), len(values)
         rows.append(Row("motion", claim, measure, value, low, high, n, people, baseline, goal, better, name))
     return rows
 

@@ -55,3 +55,22 @@ def test_text_over_the_face() -> None:
     beside = media_of({0: write(face, "SUBSCRIBE", 10, 340)}, 50)
     assert overlay_text.compute(over, {"faces": found}).row["over_face_ratio"] > 0.05
     assert overlay_text.compute(beside, {"faces": found}).row["over_face_ratio"] == 0
+
+
+def test_a_clock_is_read_anew_and_a_still_caption_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    read_text = overlay_text.read_text
+
+    def counted(image: np.ndarray, corners: np.ndarray) -> str:
+        reads.append(read_text(image, corners))
+        return reads[-1]
+
+    monkeypatch.setattr(overlay_text, "read_text", counted)
+    plain = wall(640, 360)
+    still = media_of({50 * i: write(plain, "Still caption", 150, 330) for i in range(3)}, 150)
+    assert overlay_text.compute(still, {"faces": NO_FACES}).row["text"] == "Still caption"
+    assert len(reads) == 1
+    clock = media_of({50 * i: write(plain, f"01:00:0{i}:00", 200, 200) for i in range(3)}, 150)
+    row = overlay_text.compute(clock, {"faces": NO_FACES}).row
+    assert row["text"].split() == ["01:00:00:00", "01:00:01:00", "01:00:02:00"]
+    assert row["persistent_ratio"] == pytest.approx(1 / 3)

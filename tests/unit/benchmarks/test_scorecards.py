@@ -1,0 +1,89 @@
+"""The known answers that scorecards make are the answers they claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from benchmarks.scorecards import motion, overlay_text, visual_quality
+from benchmarks.scorecards.footage import manifest, media_of, read_frames
+from tests.drawn_face import draw_face, wall
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Two seconds at 10 fps, 960 x 540, whose gray level is ten times the number of the frame."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 960, 540, "yuv420p"
+        stream.bit_rate = 4_000_000
+        for i in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((540, 960, 3), 10 * i, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_frames_are_sampled_by_time_and_scaled_down(clip: Path) -> None:
+    frames, source_width = read_frames(clip, 5, max_s=1.0)
+    assert source_width == 960
+    assert [f.shape for f in frames] == [(360, 640, 3)] * 6
+    assert [float(f.mean()) for f in frames] == pytest.approx([0, 20, 40, 60, 80, 100], abs=4)
+    faster, _ = read_frames(clip, 25, max_s=0.4)
+    assert len(faster) == 11
+    assert float(faster[10].mean()) == pytest.approx(40, abs=4)
+    media = media_of(frames, 5, source_width_px=source_width)
+    assert (list(media.frames), media.end_frame, media.source_width_px) == ([0, 5, 10, 15, 20, 25], 30, 960)
+
+
+def test_the_manifest_names_people(tmp_path: Path) -> None:
+    lines = [
+        {"file": "talk/a.mp4", "w": 64, "identity": "ann"},
+        {"file": "neg/b.mp4", "w": 64},
+        {"file": "audio/c.wav"},
+    ]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    assert [e["person"] for e in manifest(tmp_path, "talk", "neg", "audio")] == ["ann", "neg/b.mp4"]
+    assert manifest(tmp_path, "talk")[0]["path"] == tmp_path / "talk/a.mp4"
+
+
+@pytest.mark.parametrize("kind", list(visual_quality.STRENGTHS))
+def test_damage_grows_with_the_strength_from_none(kind: str) -> None:
+    frame = draw_face(wall(), 160, 110, 140)
+    strengths = visual_quality.STRENGTHS[kind]
+    damage = [
+        float(np.abs(visual_quality.degrade(frame, kind, s).astype(int) - frame.astype(int)).mean()) for s in strengths
+    ]
+    assert damage[0] == 0
+    assert damage == sorted(damage)
+    assert visual_quality.degrade(frame, kind, strengths[-1]).shape == frame.shape
+
+
+def test_a_pan_moves_at_the_speed_it_claims() -> None:
+    ramp = np.repeat(np.arange(400, dtype=np.float32)[None, :, None] % 256, 200, 0).repeat(3, 2).astype(np.uint8)
+    frames = motion.panned(ramp, 20.0)
+    step = 20 / 100 * 120 / motion.FPS
+    assert frames[0].shape[:2] == (120, 240)
+    assert frames[1][60, 10, 0] - frames[0][60, 10, 0] == pytest.approx(step, abs=1)
+
+
+def test_share_read_is_over_letters() -> None:
+    assert overlay_text.share_read("Hello world", "HELLO WORLD") == 1
+    assert overlay_text.share_read("abcd", "xaxbx") == 0.5
+    assert overlay_text.share_read("abcd", "") == 0
+
+
+def test_burned_text_changes_the_frame_and_fits() -> None:
+    rng = np.random.default_rng(0)
+    frame = wall(320, 180)
+    for style in range(4):
+        shown, text = overlay_text.burned(frame, "several words that will not all fit in here", 0.08, style, rng)
+        assert "several words that will not all fit in here".startswith(text)
+        changed = np.abs(shown.astype(int) - frame.astype(int)).max(axis=(0, 2)) > 40
+        assert changed.mean() > 0.3
+        assert not changed[-3:].any()
