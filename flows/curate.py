@@ -1,0 +1,129 @@
+"""`curate`, `reprocess` and `build_tiers` for whoever calls from Python or the command line.
+
+What there is to do is found by plain functions first. Only if something must be computed is prefect imported and a
+flow run: a second run on unchanged input costs a query.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.summary import ended_videos, summary
+from store.workspace import Workspace, open_workspace
+from tasks import plan
+from tasks.curate import Outcome, Progress
+from tasks.ingest import Ingested, ingest
+from tasks.reclip import params_in_force
+
+
+@dataclass
+class Begun:
+    """What was done before the flow: a flow run that a worker starts has none of it."""
+
+    seen: Ingested = field(default_factory=Ingested)
+    before: set[str] = field(default_factory=set)
+    since: float = field(default_factory=time.monotonic)
+    on_progress: Callable[[Progress], None] | None = None
+
+
+begun: ContextVar[Begun | None] = ContextVar("begun", default=None)
+
+
+def run_curate(
+    workspace_root: str | Path | None,
+    *,
+    paths: Sequence[str] = (),
+    signals: Sequence[str] | None = None,
+    runner: str = "threads",
+    budget_s: float | None = None,
+    verify: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Ingests what is new under the paths and brings everything up to date; the fields are those of `Summary`.
+
+    `signals` None means all; `runner` is threads, dask or the address of a Dask scheduler. Raises ValueError for a
+    path that isn't there, RuntimeError (`BatchLost`) when a job was lost for good.
+    """
+    check_runner(runner)
+    workspace = open_workspace(workspace_root)
+    start = begin(workspace, on_progress)
+    if paths:
+        start.seen = ingest(workspace, paths, verify=verify)
+    told = {"paths": [str(p) for p in paths], "signals": list(signals) if signals is not None else None}
+    return _run("curate", workspace, start, signals, told | {"runner": runner, "budget_s": budget_s})
+
+
+def run_reprocess(
+    workspace_root: str | Path | None,
+    *,
+    signals: Sequence[str] | None = None,
+    runner: str = "threads",
+    budget_s: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Recomputes what is stale among what is known, within a budget; `run_curate` without the ingest."""
+    check_runner(runner)
+    workspace = open_workspace(workspace_root)
+    start = begin(workspace, on_progress)
+    told = {"signals": list(signals) if signals is not None else None, "runner": runner, "budget_s": budget_s}
+    return _run("reprocess", workspace, start, signals, told)
+
+
+def run_build_tiers(workspace_root: str | Path | None) -> list[dict[str, Any]]:
+    """Freezes a snapshot of every tier, as a flow run."""
+    workspace = open_workspace(workspace_root)
+    from flows.server import prefect_api
+
+    with prefect_api(workspace.settings.workspace):
+        from flows.pipeline import build_tiers
+
+        built: list[dict[str, Any]] = build_tiers(str(workspace.settings.workspace))
+        return built
+
+
+def begin(workspace: Workspace, on_progress: Callable[[Progress], None] | None = None) -> Begun:
+    with workspace.views() as reader:
+        return Begun(before=ended_videos(reader), on_progress=on_progress)
+
+
+def check_runner(name: str) -> None:
+    """Raises ValueError for a runner that can't be, before anything is begun."""
+    if name not in ("threads", "dask") and "://" not in name:
+        raise ValueError(f"runner {name!r}: say threads, dask, or a Dask scheduler's address as tcp://10.0.0.5:8786")
+
+
+def has_work(workspace: Workspace, signals: Sequence[str] | None) -> bool:
+    with workspace.views() as reader:
+        todo = plan.next_jobs(reader, plan.wanted_signals(signals), params_in_force(workspace).fingerprint)
+    return bool(todo.jobs)
+
+
+def _run(
+    name: str, workspace: Workspace, start: Begun, signals: Sequence[str] | None, parameters: dict[str, Any]
+) -> dict[str, Any]:
+    if not has_work(workspace, signals):
+        made = summary(workspace, start.before, start.seen, Outcome(), time.monotonic() - start.since)
+        return made.to_dict()
+    root = workspace.settings.workspace
+    from flows.server import prefect_api
+
+    with prefect_api(root), _beginning(start):
+        from flows import pipeline
+
+        told: dict[str, Any] = getattr(pipeline, name)(str(root), **parameters)
+    return told
+
+
+@contextmanager
+def _beginning(start: Begun) -> Iterator[None]:
+    token = begun.set(start)
+    try:
+        yield
+    finally:
+        begun.reset(token)

@@ -1,0 +1,145 @@
+"""Who computes a batch: threads of this process, a local Dask cluster, or a Dask cluster at an address.
+
+A runner computes one batch for the thread that asks and gives it the result, in memory. It knows nothing of Prefect, so
+the machines of a cluster need neither Prefect nor its API, only this package and the workspace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol
+
+from infra.settings import Settings
+from store.ledger import Manifest
+from store.workspace import Workspace
+from tasks.clipping import ClipParams
+from tasks.jobs import Done, Job, run_batch
+
+MAX_THREADS = 8
+"""Beyond this many, Python itself is what threads wait for; use `--runner dask` on larger machines."""
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Batches run side by side already; numeric libraries that bring threads of their own only get in their way."""
+
+
+class Runner(Protocol):
+    """Computes batches for up to `num_workers` threads at once."""
+
+    num_workers: int
+
+    def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done: ...
+
+
+@contextmanager
+def runner_for(name: str, workspace: Workspace) -> Iterator[Runner]:
+    """`threads`, `dask`, or a scheduler's address such as tcp://10.0.0.5:8786. Raises ValueError for anything else."""
+    if name == "threads":
+        yield Threads(workspace)
+    elif name == "dask":
+        with _local_cluster(workspace) as client:
+            yield Dask(client, workspace.settings)
+    elif "://" in name:
+        with _client(name) as client:
+            yield Dask(client, workspace.settings)
+    else:
+        raise ValueError(f"runner {name!r}: say threads, dask, or a Dask scheduler's address as tcp://10.0.0.5:8786")
+
+
+class Threads:
+    """Batches in threads of this process."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.num_workers = min(num_cpus(), MAX_THREADS)
+        one_thread_each()
+
+    def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
+        return run_batch(self.workspace, manifest, jobs, params)
+
+
+class Dask:
+    """Batches on a Dask cluster."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self.num_workers = max(1, sum(client.nthreads().values()))
+
+    def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
+        """Raises what the batch raised, or distributed.KilledWorker when its worker was lost."""
+        # pure=False: the same batch asked for again is to be computed again.
+        future = self.client.submit(run_remote, self.settings, manifest, jobs, params, pure=False)
+        try:
+            done = future.result()
+        finally:
+            future.release()
+        assert isinstance(done, Done)
+        return done
+
+
+def run_remote(settings: Settings, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
+    """One batch in a worker's process."""
+    one_thread_each()
+    return run_batch(_workspace(settings), manifest, jobs, params)
+
+
+def num_cpus() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def one_thread_each() -> None:
+    """Holds numeric libraries to one thread in this process; those loaded already are told, the others read it."""
+    import cv2
+
+    limits: Any = import_module("threadpoolctl")
+
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    cv2.setNumThreads(1)
+    limits.threadpool_limits(1)
+
+
+@cache
+def _workspace(settings: Settings) -> Workspace:
+    return Workspace(settings)
+
+
+@contextmanager
+def _local_cluster(workspace: Workspace) -> Iterator[Any]:
+    """One process a core, below this one; a process that leaves its share of the memory is ended and begun anew."""
+    import dask
+
+    distributed: Any = import_module("distributed")
+    # A lost worker is ours to count: the batch comes back at once and is run again.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=num_cpus(),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(workspace.scratch / "dask"),
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    distributed: Any = import_module("distributed")
+    try:
+        client = distributed.Client(address, set_as_default=False, timeout=10)
+    except (OSError, TimeoutError) as error:
+        raise ValueError(f"runner {address}: no Dask scheduler answers there ({error})") from error
+    with client:
+        if not client.nthreads():
+            raise ValueError(f"runner {address}: the scheduler has no workers; start some with `dask worker {address}`")
+        yield client

@@ -1,0 +1,123 @@
+"""Batches as Prefect tasks: what runs on what, for people to read, and a lost batch run again.
+
+Results come back in memory and are committed by whoever iterates. Prefect keeps none of them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.runners import Runner
+from store.ledger import Manifest
+from tasks.clipping import ClipParams
+from tasks.curate import Submit
+from tasks.jobs import Done, Job, Stage
+
+log = logging.getLogger("headroom.flows")
+
+MAX_ATTEMPTS = 3
+"""A batch that is lost is cut into its jobs; a job that is lost this often (its batch counted) is given up."""
+
+ITEMS = {"timelines": "windows", "signals": "clips"}
+
+
+class BatchLost(RuntimeError):  # noqa: N818 - what happened
+    """Jobs that never gave a result, after all others of their stage were committed."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    jobs: list[Job]
+    number: int = 1
+
+
+def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
+    """Runs batches as tasks of the Prefect flow run that this is called in, `runner.num_workers` at a time."""
+
+    def submit(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
+        waiting = deque(Attempt(jobs) for jobs in groups)
+        running: dict[concurrent.futures.Future[Any], tuple[Any, Attempt]] = {}
+        lost: list[tuple[Job, Exception]] = []
+        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=runner.num_workers)
+        with pool:
+            while waiting or running:
+                # No more than can run: a result that waits for its commit holds memory.
+                while waiting and len(running) < runner.num_workers:
+                    attempt = waiting.popleft()
+                    future = pool.submit(_task(runner, stage, manifest, attempt, params), parameters={})
+                    running[future.wrapped_future] = (future, attempt)
+                ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for wrapped in ended:
+                    future, attempt = running.pop(wrapped)
+                    try:
+                        done = future.result()
+                    except Exception as error:  # noqa: BLE001 - whatever a batch died of, it is run again, then named
+                        waiting.extend(_again(attempt))
+                        lost.extend(_given_up(attempt, error))
+                        log.warning("%s was lost (%s)", label(stage, attempt), _told(error))
+                        continue
+                    yield done
+        if lost:
+            raise BatchLost(_names(stage, lost))
+
+    return submit
+
+
+def label(stage: Stage, attempt: Attempt) -> str:
+    """Such as "signals: 12 clips of interview.mp4 (+3 more videos)"."""
+    names = list(dict.fromkeys(job.name for job in attempt.jobs))
+    items = sum(len(job.items) for job in attempt.jobs)
+    what = f"{items} {ITEMS[stage] if items != 1 else ITEMS[stage][:-1]} of " if stage in ITEMS else ""
+    more = f" (+{len(names) - 1} more video{'s' if len(names) > 2 else ''})" if len(names) > 1 else ""
+    again = f", attempt {attempt.number}" if attempt.number > 1 else ""
+    return f"{stage}: {what}{names[0]}{more}{again}"
+
+
+def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, params: ClipParams) -> Task[[], Done]:
+    """A task without parameters: prefect would walk through them, hash them and hold them."""
+
+    def run() -> Done:
+        return runner.run(manifest, attempt.jobs, params)
+
+    told = label(stage, attempt)
+    return Task(
+        run,
+        name=stage,
+        task_run_name=lambda: told,  # a string would be taken for a format, and file names hold braces
+        description="One batch of jobs: it reads the tables at one manifest and gives back what a commit writes.",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=0,
+    )
+
+
+def _again(attempt: Attempt) -> list[Attempt]:
+    if attempt.number >= MAX_ATTEMPTS:
+        return []
+    return [Attempt([job], attempt.number + 1) for job in attempt.jobs]
+
+
+def _given_up(attempt: Attempt, error: Exception) -> list[tuple[Job, Exception]]:
+    return [(job, error) for job in attempt.jobs] if attempt.number >= MAX_ATTEMPTS else []
+
+
+def _names(stage: Stage, lost: list[tuple[Job, Exception]]) -> str:
+    jobs = Counter(job.name for job, _ in lost)
+    names = ", ".join(list(jobs)[:5]) + (f" and {len(jobs) - 5} more" if len(jobs) > 5 else "")
+    return (
+        f"{stage}: {names}: lost {MAX_ATTEMPTS} times, the last time by {_told(lost[-1][1])}; "
+        "everything else of this stage is committed, run the same command to try again"
+    )
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,134 @@
+"""What a run did: the object of `curate --json`, and the tables that the Prefect UI shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from store.workspace import Reader, Workspace
+from tasks import plan, tier
+from tasks.curate import Outcome
+from tasks.ingest import Ingested
+
+MAX_FILES_SHOWN = 100
+
+
+@dataclass
+class Summary:
+    """The result of `curate` and `reprocess`."""
+
+    videos: dict[str, int] = field(default_factory=lambda: {"done": 0, "quarantined": 0, "unchanged": 0})
+    """Of this run: brought to an end by it, put aside by it, seen and known already."""
+    clips: int = 0
+    """In the workspace."""
+    computed: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    stopped: dict[str, int] = field(default_factory=dict)
+    """Rows downstream of a recomputed one that were spared, since its output did not change."""
+    totals: dict[str, int] = field(default_factory=dict)
+    """Rows of each signal that was touched."""
+    quarantined_files: list[tuple[str, str]] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Files that are no video by their name, by suffix."""
+    out_of_budget: bool = False
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def ended_videos(reader: Reader) -> set[str]:
+    """Ids of the videos for which nothing is left to do, or that were put aside."""
+    return set(reader.sql("SELECT video_id FROM videos WHERE state <> 'new'")["video_id"])
+
+
+def summary(workspace: Workspace, before: set[str], seen: Ingested, outcome: Outcome, wall_s: float) -> Summary:
+    """`before`: the videos that had ended when the run began."""
+    with workspace.views() as reader:
+        rows = reader.sql("SELECT video_id, name, state, reason FROM videos ORDER BY name, video_id").to_dicts()
+        clips = int(reader.sql("SELECT count(*) FROM clips").item())
+        touched = dict.fromkeys([*outcome.tally.computed, *outcome.tally.failed, *outcome.stopped])
+        totals = {name: counts.total for name, counts in plan.counts(reader).items()} if touched else {}
+    fresh = [r for r in rows if r["video_id"] not in before]
+    states = [r["state"] for r in fresh]
+    resumed = {r["video_id"] for r in fresh if r["state"] != "new"} - set(seen.new)
+    return Summary(
+        videos={
+            "done": states.count("done"),
+            "quarantined": states.count("quarantined"),
+            "unchanged": max(0, seen.unchanged - len(resumed)),
+        },
+        clips=clips,
+        computed=dict(outcome.tally.computed),
+        failed=dict(outcome.tally.failed),
+        stopped=outcome.stopped,
+        totals={name: totals[name] for name in touched},
+        quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
+        ignored=dict(seen.ignored),
+        out_of_budget=outcome.out_of_budget,
+        cpu_s=round(outcome.cpu_s, 3),
+        wall_s=round(wall_s, 3),
+    )
+
+
+def markdown(workspace: Workspace, made: Summary) -> str:
+    """The funnel from files to tiers, what was recomputed, and what was put aside."""
+    with workspace.views() as reader:
+        states = dict(reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL").iter_rows())
+        rejected = int(reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item())
+        clipped = int(reader.sql("SELECT count(DISTINCT video_id) FROM clips").item())
+        tiers = tier.listed(workspace, reader)
+        counts = plan.counts(reader)
+    total = sum(states.values())
+    decodable = total - states.get("quarantined", 0)
+    funnel = [("videos found", total), ("decodable", decodable), ("past the prefilter", decodable - rejected)]
+    funnel += [("with a clip", clipped), ("clips", made.clips)]
+    funnel += [(f"clips in tier {t['tier']}", t["clips"]) for t in tiers if t.get("clips") is not None]
+    parts = ["## From files to tiers", _table(("step", "count"), funnel)]
+    ran = [
+        (name, made.computed.get(name, 0), made.stopped.get(name, 0), made.failed.get(name, 0), counts[name].total)
+        for name in made.totals
+    ]
+    parts += [
+        "## Computed by this run",
+        _table(("signal", "computed", "stopped by unchanged output", "failed", "of all"), ran),
+    ]
+    if made.out_of_budget:
+        parts.append("The time allowed is spent; what is stale below waits for the next run.")
+    now = [(n, c.total, c.fresh, c.stale, c.ok, c.not_applicable, c.failed) for n, c in counts.items()]
+    heads = ("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed")
+    parts += ["## Signals now", _table(heads, now)]
+    if made.quarantined_files:
+        parts += ["## Put aside by this run", _table(("file", "reason"), made.quarantined_files[:MAX_FILES_SHOWN])]
+    return "\n\n".join(parts)
+
+
+def recomputed(made: Summary) -> list[str]:
+    """Per signal, as "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output"."""
+    lines = []
+    for name, total in made.totals.items():
+        ran = made.computed.get(name, 0) + made.failed.get(name, 0)
+        line = f"{name}: {ran:,} of {total:,} recomputed"
+        if made.stopped.get(name):
+            line += f", {made.stopped[name]:,} stopped by unchanged output"
+        if made.failed.get(name):
+            line += f", {made.failed[name]:,} failed"
+        lines.append(line)
+    return lines
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return "Nothing."
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(_cell(v) for v in row) + " |" for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    """File names may hold anything: a bar or a newline would end the cell, a < begin a tag."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+    return " ".join(text.split())[:300]
