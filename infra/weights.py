@@ -68,8 +68,9 @@ def path(name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         made = Path(scratch) / "weights"
         if carried is None:
-            _download(weight, made)
-        elif weight.member:
+            carried = [Path(scratch) / "download"]
+            _download(weight, carried[0])
+        if weight.member:
             with zipfile.ZipFile(carried[0]) as archive:
                 made.write_bytes(archive.read(weight.member))
         else:
