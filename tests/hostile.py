@@ -212,7 +212,8 @@ def _sounds(folder: Path, good: Path) -> dict[str, str]:
     made.remake(good, cover, "-frames:v", "1")
     subprocess.run(
         [ffmpeg_binary(), "-v", "error", "-y", "-i", str(folder / "only sound.mp4"), "-i", str(cover),
-         "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", str(folder / "sound with cover.mp4")],
+         "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic",
+         str(folder / "sound with cover.mp4")],
         check=True, stdin=subprocess.DEVNULL, timeout=60,
     )  # fmt: skip
     cover.unlink()

@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.media import prefilter, transcode
+from tasks.media import borders, prefilter, transcode
 from tasks.media.errors import MediaError
 from tasks.media.limits import Limits
 from tasks.media.prefilter import GrayStream
@@ -38,7 +38,7 @@ FINGERPRINT = hashlib.sha256(
         [
             VERSION, LONGEST_PX, SMALLEST_PX, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
             transcode.X264, transcode.AAC, transcode.MAX_SOUND_SLIP_S,
-            {k: v for k, v in vars(prefilter).items() if k.isupper()},
+            {k: v for module in (prefilter, borders) for k, v in vars(module).items() if k.isupper()},
         ],
         sort_keys=True,
     ).encode()

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from tasks.media.borders import agreed_borders, content_box
+from tasks.media.borders import agreed_crop, bars_of
 from tasks.media.limits import enter
 
 NUM_SEEKS = 8
@@ -59,8 +59,7 @@ def _video(container: Any, video: Any) -> dict[str, Any]:
     shown_width, shown_height = round(width * sar), height
     if sar < 1:  # widen what is narrow rather than throw pixels away
         shown_width, shown_height = width, round(height / sar)
-    boxes = [content_box(_gray(f, rotation)) for f in frames]
-    crop = agreed_borders(boxes, (height, width) if turned else (width, height))
+    crop = agreed_crop([bars_of(_gray(f, rotation)) for f in frames], (height, width) if turned else (width, height))
     average = float(video.average_rate or 0) or float(video.guessed_rate or 0)
     return {
         "has_video": True,
