@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_CELLS = 100
 MAX_INPUTS = 10
 """Files joined by one run of FFmpeg: each open decoder takes some tens of MiB."""
+MIN_LABELLED_PX = 80
 BACKGROUND = "0x14171c"
 LOSSLESS: dict[str, Any] = {"vcodec": "libx264", "preset": "ultrafast", "qp": 0, "pix_fmt": "yuv420p", "an": None}
 FINAL: dict[str, Any] = {
@@ -213,7 +214,10 @@ def _published(made: Path, out: Path) -> Path:
 
 
 def _draw_labels(cells: Sequence[Cell], width_cells: int, cell_px: int, out: Path) -> None:
-    """A transparent picture of one row: below each cell its title and its value, over a dark strip."""
+    """A transparent picture of one row: below each cell its title and its value, over a dark strip.
+
+    Cells of less than 80 px have no room for words and stay without.
+    """
     from PIL import Image, ImageDraw
 
     font = _font(max(9, cell_px // 14))
@@ -221,7 +225,7 @@ def _draw_labels(cells: Sequence[Cell], width_cells: int, cell_px: int, out: Pat
     strip_px = 2 * line_px + 4
     picture = Image.new("RGBA", (width_cells * cell_px, cell_px))
     draw = ImageDraw.Draw(picture)
-    for i, cell in enumerate(cells):
+    for i, cell in enumerate(cells if cell_px >= MIN_LABELLED_PX else ()):
         x, y = i * cell_px, cell_px - strip_px
         draw.rectangle((x, y, x + cell_px - 1, cell_px - 1), fill=(10, 12, 16, 168))
         draw.rectangle((x, 0, x + cell_px - 1, cell_px - 1), outline=(10, 12, 16, 255))

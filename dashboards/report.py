@@ -114,11 +114,12 @@ def funnel_steps(
     readable = total - outcomes["quarantined"]
     passed = readable - outcomes["rejected"]
     clipped = passed - outcomes["no_clip"] - outcomes["new"]
+    pending = "under way or without a clip" if outcomes["new"] else "without a clip"
     steps = [
         ("videos", "found", total, total, 0, "", "neutral"),
         ("videos", "readable", readable, total, total - readable, "quarantined", "neutral"),
         ("videos", "past the prefilter", passed, total, readable - passed, "rejected", "neutral"),
-        ("videos", "with a clip", clipped, total, passed - clipped, "without a clip", "neutral"),
+        ("videos", "with a clip", clipped, total, passed - clipped, pending, "neutral"),
         ("clips", "chosen", num_clips, num_clips, 0, "", "neutral"),
     ]
     before = num_clips
@@ -187,7 +188,7 @@ def _drop_unused(assets: Assets) -> None:
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """One writer at a time; the lock ends with its holder."""
-    with (folder / ".lock").open("w") as handle:
+    with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
