@@ -36,7 +36,7 @@ from pathlib import Path
 from tasks.samples import carriers
 from tasks.samples.catalogue import CATALOGUE, Sample
 
-__all__ = ["Sample", "make_samples"]
+__all__ = ["CATALOGUE", "Sample", "make_samples"]
 
 MANIFEST = "manifest.jsonl"
 

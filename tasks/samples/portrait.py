@@ -54,8 +54,8 @@ ASTRONAUT = Face(
     head=(223.0, 112.0, 60.0, 74.0),
 )  # fmt: skip
 
-WIDEST_GAP_PX = 14.0
-"""Between the lips at jaw 1, a third of the mouth's width, as in loud speech."""
+WIDEST_GAP_PX = 16.0
+"""Between the lips at jaw 1, two fifths of the mouth's width, as in loud speech."""
 INSIDE_BGR = np.array([30.0, 18.0, 52.0])
 TONGUE_BGR = np.array([62.0, 52.0, 118.0])
 
@@ -133,7 +133,7 @@ class _Stage:
         y0, y1 = int(self.upper[:, 1].min() - 30 * k), min(int(self.chin_y + 40 * k), len(self.still))
         xs, ys = self.xs[y0:y1, x0:x1], self.ys[y0:y1, x0:x1]
         around = np.exp(-(((xs - middle) / (30 * k)) ** 2) - ((ys - left[1] - 5 * k) / (26 * k)) ** 2)
-        from_x = middle + (xs - middle) / (1 + 0.10 * width * around)
+        from_x = middle + (xs - middle) / (1 + 0.16 * width * around)
         top = np.interp(from_x, self.upper[:, 0], self.upper[:, 1])
         bottom = np.interp(from_x, self.lower[:, 0], self.lower[:, 1])
         rest = float((self.lower[:, 1] - np.interp(self.lower[:, 0], *self.upper.T)).max())

@@ -9,7 +9,7 @@ import numpy as np
 
 VOICE_BAND_HZ = (300.0, 3400.0)
 WINDOW_S, HOP_S = 0.025, 0.005
-SYLLABLE_S = 0.035
+SYLLABLE_S = 0.025
 """Standard deviation of the smoothing: passes the syllable rate (3 to 5 Hz), not single glottal pulses."""
 SHUT_LEVEL = 0.16
 """Share of the loud level (of the 0.3rd power: 27 dB down) under which the mouth is shut: breaths, room tone."""
@@ -37,7 +37,7 @@ def read_speech(wav: Path, start_s: float, duration_s: float, gain: float = 1.0)
 def mouthing(sound: np.ndarray, rate_hz: int, fps: float) -> Mouthing:
     """The jaw follows the loudness of the voice band; the lips spread for sounds with a high second formant.
 
-    Smoothing is symmetric in time and every frame takes its own middle, so mouth and sound are in step: offset 0.
+    Smoothing is symmetric in time and a frame shows the mouth of the instant at which it appears: offset 0.
     """
     power_FT, freq_F = _power(sound, rate_hz)
     voice = _band(power_FT, freq_F, *VOICE_BAND_HZ)
@@ -52,7 +52,7 @@ def mouthing(sound: np.ndarray, rate_hz: int, fps: float) -> Mouthing:
     )
     width = _smooth(spread * np.clip(jaw * 3, 0, 1), SYLLABLE_S)
     num_frames = int(len(sound) / rate_hz * fps)
-    at_frames = ((np.arange(num_frames) + 0.5) / fps - WINDOW_S / 2) / HOP_S
+    at_frames = (np.arange(num_frames) / fps - WINDOW_S / 2) / HOP_S
     hops = np.arange(len(jaw))
     return Mouthing(*(np.interp(at_frames, hops, curve) for curve in (jaw, width, _smooth(jaw, 0.4))))
 

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from tasks.face_geometry import LIP_BOTTOM_INNER, LIP_TOP_INNER, Crop
+from tasks.face_mesh import mesh
 from tasks.samples import Sample, carriers, catalogue, make_samples, makers
 from tasks.samples.__main__ import main
 from tasks.samples.ffmpeg import run
-from tasks.samples.voice import mouthing
+from tasks.samples.voice import mouthing, read_speech
 
 
 def _missing_carriers() -> list[str]:
@@ -65,9 +67,9 @@ def mouth_darkness(frames: np.ndarray) -> np.ndarray:
 
 
 def voice_level(sound: np.ndarray, num_frames: int, fps: int = 25, rate_hz: int = 16_000) -> np.ndarray:
-    """Loudness of each frame's own time, plain RMS of the whole band."""
+    """Loudness of 40 ms around the instant at which each frame appears, plain RMS of the whole band."""
     size = rate_hz // fps
-    padded = np.pad(sound, (0, max(0, num_frames * size - len(sound))))[: num_frames * size]
+    padded = np.pad(sound, (size // 2, max(0, num_frames * size - len(sound))))[: num_frames * size]
     return np.asarray(np.sqrt((padded.reshape(num_frames, size) ** 2).mean(axis=1)) ** 0.6)
 
 
@@ -125,6 +127,21 @@ def test_mouth_and_sound_are_as_far_apart_as_told(made: tuple[Path, list[Sample]
     lag, correlation = best_lag(mouth_darkness(frames), voice_level(sound_of(folder / file), len(frames)))
     assert lag == frames_late == next(s.known["offset_frames"] for s in samples if s.file == file)
     assert correlation > 0.7
+
+
+@needs_carriers
+def test_the_face_mesh_sees_the_mouth_follow_the_jaw_curve(made: tuple[Path, list[Sample]]) -> None:
+    folder, _ = made
+    frames, _ = frames_of(folder / "made_talker_1.mp4", "rgb24")
+    told, presence = zip(*(mesh(frame, Crop(252, 252, 390, 0.0)) for frame in frames[:100]), strict=True)
+    points = np.stack(told)[:, :, :2]
+    gap = np.linalg.norm(points[:, LIP_TOP_INNER] - points[:, LIP_BOTTOM_INNER], axis=1)
+    sound, rate_hz = read_speech(carriers.SPEECH.path(), 0.95, 6.0)
+    jaw = mouthing(sound, rate_hz, 25).jaw[:100]
+    assert min(presence) > 0.9
+    assert np.corrcoef(gap, jaw)[0, 1] > 0.9
+    for lag in (-1, 1):
+        assert np.corrcoef(gap[5:-5], np.roll(jaw, lag)[5:-5])[0, 1] < 0.85
 
 
 @needs_carriers
@@ -264,7 +281,7 @@ def test_the_jaw_peaks_in_the_middle_of_a_burst_and_is_shut_in_silence(fps: int)
     assert len(curves.jaw) == 2 * fps
     for a in at_s:
         near = np.arange(int((a - 0.15) * fps), int((a + 0.15) * fps) + 1)
-        peak_s = (np.average(near, weights=curves.jaw[near]) + 0.5) / fps
+        peak_s = np.average(near, weights=curves.jaw[near]) / fps
         assert abs(peak_s - a) < 0.012
     assert curves.jaw[: int(0.2 * fps)].max() == 0
     assert 0 <= curves.jaw.min() <= curves.jaw.max() <= 1
