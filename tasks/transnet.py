@@ -55,4 +55,5 @@ def _network() -> Any:
             self.load_state_dict(torch.load(weights.path("transnetv2"), map_location="cpu", weights_only=True))
 
     torch.set_num_threads(1)
-    return Offline(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # layers draw first weights when they are made
+        return Offline(device="cpu")

@@ -33,11 +33,16 @@ APART_FRAMES = 4
 """A hard candidate has the largest difference within so many frames."""
 RETURN_FRAMES, RETURN_SHARE = 6, 0.35
 """After a flash the picture soon differs from the one before it by no more than this share of the change."""
+TWIN_SHARE = 0.4
+"""The difference next to a cut's, relative to it, that tells of a blended frame between two shots."""
 
-BLEND_REACH_FRAMES, BLEND_DIFFERENCE, BLEND_ERROR = 6, 20.0, 0.6
-"""A gradual candidate: frames 12 apart differ, and the one between is their mean but for 60 % of that."""
+BLEND_REACH_FRAMES, BLEND_DIFFERENCE, BLEND_ERROR, BLEND_STEP = 6, 20.0, 0.6, 0.33
+"""A gradual candidate: frames 12 apart differ, the one between is their mean but for 60 % of that, and no single
+step makes more than a third of it."""
 EXTENT_FRAMES = 20
 """Candidates are at least so far apart, and a gradual cut reaches at most so far from its candidate."""
+PEAK_FRAMES = 10
+"""The network must be surest within so many frames of a gradual candidate: what is farther is another cut."""
 
 WINDOW_REACH_FRAMES = 30
 TRANSNET_CUT = 0.5
@@ -77,7 +82,9 @@ class Cut:
 
 def compute(media: Media, needs: Needs) -> Output:
     """One row per cut whose first frame lies in the span."""
-    cuts = [*_hard_cuts(media, small_THWC := _small_frames(media)), *_gradual_cuts(media, small_THWC)]
+    small_THWC = _small_frames(media)
+    difference, ratio = _differences(small_THWC)
+    cuts = [*_hard_cuts(media, small_THWC, difference, ratio), *_gradual_cuts(media, small_THWC, difference)]
     longest: dict[int, Cut] = {}
     for cut in cuts:
         mine = media.start_frame <= cut.frame < media.end_frame
@@ -130,16 +137,23 @@ def _differences(small_THWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ratio = np.zeros(count)
     for t in range(1, count):
         around = np.r_[difference[max(1, t - NEIGHBOUR_FRAMES) : t], difference[t + 1 : t + NEIGHBOUR_FRAMES + 1]]
+        beside = difference[max(1, t - 1) : t + 2]
+        if len(around) > 2 and np.sort(beside)[-2] > TWIN_SHARE * difference[t] >= TWIN_SHARE * SURE_DIFFERENCE:
+            around = np.sort(around)[:-1]  # the other half of a cut with a blended frame is no neighbour
         ratio[t] = difference[t] / ((around.mean() if len(around) else 0.0) + 0.5)
     return difference, ratio
 
 
-def _hard_cuts(media: Media, small_THWC: np.ndarray) -> list[Cut]:
-    difference, ratio = _differences(small_THWC)
+def _is_peak(values_T: np.ndarray, t: int, reach: int) -> bool:
+    """The largest within reach; the first of equals."""
+    before, after = values_T[max(0, t - reach) : t], values_T[t + 1 : t + 1 + reach]
+    return bool((before < values_T[t]).all() and (after <= values_T[t]).all())
+
+
+def _hard_cuts(media: Media, small_THWC: np.ndarray, difference: np.ndarray, ratio: np.ndarray) -> list[Cut]:
     found = []
     for t in _near_span(media, APART_FRAMES):
-        around = difference[max(0, t - APART_FRAMES) : t + APART_FRAMES + 1]
-        if difference[t] >= JUMP_DIFFERENCE and difference[t] == around.max():
+        if difference[t] >= JUMP_DIFFERENCE and _is_peak(difference, t, APART_FRAMES):
             found.append(_decide_hard(media, small_THWC, t, difference, float(ratio[t])))
     return [cut for cut in found if cut is not None]
 
@@ -147,14 +161,16 @@ def _hard_cuts(media: Media, small_THWC: np.ndarray) -> list[Cut]:
 def _decide_hard(media: Media, small_THWC: np.ndarray, t: int, difference: np.ndarray, ratio: float) -> Cut | None:
     frame = media.frames[t]
     sudden_score = 1 - 1 / max(1.0, ratio)
-    if difference[t] >= SURE_DIFFERENCE and ratio >= SURE_RATIO and not _returns(small_THWC, t, difference[t]):
+    if _returns(small_THWC, t, difference[t]):
+        return None
+    if difference[t] >= SURE_DIFFERENCE and ratio >= SURE_RATIO:
         # Video that was resampled often has one frame that blends two shots: two large differences in a row.
-        blended_before = t > 1 and difference[t - 1] > 0.4 * difference[t]
-        blended_after = t + 1 < len(difference) and difference[t + 1] > 0.4 * difference[t]
+        blended_before = t > 1 and difference[t - 1] > TWIN_SHARE * difference[t]
+        blended_after = t + 1 < len(difference) and difference[t + 1] > TWIN_SHARE * difference[t]
         return Cut(frame - int(blended_before), frame + int(blended_after), sudden_score, "content")
     asked = None
     if any(difference[t] >= least and ratio >= times for least, times in DOUBTFUL):
-        asked = _ask_transnet(media, small_THWC, t, APART_FRAMES)
+        asked = _ask_transnet(media, small_THWC, t, APART_FRAMES, APART_FRAMES)
     if asked is None and ratio >= JUMP_RATIO and is_jump(media, frame):
         return Cut(frame, frame, sudden_score, "content")
     return asked
@@ -167,31 +183,32 @@ def _returns(small_THWC: np.ndarray, t: int, change: float) -> bool:
     return min([*after, *before], default=change) < RETURN_SHARE * change
 
 
-def _gradual_cuts(media: Media, small_THWC: np.ndarray) -> list[Cut]:
-    """Dissolves and fades: two frames differ, and the one between is about their mean. In motion it is not."""
+def _gradual_cuts(media: Media, small_THWC: np.ndarray, difference: np.ndarray) -> list[Cut]:
+    """Dissolves and fades: two frames differ, and the one between is about their mean; in motion it is not. And no
+    single step makes much of the change, as it does in hard cuts and flashes."""
     reach = BLEND_REACH_FRAMES
     strength = np.zeros(len(small_THWC))
     for t in range(reach, len(small_THWC) - reach):
         early, middle, late = (small_THWC[i].astype(np.float32) for i in (t - reach, t, t + reach))
         apart = float(np.abs(early - late).mean((0, 1)).sum())
-        if apart >= BLEND_DIFFERENCE:
+        if apart >= BLEND_DIFFERENCE and difference[t - reach + 1 : t + reach + 1].max() <= BLEND_STEP * apart:
             error = 2 * float(np.abs(middle - (early + late) / 2).mean((0, 1)).sum())
             strength[t] = apart if error <= BLEND_ERROR * apart else 0.0
     found = []
     for t in _near_span(media, EXTENT_FRAMES):
-        around = strength[max(0, t - EXTENT_FRAMES) : t + EXTENT_FRAMES + 1]
-        if strength[t] and strength[t] == around.max():
-            found.append(_ask_transnet(media, small_THWC, t, EXTENT_FRAMES))
+        if strength[t] and _is_peak(strength, t, EXTENT_FRAMES):
+            found.append(_ask_transnet(media, small_THWC, t, PEAK_FRAMES, EXTENT_FRAMES))
     return [cut for cut in found if cut is not None]
 
 
-def _ask_transnet(media: Media, small_THWC: np.ndarray, t: int, extent_frames: int) -> Cut | None:
-    """The cut that TransNetV2 sees within `extent_frames` of `t`, or None. The video's ends are repeated."""
+def _ask_transnet(media: Media, small_THWC: np.ndarray, t: int, peak_frames: int, extent_frames: int) -> Cut | None:
+    """The cut that TransNetV2 sees within `peak_frames` of `t`, or None. The video's ends are repeated."""
     window = np.arange(t - WINDOW_REACH_FRAMES, t + WINDOW_REACH_FRAMES)
     one_hot_T, many_hot_T = transitions(small_THWC[np.clip(window, 0, len(small_THWC) - 1)])
     surest_T = np.maximum(one_hot_T, many_hot_T)
     low, high = WINDOW_REACH_FRAMES - extent_frames, WINDOW_REACH_FRAMES + extent_frames
-    first = last = peak = low + int(np.argmax(surest_T[low:high]))
+    nearest = WINDOW_REACH_FRAMES - peak_frames
+    first = last = peak = nearest + int(np.argmax(surest_T[nearest : WINDOW_REACH_FRAMES + peak_frames]))
     if surest_T[peak] < TRANSNET_CUT:
         return None
     while first > low and many_hot_T[first - 1] > TRANSNET_HOT:
