@@ -58,8 +58,10 @@ def query(workspace: Workspace, sql: str) -> pl.DataFrame:
 
 def members(workspace: Workspace, name: str) -> pl.DataFrame:
     """One row per clip now in the tier: columns of clips, then of signals."""
+    tier = parsed(workspace, name)
     with workspace.views() as reader:
-        return _members(reader, parsed(workspace, name))
+        _refuse_missing(reader, tier)
+        return _members(reader, tier)
 
 
 def _members(reader: Reader, tier: Tier, columns: str = "*") -> pl.DataFrame:
@@ -72,8 +74,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     is undecided."""
     tier = parsed(workspace, name)
     with workspace.views() as reader:
-        if name in _missing_columns(reader, {name: tier}):
-            raise ValueError(f"tier {name}: its signals were never computed here; run headroom curate PATH first")
+        _refuse_missing(reader, tier)
         stale = plan.stale_clips(reader, plan.wanted_signals(tier.signals))
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in stale.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
@@ -101,6 +102,7 @@ def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any
     """Each clause of the tier with the clip's values and verdict. Raises ValueError for an unknown clip."""
     tier = parsed(workspace, name)
     with workspace.views() as reader:
+        _refuse_missing(reader, tier)
         told = funnels.explain(guard.in_process(reader.connection, texts(workspace)), tier, clip_id)
     return [
         {
@@ -119,6 +121,7 @@ def counted(workspace: Workspace, name: str, *, thresholds: bool = True) -> funn
     tier = parsed(workspace, name)
     costs = {n: s.spec.cost_cpu_s for n, s in discover().items()}
     with workspace.views() as reader:
+        _refuse_missing(reader, tier)
         run = guard.in_process(reader.connection, texts(workspace))
         return funnels.funnel(run, tier, costs, thresholds=thresholds)
 
@@ -181,7 +184,7 @@ def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str,
         row: dict[str, Any] = {"tier": name, "clips": None, "hours": None, "snapshot": None}
         try:
             tier = parsed(workspace, name)
-            if not _missing_columns(reader, {name: tier}):
+            if not _missing_columns(reader, tier):
                 found = _members(reader, tier, "clip_id, duration_s")
                 row |= {"clips": len(found), "hours": round(float(found["duration_s"].sum()) / 3600, 4)}
         except ValueError as error:
@@ -193,10 +196,16 @@ def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str,
     return rows
 
 
-def _missing_columns(reader: Reader, tiers: Mapping[str, Tier]) -> set[str]:
-    """Tiers that read a signal which no clip of this workspace has been asked for yet."""
-    columns = set(reader.columns("signals"))
-    return {name for name, tier in tiers.items() if any(f"{s}_status" not in columns for s in tier.signals)}
+def _refuse_missing(reader: Reader, tier: Tier) -> None:
+    if missing := _missing_columns(reader, tier):
+        raise ValueError(f"tier {tier.name}: {missing[0]} was never computed here; run headroom curate PATH first")
+
+
+def _missing_columns(reader: Reader, tier: Tier) -> list[str]:
+    """Columns of signals that the tier reads and that no clip of this workspace has been asked for yet."""
+    present = set(reader.columns("signals"))
+    read = [c.removeprefix("signals.") for c in tier.columns if c.startswith("signals.")]
+    return [c for c in (*read, *(f"{s}_status" for s in tier.signals)) if c not in present]
 
 
 def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
