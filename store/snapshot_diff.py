@@ -30,6 +30,12 @@ class Move:
     values: Mapping[str, Any]
     reason: str
 
+    @property
+    def because(self) -> tuple[str, ...]:
+        """For people: the clause, the values it was judged by, and the reason."""
+        values = ", ".join(f"{column.split('.', 1)[-1]} = {value}" for column, value in self.values.items())
+        return tuple(part for part in (self.clause.text if self.clause else "", values, self.reason) if part)
+
 
 @dataclass(frozen=True)
 class SnapshotDiff:

@@ -202,6 +202,7 @@ def test_a_moved_threshold_is_named_as_what_decided(query: Any) -> None:
         ("c3", "speech_quality_ovrl >= 3.1"),
     ]
     assert found.went[0].values == {"signals.speech_quality_ovrl": 3.0}
+    assert found.went[0].because[:2] == ("speech_quality_ovrl >= 3.1", "speech_quality_ovrl = 3.0")
     assert (found.came, found.stayed, found.before, found.after) == ((), 2, loose.id, strict.id)
     back = diff(strict, loose)
     assert [(m.clip_id, m.reason) for m in back.came] == [
