@@ -12,7 +12,7 @@ WHERE clips.duration_s >= 4
       -- heads have faces of 153 to 177 px, the others 244 and more
   AND visual_quality_quality_min >= 3
       -- source: ITU-T P.910: 3 is fair; the worst frame counts
-  AND speech_quality_ovrl >= 2.7
+  AND speech_quality_ovrl_mos >= 2.7
       -- source: own measurement: ten sentences of the GRID corpus, recorded in a studio, have 2.71 to 3.43 (Emilia, He et
       -- al. 2024, keeps 3.0 and more of speech that was denoised first)
   AND overlay_text_text_ratio <= 0.01

@@ -18,7 +18,7 @@ WHERE videos.state = 'done'
       -- source: the middle of the five grades of ITU-T P.910, between poor and fair
   AND (lip_sync_offset_ms BETWEEN -90 AND 185 OR clips.duration_s < 4)
       -- source: ITU-R BT.1359-1, acceptability: sound up to 90 ms early or 185 ms late
-  AND speech_quality_ovrl >= 2
+  AND speech_quality_ovrl_mos >= 2
       -- source: own measurement: talking heads with music or a crowd under the voice have 1.08 to 1.91 (7 of 37), the
       -- others 2.37 and more
   AND overlay_text_over_face_ratio <= 0.05
