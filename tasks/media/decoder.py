@@ -71,17 +71,21 @@ def send_frames(request: dict[str, Any], memory: np.ndarray, told: IO[str], aske
         video = container.streams.video[0]
         width, height = video.width, video.height
         size = width * height * 3 // 2
-        free = free_slots(len(memory), size, request["busy"])
+        free = free_slots(len(memory), size, request["busy"], request["most_slots"])
         if len(free) < SPARE_SLOTS:
             _tell(told, {"error": f"frames of {width}x{height} px don't fit the ring; read the proxy, not the source"})
             return
         _tell(told, {"size": [width, height]})
         ring = Ring(memory, size, free, told, asked)
         decode = _by_decord if request["sampler"] == "decord" else _by_pyav
+        num_sent = 0
         for frame, pieces in decode(request["path"], container, video, sorted(wanted)):
             ring.put(frame, pieces)
+            num_sent += 1
         ring.flush()
-        _tell(told, {"done": len(wanted)})
+        if num_sent < len(wanted):
+            raise ValueError(f"the proxy holds {num_sent} of the {len(wanted)} frames asked for up to {max(wanted)}")
+        _tell(told, {"done": num_sent})
 
 
 def _by_pyav(path: str, container: Any, video: Any, wanted: list[int]) -> Iterator[tuple[int, list[np.ndarray]]]:

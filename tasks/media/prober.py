@@ -107,7 +107,7 @@ def _look(container: Any, video: Any) -> tuple[list[Any], bool]:
                 interlaced = interlaced or frame.interlaced_frame
                 if i % 15 == 0:
                     found.setdefault(frame.pts if frame.pts is not None else 1000 + i, frame)
-                if i >= 150:
+                if i >= 75:
                     break
         except av.error.FFmpegError as error:
             # What was decoded so far is enough; the normalising run judges the damage.

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -89,7 +89,11 @@ class Reader:
         end = min(end, num_frames)
         size = self._size(proxy)
         first, last = max(0, start - context_frames), min(num_frames, end + context_frames)
-        stream = self._frames(proxy, size, first, last, _step(fps), []) if fps is not None and start < end else iter(())
+        stream = None
+        if fps is not None and start < end:
+            # The caller may still hold one block while the next is made.
+            most_held = 2 * (block_frames + 2 * context_frames) // _step(fps)
+            stream = self._frames(proxy, size, first, last, _step(fps), [], most_held)
         held: deque[tuple[int, np.ndarray]] = deque()
         try:
             for block_start in range(start, end, block_frames):
@@ -97,7 +101,7 @@ class Reader:
                 low, high = max(0, block_start - context_frames), min(num_frames, block_end + context_frames)
                 while held and held[0][0] < low:
                     held.popleft()
-                while fps is not None and (not held or held[-1][0] < high):
+                while stream is not None and (not held or held[-1][0] < high):
                     following = next(stream, None)
                     if following is None:
                         break
@@ -115,7 +119,8 @@ class Reader:
                     video_has_audio=audio is not None,
                 )
         finally:
-            stream.close() if hasattr(stream, "close") else None
+            if stream is not None:
+                stream.close()
 
     def sampled(
         self, proxy: Path, audio: Path | None, start: int, end: int, fps: float | None, *, source_width_px: int = 0
@@ -126,7 +131,7 @@ class Reader:
         if fps is not None:
             step = _step(fps)
             also = [] if -(-start // step) * step < end else [(start + end) // 2]
-            frames = list(self._frames(proxy, size, start, end, step, also))
+            frames = list(self._frames(proxy, size, start, end, step, also, (end - start) // step))
         return Media(
             start_frame=start,
             end_frame=end,
@@ -188,14 +193,20 @@ class Reader:
         return self._sizes[key]
 
     def _frames(
-        self, proxy: Path, size: tuple[int, int], first: int, last: int, step: int, also: list[int]
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Wanted frames in order. Only waiting for the child counts as its time."""
+        self, proxy: Path, size: tuple[int, int], first: int, last: int, step: int, also: list[int], most_held: int
+    ) -> Generator[tuple[int, np.ndarray], None, None]:
+        """Wanted frames in order. Only waiting for the child counts as its time.
+
+        The child decodes ahead as far as it has slots; `most_held` is for how many frames the caller needs some.
+        """
+        self._refuse_in_the_middle()
         busy = self._shared.busy() if self._shared is not None else []
-        if len(free_slots(RING_BYTES, size[0] * size[1] * 3 // 2, busy)) < 2 * SPARE_SLOTS:
+        most = most_held + 2 * SPARE_SLOTS
+        if len(free_slots(RING_BYTES, size[0] * size[1] * 3 // 2, busy, most)) < 2 * SPARE_SLOTS:
             self.close()  # a fresh memory; the frames still looked at keep the old one
             busy = []
         request = {"op": "frames", "path": os.fspath(proxy.absolute()), "first": first, "last": last, "busy": busy}
+        request["most_slots"] = most
         self._ask({**request, "step": step, "also": also, "sampler": self.sampler})
         left_s = self.limits.wall_s((last - first) / GRID_FPS)
         self._streaming = True
@@ -203,7 +214,7 @@ class Reader:
             told = self._next_message(time.monotonic() + left_s)
             shared = self._shared
             assert shared is not None
-            shared.begin(told["size"][0], told["size"][1], busy)
+            shared.begin(told["size"][0], told["size"][1], busy, most)
             while True:
                 waiting = time.monotonic()
                 told = self._next_message(waiting + left_s)
@@ -220,12 +231,15 @@ class Reader:
                 self.close()
 
     def _ask(self, request: dict[str, Any]) -> None:
-        if self._streaming:
-            raise RuntimeError("this reader is in the middle of blocks(); finish or close them, or use another reader")
+        self._refuse_in_the_middle()
         if self._child is None or self._child.poll() is not None or self._num_requests >= REQUESTS_PER_CHILD:
             self._start()
         self._num_requests += 1
         self._send(request)
+
+    def _refuse_in_the_middle(self) -> None:
+        if self._streaming:
+            raise RuntimeError("this reader is in the middle of blocks(); finish or close them, or use another reader")
 
     def _start(self) -> None:
         self.close()

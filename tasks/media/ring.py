@@ -29,12 +29,12 @@ def anonymous_memory(size: int) -> int:
         return os.dup(file.fileno())
 
 
-def free_slots(memory_bytes: int, frame_bytes: int, busy: list[list[int]]) -> list[int]:
-    """Slots of `frame_bytes` that touch none of the busy [start, end) byte ranges, ascending."""
+def free_slots(memory_bytes: int, frame_bytes: int, busy: list[list[int]], most: int) -> list[int]:
+    """The first `most` slots of `frame_bytes` that touch none of the busy [start, end) byte ranges, ascending."""
     taken: set[int] = set()
     for start, end in busy:
         taken.update(range(start // frame_bytes, -(-end // frame_bytes)))
-    return [slot for slot in range(memory_bytes // frame_bytes) if slot not in taken]
+    return [slot for slot in range(memory_bytes // frame_bytes) if slot not in taken][:most]
 
 
 class SharedFrames:
@@ -46,14 +46,16 @@ class SharedFrames:
         self.freed: deque[int] = deque()
         self._shape = (0, 0)
         self._num_slots = 0
+        self._out: set[int] = set()
 
     def busy(self) -> list[list[int]]:
         return [[start, start + size] for start, size in list(self.held.items())]
 
-    def begin(self, width_px: int, height_px: int, busy: list[list[int]]) -> None:
-        """Slots get the size of I420 frames of the next video; `busy` as the child was told."""
+    def begin(self, width_px: int, height_px: int, busy: list[list[int]], most: int) -> None:
+        """Slots get the size of I420 frames of the next video; `busy` and `most` as the child was told."""
         self._shape = (height_px * 3 // 2, width_px)
-        self._num_slots = len(free_slots(len(self.memory), self._frame_bytes, busy))
+        self._num_slots = len(free_slots(len(self.memory), self._frame_bytes, busy, most))
+        self._out = set()
         self.freed.clear()
 
     @property
@@ -64,17 +66,18 @@ class SharedFrames:
         """The frame in a slot: a view, or a copy when slots run short."""
         size = self._frame_bytes
         seen = np.frombuffer(self.memory, np.uint8, size, slot * size)
-        # Ranges held since before are counted too: too many copies are better than a child that waits.
-        if self._num_slots - len(self.held) < SPARE_SLOTS:
+        if self._num_slots - len(self._out) < SPARE_SLOTS:
             self.freed.append(slot)
             return seen.reshape(self._shape).copy()
         self.held[slot * size] = size
-        weakref.finalize(seen, self._release, slot, size).atexit = False
+        self._out.add(slot)
+        weakref.finalize(seen, self._release, slot, size, self._out).atexit = False
         return seen.reshape(self._shape)
 
-    def _release(self, slot: int, size: int) -> None:
+    def _release(self, slot: int, size: int, out: set[int]) -> None:
         del self.held[slot * size]
-        if size == self._frame_bytes:
+        out.discard(slot)
+        if out is self._out:  # else the child was told that the slot is busy, and does not expect it back
             self.freed.append(slot)
 
     def take_freed(self) -> list[int]:

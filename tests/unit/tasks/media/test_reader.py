@@ -179,6 +179,11 @@ def test_a_damaged_proxy_is_told_and_the_reader_goes_on(opened: Reader, proxy: N
     assert opened.child_pid == before
 
 
+def test_a_proxy_that_ends_early_is_told(opened: Reader, proxy: Normalised) -> None:
+    with pytest.raises(MediaError, match="the proxy holds 10 of the 50 frames asked for up to 299; normalise"):
+        opened.sampled(proxy.proxy_path, None, 250, 300, 25.0)
+
+
 def test_a_picture_that_is_no_proxy_is_refused(opened: Reader, tmp_path: Path) -> None:
     other = made.write(tmp_path / "444.mp4", made.grid(2.0), made.moving(), pix_fmt="yuv444p")
     with pytest.raises(MediaError, match="the proxy holds yuv444p, expected yuv420p; normalise it again"):
@@ -269,16 +274,17 @@ def test_nothing_is_left_when_the_reader_is_closed(proxy: Normalised) -> None:
 
 
 def test_free_slots_keep_clear_of_busy_bytes() -> None:
-    assert free_slots(1000, 100, []) == list(range(10))
-    assert free_slots(1000, 100, [[150, 250], [900, 1000]]) == [0, 3, 4, 5, 6, 7, 8]
-    assert free_slots(1050, 100, [[0, 100]]) == list(range(1, 10))
+    assert free_slots(1000, 100, [], 99) == list(range(10))
+    assert free_slots(1000, 100, [[150, 250], [900, 1000]], 99) == [0, 3, 4, 5, 6, 7, 8]
+    assert free_slots(1000, 100, [[0, 100]], 3) == [1, 2, 3]
+    assert free_slots(1050, 100, [[0, 100]], 99) == list(range(1, 10))
 
 
 def test_shared_frames_copy_when_slots_run_short() -> None:
     fd = anonymous_memory((SPARE_SLOTS + 2) * 6)
     shared = SharedFrames(fd, (SPARE_SLOTS + 2) * 6)
     os.close(fd)
-    shared.begin(2, 2, [])
+    shared.begin(2, 2, [], SPARE_SLOTS + 2)
     planes = [shared.plane(slot) for slot in range(5)]
     assert [p.base is not None and not p.flags.owndata for p in planes][:3] == [True, True, True]
     assert list(shared.freed) == [3, 4]
