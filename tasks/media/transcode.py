@@ -112,7 +112,7 @@ def command_of(plan: Plan, proxy: Path, flac: Path) -> list[str]:
             stdout,
         ]
     told: list[str] = ffmpeg.merge_outputs(*outputs).global_args(
-        "-hide_banner", "-nostdin", "-nostats", "-loglevel", "verbose", "-filter_complex_threads", "1"
+        "-hide_banner", "-nostdin", "-nostats", "-benchmark", "-loglevel", "verbose", "-filter_complex_threads", "1"
     ).compile(cmd=ffmpeg_binary(), overwrite_output=True)  # fmt: skip
     return told
 
@@ -161,7 +161,6 @@ def run(plan: Plan, proxy: Path, flac: Path, take: Callable[[bytes], None], limi
     command = caged(command_of(plan, proxy, flac), limits.memory_bytes, wall_s)
     outcome = Outcome()
     pipe = subprocess.PIPE
-    before = os.times()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True) as child:
         try:
             _follow(child, plan, take, outcome, limits, wall_s)
@@ -171,8 +170,6 @@ def run(plan: Plan, proxy: Path, flac: Path, take: Callable[[bytes], None], limi
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
-    after = os.times()
-    outcome.cpu_s = (after.children_user + after.children_system) - (before.children_user + before.children_system)
     return outcome
 
 
@@ -221,6 +218,9 @@ COUNTS = re.compile(
 )
 
 
+SPENT = re.compile(rb"bench: utime=([\d.]+)s stime=([\d.]+)s")
+
+
 def _note(text: bytearray, data: bytes, outcome: Outcome) -> None:
     """Keep the last lines of FFmpeg's words and the counts among them; a damaged file can say megabytes."""
     text += data
@@ -229,7 +229,9 @@ def _note(text: bytearray, data: bytes, outcome: Outcome) -> None:
     for line in lines:
         counted = COUNTS.search(line)
         if counted is None:
-            if b"corrupt decoded frame" in line:
+            if spent := SPENT.search(line):
+                outcome.cpu_s = float(spent[1]) + float(spent[2])
+            elif b"corrupt decoded frame" in line:
                 outcome.num_corrupt += 1
             elif line.strip():
                 outcome.messages.append(line.decode(errors="replace").strip())

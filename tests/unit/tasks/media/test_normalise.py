@@ -194,6 +194,7 @@ def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:
     small = normalise(made.write(tmp_path / "s.mp4", made.grid(2.1), made.moving(98, 66)), tmp_path / "s")
     assert (large.width_px, large.height_px) == (360, 640)
     assert (small.width_px, small.height_px) == (98, 66)
+    assert 0 < small.cpu_s < large.cpu_s
 
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -273,6 +274,12 @@ def test_an_ffmpeg_killed_from_outside_may_be_tried_again(
     with pytest.raises(MediaError, match="FFmpeg was killed from outside") as caught:
         normalise(video, tmp_path / "out")
     assert caught.value.transient
+
+
+def test_an_ffmpeg_out_of_memory_is_told(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_ffmpeg(tmp_path, monkeypatch, "exit 244\n")
+    with pytest.raises(MediaError, match="FFmpeg ran out of the memory it may use; scale the video down"):
+        normalise(video, tmp_path / "out")
 
 
 def test_too_little_memory_is_an_error_not_a_crash(tmp_path: Path, video: Path) -> None:
