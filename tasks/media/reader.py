@@ -40,7 +40,7 @@ class Reader:
     Not for several threads at once: a worker has one of its own. Use it in a `with` block. Raises MediaError (stage
     "decode") within its limits when the child hangs, dies or meets a damaged file; the next call works again.
 
-    PyAV is the sampler by default: at 5 fps it costs 0.6 and at 1 fps a quarter of decord's processor time, and it
+    PyAV is the sampler by default: at 5 fps it costs 0.6 and at 1 fps half of decord's processor time, and it
     gives the I420 planes as they are. decord (RGB only, so about one level off) is the second opinion that a test
     compares it with.
     """
