@@ -136,7 +136,7 @@ class Tier:
         return tiers.funnel(self.workspace, self.name)
 
 
-def open(workspace: str | Path | None = None) -> Corpus:  # noqa: A001 - headroom.open(...) is how one says it
+def open(workspace: str | Path | None = None) -> Corpus:
     """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
     from store.workspace import open_workspace
 
@@ -266,7 +266,7 @@ def reclip(
     from tasks import reclip as roll_out
 
     corpus = open(workspace).workspace
-    given = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in settings or [])
+    given = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
     start = roll_out.previous_params(corpus) if back else roll_out.params_in_force(corpus)
     proposal = roll_out.propose(corpus, roll_out.changed(start, given))
     if apply:
@@ -407,16 +407,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = typer.main.get_command(app)
     try:
         with _quiet_pipes():
-            code = command.main(given, prog_name="headroom", standalone_mode=False)
+            told = command.main(given, prog_name="headroom", standalone_mode=False)
+            code = told if isinstance(told, int) else 0
     except KeyboardInterrupt:
         print("headroom: interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        code = 130
     except Exception as error:
         if debug:
             raise
         _complain(error, given)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        code = 2
+    # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
+    sys.exit(code)
 
 
 def _complain(error: Exception, given: list[str]) -> None:

@@ -162,7 +162,9 @@ class Ledger:
         with self.engine.connect() as connection, _write_transaction(connection):
             for value in values:
                 rest = {k: v for k, v in value.items() if k not in keys}
-                upsert = _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
+                upsert = (
+                    _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
+                )
                 connection.execute(upsert)
 
     def setting(self, key: str, default: str) -> str:

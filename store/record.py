@@ -7,14 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.ledger import Ledger, Manifest, Turn
 from store.schema import BASE_SCHEMAS, KEYS, embedding_schema
+
+if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
+    from store.ledger import Ledger, Manifest, Turn
 
 MAX_ROWS_PER_UPSERT = 50_000
 """An upsert holds the rows it replaces in memory; more rows go in several upserts of one turn."""

@@ -11,7 +11,7 @@ from store.schema import BASE_SCHEMAS
 
 VIEWS = {
     "clips": "SELECT * EXCLUDE (active) FROM _clips WHERE active",
-    "signals": "SELECT * EXCLUDE (active) FROM _signals WHERE active",
+    "signals": "SELECT * EXCLUDE (active, video_id) FROM _signals WHERE active",  # the video is told by clips, once
     "videos": "SELECT * EXCLUDE (rejected), rejected AS prefilter_reason FROM _videos",
     "rights": "SELECT * FROM _rights",
     "timelines": "SELECT * EXCLUDE (payload) FROM _timelines",

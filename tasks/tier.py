@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from store import funnel as funnels
-from store import guard, snapshot, tier_sql
+from store import guard, snapshot, snapshot_diff, tier_sql
+from store.ledger import Manifest
 from store.ledger import snapshots as snapshots_table
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
@@ -50,10 +51,15 @@ def signals_of(workspace: Workspace, name: str) -> tuple[str, ...]:
     return parsed(workspace, name).signals
 
 
+def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
+    """Runs tier SQL where it can do no harm: in a child process with limits, at one manifest (None: the newest)."""
+    pinned = manifest or workspace.ledger.manifest()
+    return guard.in_child(workspace.record.root, pinned.versions, known_tiers=texts(workspace))
+
+
 def query(workspace: Workspace, sql: str) -> pl.DataFrame:
     """A guarded query over the newest manifest, in a child process. Raises ValueError for SQL that is refused or fails."""
-    run = guard.in_child(workspace.record.root, workspace.ledger.manifest().versions, known_tiers=texts(workspace))
-    return pl.DataFrame(run(sql))
+    return pl.DataFrame(guarded(workspace)(sql))
 
 
 def members(workspace: Workspace, name: str) -> pl.DataFrame:
@@ -61,12 +67,8 @@ def members(workspace: Workspace, name: str) -> pl.DataFrame:
     tier = parsed(workspace, name)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        return _members(reader, tier)
-
-
-def _members(reader: Reader, tier: Tier, columns: str = "*") -> pl.DataFrame:
-    select = f"SELECT {columns} FROM clips JOIN signals USING (clip_id, video_id) WHERE clip_id IN ({tier.inlined})"
-    return reader.sql(f"{select} ORDER BY clip_id")
+    inside = f"clip_id IN (SELECT clip_id FROM {name})"
+    return query(workspace, f"SELECT * FROM clips JOIN signals USING (clip_id) WHERE {inside} ORDER BY clip_id")
 
 
 def build(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         stale = plan.stale_clips(reader, plan.wanted_signals(tier.signals))
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in stale.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
-            guard.in_process(reader.connection, texts(workspace)),
+            guarded(workspace, reader.manifest),
             tier,
             fingerprints={n: s.fingerprint for n, s in discover().items()},
             manifest=reader.manifest.versions,
@@ -103,7 +105,7 @@ def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any
     tier = parsed(workspace, name)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        told = funnels.explain(guard.in_process(reader.connection, texts(workspace)), tier, clip_id)
+    told = funnels.explain(guarded(workspace, reader.manifest), tier, clip_id)
     return [
         {
             "clause": v.clause.text,
@@ -122,8 +124,7 @@ def counted(workspace: Workspace, name: str, *, thresholds: bool = True) -> funn
     costs = {n: s.spec.cost_cpu_s for n, s in discover().items()}
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        run = guard.in_process(reader.connection, texts(workspace))
-        return funnels.funnel(run, tier, costs, thresholds=thresholds)
+    return funnels.funnel(guarded(workspace, reader.manifest), tier, costs, thresholds=thresholds)
 
 
 def funnel(workspace: Workspace, name: str) -> list[dict[str, Any]]:
@@ -155,9 +156,7 @@ def funnel(workspace: Workspace, name: str) -> list[dict[str, Any]]:
 def diff(workspace: Workspace, first: str, second: str | None = None) -> dict[str, Any]:
     """Two snapshots by id, or the latest two of a tier: clips that came and went, and the clause that decided."""
     old, new = _pair(workspace, first, second)
-    with workspace.views() as reader:
-        run = guard.in_process(reader.connection, texts(workspace))
-        made = snapshot.diff(_loaded(workspace, old), _loaded(workspace, new), run)
+    made = snapshot_diff.diff(_loaded(workspace, old), _loaded(workspace, new), guarded(workspace))
 
     def told(changes: Any) -> list[dict[str, Any]]:
         return [{"clip_id": c.clip_id, "because": "; ".join(c.because)} for c in changes]
@@ -173,27 +172,39 @@ def shown(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str, Any]]:
-    """All tiers: clips and hours now, the latest snapshot; an error instead where the SQL is not allowed."""
+    """All tiers: clips and hours now, the latest snapshot; an error instead where the SQL is not allowed or fails."""
     if reader is None:
         with workspace.views() as opened:
             return listed(workspace, opened)
     table = snapshots_table
     latest = {r["tier"]: r for r in workspace.ledger.rows(table.select().order_by(table.c.created_at))}
-    rows = []
-    for name in sources(workspace):
-        row: dict[str, Any] = {"tier": name, "clips": None, "hours": None, "snapshot": None}
+    rows: dict[str, dict[str, Any]] = {name: {"tier": name, "clips": None, "hours": None, "snapshot": None} for name in sources(workspace)}
+    computed = []
+    for name, row in rows.items():
         try:
-            tier = parsed(workspace, name)
-            if not _missing_columns(reader, tier):
-                found = _members(reader, tier, "clip_id, duration_s")
-                row |= {"clips": len(found), "hours": round(float(found["duration_s"].sum()) / 3600, 4)}
+            computed += [name] if not _missing_columns(reader, parsed(workspace, name)) else []
         except ValueError as error:
             row["error"] = str(error)
         if name in latest:
             snap = latest[name]
             row["snapshot"] = {"id": snap["id"], "clips": snap["num_clips"], "created_at": snap["created_at"]}
-        rows.append(row)
-    return rows
+    for name, told in _sizes(guarded(workspace, reader.manifest), computed).items():
+        rows[name] |= told
+    return list(rows.values())
+
+
+def _sizes(run: guard.Query, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Clips and hours per tier, by one query; by one each when that fails, to tell whose fault it is."""
+    if not names:
+        return {}
+    one = "SELECT '{0}' AS tier, count(*) AS clips, sum(duration_s) / 3600 AS hours FROM clips WHERE clip_id IN (SELECT clip_id FROM {0})"
+    try:
+        found = run(" UNION ALL ".join(one.format(n) for n in names)).to_pylist()
+    except ValueError as error:
+        if len(names) == 1:
+            return {names[0]: {"error": str(error)}}
+        return {k: v for n in names for k, v in _sizes(run, [n]).items()}
+    return {r["tier"]: {"clips": r["clips"], "hours": round(float(r["hours"] or 0), 4)} for r in found}
 
 
 def _refuse_missing(reader: Reader, tier: Tier) -> None:

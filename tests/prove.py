@@ -184,7 +184,7 @@ def ok_ratios(workspace: Path) -> dict[str, float]:
             "overlay_text",
             "embedding",
         }:
-            query = f"SELECT count(DISTINCT v.video_id) FILTER (WHERE s.{name}_status = 'ok') AS ok FROM videos v LEFT JOIN signals s USING (video_id) WHERE v.name LIKE 'talk%'"
+            query = f"SELECT count(DISTINCT v.video_id) FILTER (WHERE s.{name}_status = 'ok') AS ok FROM videos v LEFT JOIN clips c USING (video_id) LEFT JOIN signals s USING (clip_id) WHERE v.name LIKE 'talk%'"
             total = "SELECT count(*) AS n FROM videos WHERE name LIKE 'talk%'"
             found[name] = headroom_rows(query, workspace)[0]["ok"] / headroom_rows(total, workspace)[0]["n"]
     return found

@@ -64,7 +64,12 @@ def test_tables_live_on_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_sources_on_s3_are_known_by_content(bucket: str, tmp_path: Path) -> None:
     client = s3_client()
-    for key, body in (("raw/a.mp4", b"one"), ("raw/copy of a.mp4", b"one"), ("raw/b.mov", b"two"), ("raw/notes.txt", b"no")):
+    for key, body in (
+        ("raw/a.mp4", b"one"),
+        ("raw/copy of a.mp4", b"one"),
+        ("raw/b.mov", b"two"),
+        ("raw/notes.txt", b"no"),
+    ):
         client.put_object(Bucket=bucket, Key=key, Body=body)
     workspace = open_workspace(tmp_path / "workspace")
     seen = ingest(workspace, [f"s3://{bucket}/raw/"])
