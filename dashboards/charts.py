@@ -35,6 +35,12 @@ class Histogram:
     counts: tuple[int, ...]
     below: int = 0
     above: int = 0
+    whole: bool = False
+
+    @property
+    def last(self) -> float:
+        """The highest value told below the drawing: of whole numbers, the last bin's own."""
+        return self.high - 1 if self.whole else self.high
 
     @property
     def low(self) -> float:
@@ -67,7 +73,7 @@ def histogram(values: Sequence[float], *, whole: bool = False, include: Sequence
         counts[min(max(place, 0), len(counts) - 1)] += 1
     below = sum(1 for v in ordered if v < edges[0] - 1e-9)
     above = sum(1 for v in ordered if v > edges[-1] + 1e-9)
-    return Histogram(edges, tuple(counts), below, above)
+    return Histogram(edges, tuple(counts), below, above, whole and step == 1)
 
 
 def _range(ordered: Sequence[float], include: Sequence[float]) -> tuple[float, float]:
@@ -107,7 +113,8 @@ def draw(made: Histogram, marks: Sequence[Mark], *, label: str, unit: str) -> Ma
         if not count:
             continue
         height = max(1.5, (BASE - 14) * count / tallest)
-        told = f"from {number(made.edges[i])} to {number(made.edges[i + 1])}: {count:,}"
+        upper = "" if made.whole else f" to {number(made.edges[i + 1])}"
+        told = f"{number(made.edges[i])}{upper}: {count:,}"
         left = (i + 0.5) * bin_width - bar_width / 2
         parts.append(_BAR.format(left, BASE - height, bar_width, height, count, told))
     for mark in marks:
@@ -119,7 +126,7 @@ def draw(made: Histogram, marks: Sequence[Mark], *, label: str, unit: str) -> Ma
                 ).format(mark.colour, x, x, BASE, mark.tier, mark.text)
             )
     low = ("≤ " if made.below else "") + number(made.low)
-    high = ("≥ " if made.above else "") + number(made.high)
+    high = ("≥ " if made.above else "") + number(made.last)
     return Markup(
         '<svg class="histogram" viewBox="0 0 {} {}" role="img" aria-label="{}">{}'
         '<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>'
@@ -130,12 +137,12 @@ def draw(made: Histogram, marks: Sequence[Mark], *, label: str, unit: str) -> Ma
     )  # fmt: skip
 
 
-def number(value: float) -> str:
-    """A number for people: four digits that count, thousands apart, no trailing zeros."""
+def number(value: float, digits: int = 4) -> str:
+    """A number for people: as many digits that count, thousands apart, no trailing zeros."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    digits = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     told = f"{value:.{min(digits, 5)}f}"
     return told.rstrip("0").rstrip(".") if "." in told else told

@@ -119,7 +119,7 @@ def _plot(x: int, y: int, column: str, made: Histogram, marks: list[Mark]) -> Ma
     ends = Markup(
         '<text class="soft" x="{}" y="{}">{}</text><text class="soft" x="{}" y="{}" text-anchor="end">{}</text>'
     )
-    parts.append(ends.format(x, base + 17, number(made.low), x + PLOT_WIDTH, base + 17, number(made.high)))
+    parts.append(ends.format(x, base + 17, number(made.low), x + PLOT_WIDTH, base + 17, number(made.last)))
     return Markup("").join(parts)
 
 

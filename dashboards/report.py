@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dashboards import charts, clip_media, report_clips, report_facts
+from dashboards import charts, clip_media, distributions, report_clips, report_facts
 from dashboards.report_clips import ASSET, Assets, ClipBook
 from store import guard
 from store import ledger as tables
@@ -63,7 +63,8 @@ def _page(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = charts.number
+    environment.filters["rough"] = _rough
+    environment.filters["short"] = distributions.short
     environment.filters["share"] = _share
     environment.filters["time"] = _time
     return environment.get_template("report.html").render(**_told(workspace, reader, assets), stamp=stamp)
@@ -78,7 +79,7 @@ def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any
     clips = report_clips.clip_rows(reader)
     clip_s = sum(c["duration_s"] for c in clips.values())
     run = guard.in_process(reader.connection, tiers.texts(workspace))
-    book = ClipBook(workspace, clips, found, run, report_facts.declared(), assets)
+    book = ClipBook(workspace, clips, found, run, distributions.declared(), assets)
     outcomes = Counter(report_facts.outcome(v) for v in videos)
     return {
         "name": workspace.settings.workspace.name,
@@ -132,17 +133,18 @@ def funnel_steps(
 
 
 def _reasons(videos: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What ended the way of videos, counted: by stage and by the reason up to its first figures."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    """What ended the way of videos, counted: reasons that differ by their figures only are one, told by its first."""
+    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for video in videos:
         end = report_facts.outcome(video)
         if end not in ("clipped", "new"):
             why = str(video["prefilter_reason"] or video["reason"] or "no reason was told")
-            stem = re.split(r"[:;(]| \d", why, maxsplit=1)[0].strip()
-            groups.setdefault((end, str(video["stage"] or ""), stem), []).append(video["name"])
+            key = (end, str(video["stage"] or ""), re.sub(r"\d[\d.,]*", "#", why))
+            groups.setdefault(key, []).append((video["name"], why))
     ordered = sorted(groups.items(), key=lambda g: (g[0][0] != "rejected", g[0][0], -len(g[1]), g[0]))
     return [
-        {"outcome": k[0], "stage": k[1], "reason": k[2], "count": len(names), "names": names} for k, names in ordered
+        {"stage": stage or end, "reason": found[0][1], "names": [name for name, _ in found]}
+        for (end, stage, _), found in ordered
     ]
 
 
@@ -155,7 +157,9 @@ def _made(workspace: Workspace, reader: Reader) -> str:
 
 def _stamp(workspace: Workspace, reader: Reader) -> str:
     """Hash of all that decides the page: the manifest, the tiers and their snapshots, the signals and this code."""
-    code = [Path(m.__file__ or "").read_bytes() for m in (charts, clip_media, report_clips, report_facts)]
+    code = [
+        Path(m.__file__ or "").read_bytes() for m in (charts, clip_media, distributions, report_clips, report_facts)
+    ]
     code += [Path(__file__).read_bytes(), *(f.read_bytes() for f in sorted(TEMPLATES.iterdir()) if f.is_file())]
     frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.id))
     told = {
@@ -196,6 +200,10 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _share(part: float, whole: float) -> str:
     """A width for a bar, in percent."""
     return f"{100 * part / whole:.2f}" if whole else "0"
+
+
+def _rough(value: float) -> str:
+    return charts.number(value, 2)
 
 
 def _time(seconds: float) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.clip_media import Span, cut, still
-from dashboards.report_facts import TierFacts, outcome, shown
+from dashboards.distributions import shown
+from dashboards.report_facts import TierFacts, outcome
 from store import funnel as funnels
 from store.guard import Query
 from store.workspace import Reader, Workspace
@@ -54,12 +55,12 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One clause for one clip, in words."""
+    """One clause for one clip, in words. `tier` is the one whose file says it."""
 
     clause: str
     values: str
     passed: bool | None
-    source: str
+    tier: str
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Sample:
     problem: str
     tiers: tuple[tuple[str, str, bool, tuple[Verdict, ...]], ...]
     """(tier, colour, in it, verdicts), the widest tier first."""
-    values: tuple[tuple[str, str, str], ...] = ()
-    """(signal, column, value)."""
+    values: tuple[tuple[str, str], ...] = ()
+    """(column, value)."""
 
     @property
     def first_failures(self) -> tuple[str, tuple[Verdict, ...]]:
@@ -135,14 +136,14 @@ class ClipBook:
         if tier.parsed is None or tier.problem:
             return ()
         return tuple(
-            Verdict(
-                v.clause.text,
-                ", ".join(f"{c.rsplit('.', 1)[-1]} = {shown(c, x, self.columns)}" for c, x in v.values.items()),
-                v.passed,
-                v.clause.source,
-            )
+            Verdict(v.clause.text, self._values(v), v.passed, v.clause.tier)
             for v in funnels.explain(self.run, tier.parsed, clip_id)
         )
+
+    def _values(self, verdict: funnels.ClauseVerdict) -> str:
+        """The value that was compared; with its name where there are several."""
+        told = {c.rsplit(".", 1)[-1]: shown(c, value, self.columns) for c, value in verdict.values.items()}
+        return ", ".join(told.values() if len(told) == 1 else (f"{c} {value}" for c, value in told.items()))
 
 
 def clip_rows(reader: Reader) -> dict[str, dict[str, Any]]:
@@ -188,8 +189,7 @@ def _tier_sheet(book: ClipBook, reader: Reader, tier: TierFacts) -> Sheet:
         names = [c.rsplit(".", 1)[-1] for c in columns]
         lines = tuple((n, shown(n, values[clip_id][n], book.columns)) for n in names)
         cards.append(_card(book, clip_id, lines))
-    told = "narrowest tier" if tier is min(book.tiers, key=lambda t: len(t.clip_ids)) else ""
-    return Sheet(tier.name, tier.name, told, tier.colour, tuple(cards), len(members))
+    return Sheet(tier.name, tier.name, "", tier.colour, tuple(cards), len(members))
 
 
 def _key_columns(tier: TierFacts, reader: Reader) -> list[str]:
@@ -263,19 +263,19 @@ def _sample(book: ClipBook, reader: Reader, clip_id: str, columns: set[str]) -> 
     )
 
 
-def _values(wide: Mapping[str, Any], columns: set[str], known: Mapping[str, Column]) -> list[tuple[str, str, str]]:
+def _values(wide: Mapping[str, Any], columns: set[str], known: Mapping[str, Column]) -> list[tuple[str, str]]:
     found = []
     for name, signal in discover().items():
         status = f"{name}_status"
         if signal.spec.grain != "clip" or status not in columns or wide[status] is None:
             continue
         if wide[status] != "ok":
-            found.append((name, "status", f"{wide[status]}: {wide[f'{name}_reason']}"))
+            found.append((status, f"{wide[status]}: {wide[f'{name}_reason']}"))
             continue
         for column in signal.spec.columns:
             full = f"{name}_{column.name}"
             if full in wide and not isinstance(wide[full], list | dict):
-                found.append((name, column.name, shown(full, wide[full], known)))
+                found.append((full, shown(full, wide[full], known)))
     return found
 
 

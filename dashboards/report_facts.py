@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
-import pyarrow as pa
-import sqlglot
-from markupsafe import Markup
-from sqlglot import exp
-
-from dashboards.charts import Mark, draw, histogram, number, quantile
+from dashboards.charts import Mark, number
+from dashboards.distributions import CLIP_COLUMNS, Distribution, comparisons, distributions
 from store import funnel as funnels
 from store import guard
-from store.sql_rules import DIALECT
-from store.tier_sql import Clause, Tier
+from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
 from tasks import plan
 from tasks import tier as tiers
-from tasks.signal import Column
 from tasks.signals import discover
-
-UNITS = {
-    "px": " px", "ms": " ms", "s": " s", "db": " dB", "dbfs": " dBFS", "hz": " Hz", "fps": " fps", "frames": " frames",
-    "deg": "°", "percent_height_per_s": " %/s",
-}  # fmt: skip
-"""How a value's unit is written behind it; scores, ratios, counts and grades stand alone."""
-
-CLIP_COLUMNS = (
-    Column("duration_s", pa.float64(), "s", "length of the clip"),
-    Column("source_height_px", pa.int32(), "px", "height of the source"),
-    Column("source_fps", pa.float64(), "fps", "frame rate of the source"),
-)
-MAX_CHOICES = 12
-_OPERATORS = {exp.GT: ">", exp.GTE: "≥", exp.LT: "<", exp.LTE: "≤", exp.EQ: "="}
-_MIRRORED = {">": "<", "≥": "≤", "<": ">", "≤": "≥", "=": "="}
 
 
 @dataclass(frozen=True)
@@ -64,23 +42,6 @@ class Saving:
     video_cost: float
     clip_cost: float
     clip_share: float
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """One column over all clips: a drawing for numbers, counts for words."""
-
-    column: str
-    unit: str
-    meaning: str
-    count: int
-    nulls: int
-    drawing: Markup | None = None
-    least: str = ""
-    median: str = ""
-    most: str = ""
-    marks: tuple[Mark, ...] = ()
-    choices: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -198,44 +159,14 @@ def signal_facts(
             )
             facts.reasons = list(rows.iter_rows())
         if signal.spec.grain == "clip" and status in columns:
-            facts.distributions = list(_distributions(reader, signal.spec.columns, f"{name}_", "signals", marks))
+            facts.distributions = list(distributions(reader, signal.spec.columns, f"{name}_", "signals", marks))
         found.append(facts)
     return found
 
 
 def clip_distributions(reader: Reader, marks: dict[str, list[Mark]]) -> list[Distribution]:
     """Of the clips' own columns: length, size and rate of the source."""
-    return list(_distributions(reader, CLIP_COLUMNS, "", "clips", marks))
-
-
-def _distributions(
-    reader: Reader, columns: Sequence[Column], prefix: str, table: str, marks: dict[str, list[Mark]]
-) -> Iterator[Distribution]:
-    present = set(reader.columns(table))
-    for column in columns:
-        full = prefix + column.name
-        if full not in present:
-            continue
-        values = reader.sql(f'SELECT "{full}" FROM {table}')[full]
-        kept, nulls = values.drop_nulls(), values.null_count()
-        if kept.is_empty():
-            continue
-        if pa.types.is_string(column.dtype) or pa.types.is_boolean(column.dtype):
-            counted = kept.cast(pl.String).value_counts().sort(["count", full], descending=[True, False])
-            if len(counted) <= MAX_CHOICES:
-                pairs = tuple((str(v), int(n)) for v, n in counted.iter_rows())
-                yield Distribution(full, "", column.meaning, len(kept), nulls, choices=pairs)
-            continue
-        if not kept.dtype.is_numeric():
-            continue
-        found = tuple(marks.get(full, ()))
-        ordered = sorted(float(v) for v in kept)
-        made = histogram(ordered, whole=kept.dtype.is_integer(), include=[m.value for m in found])
-        yield Distribution(
-            full, column.unit, column.meaning, len(kept), nulls,
-            drawing=draw(made, found, label=full, unit=column.unit), marks=found,
-            least=number(ordered[0]), median=number(quantile(ordered, 0.5)), most=number(ordered[-1]),
-        )  # fmt: skip
+    return list(distributions(reader, CLIP_COLUMNS, "", "clips", marks))
 
 
 def marks_of(found: Sequence[TierFacts]) -> dict[str, list[Mark]]:
@@ -250,58 +181,3 @@ def marks_of(found: Sequence[TierFacts]) -> dict[str, list[Mark]]:
                 if mark not in marks:
                     marks.append(mark)
     return made
-
-
-def comparisons(clause: Clause) -> Iterator[tuple[str, str, float]]:
-    """(column, operator, number) of each comparison of a clip's own column; abs(x) <= 3 is told as both its ends."""
-    tree = sqlglot.parse_one(clause.sql, read=DIALECT)
-    for node in tree.find_all(*_OPERATORS, exp.Between):
-        if node.find_ancestor(exp.Select, exp.Not):
-            continue
-        for side, operator, bound in _sides(node):
-            value, inner = _number(bound), side.unnest()
-            if value is None:
-                continue
-            if isinstance(inner, exp.Column):
-                yield inner.name, operator, value
-            elif isinstance(inner, exp.Abs) and isinstance(inner.this, exp.Column):
-                yield inner.this.name, operator, value
-                yield inner.this.name, _MIRRORED[operator], -value
-
-
-def _sides(node: exp.Expr) -> tuple[tuple[exp.Expr, str, exp.Expr], ...]:
-    """(what is compared, operator, with what), the number on the right."""
-    if isinstance(node, exp.Between):
-        return (node.this, "≥", node.args["low"]), (node.this, "≤", node.args["high"])
-    operator = next(o for kind, o in _OPERATORS.items() if isinstance(node, kind))
-    if _number(node.this) is not None:
-        return ((node.args["expression"], _MIRRORED[operator], node.this),)
-    return ((node.this, operator, node.args["expression"]),)
-
-
-def _number(node: exp.Expr) -> float | None:
-    negative = isinstance(node, exp.Neg)
-    literal = node.this if negative else node
-    if not isinstance(literal, exp.Literal) or literal.is_string:
-        return None
-    return -float(literal.this) if negative else float(literal.this)
-
-
-def declared() -> dict[str, Column]:
-    """The declaration of every column of a clip, by its name in SQL."""
-    found = {c.name: c for c in CLIP_COLUMNS}
-    for name, signal in discover().items():
-        if signal.spec.grain == "clip":
-            found |= {f"{name}_{c.name}": c for c in signal.spec.columns}
-    return found
-
-
-def shown(column: str, value: Any, known: Mapping[str, Column]) -> str:
-    """A value with its unit, for people."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        text = str(value)
-        return text if len(text) <= 60 else text[:59] + "…"
-    declared_ = known.get(column.rsplit(".", 1)[-1])
-    return number(float(value)) + (UNITS.get(declared_.unit, "") if declared_ else "")
