@@ -5,6 +5,7 @@ Files go to CTranslate2 from memory, so that the parts of a model may come from 
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ ENCODER = "whisper_tiny_en"
 ENCODER_HZ = 50
 ENCODER_DIM = 384
 SAMPLES_PER_STEP = 320
+KEPT_WINDOWS = 4
+"""3 MB each, enough for a clip of 60 s."""
 _CHUNK_STEPS = 8 * ENCODER_HZ
 _CONTEXT_STEPS = ENCODER_HZ
 
@@ -37,10 +40,21 @@ def _files(model: str) -> dict[str, bytes]:
 
 @cache
 def recogniser() -> WhisperModel:
-    """Whisper base, multilingual, in int8 on one thread."""
+    """Whisper base, multilingual, in int8 on one thread. Encodings of the last windows are kept: the language and
+    the text in several languages are all read from them, and they cost more than the reading."""
     from faster_whisper import WhisperModel
 
-    return WhisperModel(RECOGNISER, device="cpu", compute_type="int8", cpu_threads=1, files=_files(RECOGNISER))
+    class Recogniser(WhisperModel):  # type: ignore[misc]
+        def encode(self, features: np.ndarray) -> Any:
+            key = hashlib.md5(features.tobytes()).digest()
+            if key not in kept:
+                if len(kept) >= KEPT_WINDOWS:
+                    del kept[next(iter(kept))]
+                kept[key] = super().encode(features)
+            return kept[key]
+
+    kept: dict[bytes, Any] = {}
+    return Recogniser(RECOGNISER, device="cpu", compute_type="int8", cpu_threads=1, files=_files(RECOGNISER))
 
 
 @cache

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tasks import whisper
 from tests.moving_mouth import syllables
@@ -20,6 +21,31 @@ def test_pieces_of_a_long_sound_are_joined_without_a_gap() -> None:
 
 def test_no_sound_gives_no_steps() -> None:
     assert whisper.encode(np.zeros(100, np.float32)).shape == (0, 384)
+
+
+def test_a_window_is_encoded_once_for_language_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faster_whisper import WhisperModel
+
+    encoded: list[float] = []
+
+    def encode(_self: object, features: np.ndarray) -> float:
+        encoded.append(float(features[0, 0]))
+        return encoded[-1]
+
+    monkeypatch.setattr(WhisperModel, "encode", encode)
+    model = whisper.recogniser()
+    windows = [np.full((80, 3000), 1000.0 + i, np.float32) for i in range(whisper.KEPT_WINDOWS + 1)]
+    assert [model.encode(windows[i]) for i in (0, 0, 1, 0, 2, 3, 4, 0)] == [
+        1000,
+        1000,
+        1001,
+        1000,
+        1002,
+        1003,
+        1004,
+        1000,
+    ]
+    assert encoded == [1000, 1001, 1002, 1003, 1004, 1000]
 
 
 def test_the_names_of_all_parts_are_told_for_the_fingerprint() -> None:
