@@ -58,6 +58,22 @@ snapshots = sa.Table(
     sa.Column("manifest_id", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
+signals = sa.Table(
+    "signals",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("grain", sa.String, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
+wanted = sa.Table(
+    "wanted",
+    metadata,
+    sa.Column("signal", sa.String, primary_key=True),
+    sa.Column("asked_by", sa.String, primary_key=True),  # operator, or tier:NAME
+    sa.Column("since", sa.Float, nullable=False),
+)
 settings = sa.Table(
     "settings",
     metadata,

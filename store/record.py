@@ -126,10 +126,12 @@ class Record:
         return int(dataset.version)
 
     def _append(self, turn: Turn, table: str, rows: pa.Table) -> int:
+        schema = self._with_fields(turn, table, rows.schema).schema
         turn.check()
-        if not self._exists(table):
-            lance.write_dataset(BASE_SCHEMAS[table].empty_table(), self.uri(table))
-        dataset = lance.write_dataset(rows.cast(BASE_SCHEMAS[table]), self.uri(table), mode="append")
+        missing = [f for f in schema if f.name not in rows.column_names]
+        for field in missing:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        dataset = lance.write_dataset(rows.select(schema.names).cast(schema), self.uri(table), mode="append")
         return int(dataset.version)
 
     def _with_fields(self, turn: Turn, table: str, schema: pa.Schema) -> lance.LanceDataset:

@@ -180,6 +180,7 @@ def log_row(
         "video_id": video_id,
         "clip_id": clip_id,
         "signal": name,
+        "grain": "video" if clip_id is None else "clip",
         "window_index": window,
         **provenance(held),
         "cpu_s": held.cpu_s,

@@ -137,6 +137,7 @@ def _bring_window_up_to_date(
             where = {
                 "video_id": video["video_id"],
                 "name": signal.name,
+                "grain": "video",
                 "window_index": window,
                 "start_frame": start,
                 "end_frame": end,
@@ -409,6 +410,7 @@ def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str
                     "video_id": video_id,
                     "clip_id": c,
                     "name": name,
+                    "grain": "clip",
                     **compute.provenance(h),
                     **_payload(h),
                 }
