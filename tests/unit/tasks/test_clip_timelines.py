@@ -14,11 +14,15 @@ def cuts_table(*cuts: tuple[int, int]) -> pa.Table:
     return pa.table({"frame": pa.array(frames, pa.int32()), "end_frame": pa.array(ends, pa.int32())})
 
 
-def faces_table(frames: list[int], heights: list[float]) -> pa.Table:
+def faces_table(frames: list[int], heights: list[float], scores: list[float] | None = None) -> pa.Table:
     return pa.table(
-        {"frame": pa.array(frames, pa.int32()), "y0": pa.array([10.0] * len(frames), pa.float32()),
-         "y1": pa.array([10.0 + h for h in heights], pa.float32())}
-    )  # fmt: skip
+        {
+            "frame": pa.array(frames, pa.int32()),
+            "y0": pa.array([10.0] * len(frames), pa.float32()),
+            "y1": pa.array([10.0 + h for h in heights], pa.float32()),
+            "score": pa.array(scores or [0.95] * len(frames), pa.float32()),
+        }
+    )
 
 
 def flow_table(frames: list[int], subject: list[float]) -> pa.Table:
@@ -37,7 +41,7 @@ def test_a_unit_takes_what_was_measured_in_its_own_shot() -> None:
     made = timelines_from(
         40,
         faces_table([0, 5, 5, 10, 15, 25, 30, 35], [50, 60, 20, 50, 50, 90, 90, 90]),
-        flow_table([5, 10, 15, 20, 25, 30, 35], [1, 2, 3, 99, 99, 6, 7]),
+        flow_table([5, 10, 15, 20, 25, 30, 35], [1, 2, 3, 99, 5, 6, 7]),
         keyframes_table([0, 25], [4.0, 2.0]),
         cuts_table((22, 22)),
     )
@@ -45,8 +49,8 @@ def test_a_unit_takes_what_was_measured_in_its_own_shot() -> None:
     assert made.shot.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
     # Frame 20 has no face; the short unit [22, 25) has no sample and takes that of frame 25.
     assert made.face_height_px.tolist() == [50, 60, 50, 50, 0, 90, 90, 90, 90]
-    # Flow rows within 5 frames of the cut may have looked across it.
-    assert made.motion.tolist() == [1, 1, 2, 3, 3, 6, 6, 6, 7]
+    # The flow row of frame 20 compares it with frame 25, across the cut.
+    assert made.motion.tolist() == [1, 1, 2, 3, 3, 5, 5, 6, 7]
     assert made.quality.tolist() == [4, 4, 4, 4, 4, 2, 2, 2, 2]
     assert made.camera_motion.tolist() == [0.5] * 9
     assert made.speech.tolist() == [0.0] * 9
@@ -62,6 +66,17 @@ def test_a_gradual_cut_and_what_was_never_measured_belong_to_no_shot() -> None:
     )
     assert made.bounds.tolist() == [0, 5, 10, 12, 15, 18, 20, 25, 30, 35, 40]
     assert made.shot.tolist() == [0, 0, 0, -1, -1, -1, -1, -1, -1, -1]  # no keyframe after the cut
+
+
+def test_a_face_that_is_not_sure_counts_as_none() -> None:
+    made = timelines_from(
+        20,
+        faces_table([0, 0, 5, 10], [40, 90, 50, 60], [0.95, 0.84, 0.84, 0.85]),
+        flow_table([0], [1]),
+        keyframes_table([0], [4]),
+        cuts_table(),
+    )
+    assert made.face_height_px.tolist() == [40, 0, 60, 0]
 
 
 def test_speech_is_where_its_probability_is_high() -> None:
