@@ -14,7 +14,9 @@ from markupsafe import Markup
 
 from dashboards import report, report_facts
 from dashboards.charts import Histogram, Mark, histogram, number
+from dashboards.tier_facts import tier_facts
 from store.workspace import Workspace, open_workspace
+from tasks import tier as tiers
 
 WIDTH = 920
 LEFT, RIGHT = 196, 640
@@ -37,7 +39,7 @@ def write_picture(workspace: Workspace, out: Path) -> Path:
     """
     with workspace.views() as reader:
         videos = report_facts.videos_of(reader)
-        found = report_facts.tier_facts(workspace, reader)
+        found = tier_facts(workspace, reader, tiers.guarded(workspace, reader.manifest))
         num_clips = int(reader.sql("SELECT count(*) FROM clips").item())
         if not num_clips:
             raise ValueError(f"picture: {workspace.settings.workspace} has no clips; run headroom curate first")

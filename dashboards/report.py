@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dashboards import charts, clip_media, distributions, report_clips, report_facts
+from dashboards import charts, clip_media, distributions, report_clips, report_facts, tier_facts
 from dashboards.report_clips import ASSET, Assets, ClipBook
-from store import guard
 from store import ledger as tables
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
@@ -73,13 +72,15 @@ def _page(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> s
 def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any]:
     """Everything the page shows."""
     videos = report_facts.videos_of(reader)
-    found = report_facts.tier_facts(workspace, reader)
+    run = tiers.guarded(workspace, reader.manifest)
+    found = tier_facts.tier_facts(workspace, reader, run)
     costs = report_facts.costs_of(reader)
     marks = report_facts.marks_of(found)
     clips = report_clips.clip_rows(reader)
     clip_s = sum(c["duration_s"] for c in clips.values())
-    run = guard.in_process(reader.connection, tiers.texts(workspace))
     book = ClipBook(workspace, clips, found, run, distributions.declared(), assets)
+    picked = report_clips.picked_samples(book)
+    book.judge([*picked, *report_clips.evenly(report_clips.in_no_tier(book), report_clips.MAX_ON_SHEET)])
     outcomes = Counter(report_facts.outcome(v) for v in videos)
     return {
         "name": workspace.settings.workspace.name,
@@ -97,18 +98,19 @@ def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any
         "signals": report_facts.signal_facts(reader, costs, marks),
         "clip_distributions": report_facts.clip_distributions(reader, marks),
         "sheets": report_clips.sheets(book, reader, videos),
-        "samples": report_clips.samples(book, reader),
+        "samples": report_clips.samples(book, reader, picked),
         "quarantined": [v for v in videos if report_facts.outcome(v) == "quarantined"],
         "dropped": [v for v in videos if report_facts.outcome(v) in ("rejected", "no_clip")],
     }
 
 
 def funnel_steps(
-    videos: Sequence[dict[str, Any]], num_clips: int, found: Sequence[report_facts.TierFacts]
+    videos: Sequence[dict[str, Any]], num_clips: int, found: Sequence[tier_facts.TierFacts]
 ) -> list[dict[str, Any]]:
     """The way of the footage, a step a row: {"unit", "label", "count", "of", "lost", "why", "colour"}.
 
-    Videos and clips are counted apart: `of` is the first count of the unit, `lost` what this step took.
+    Videos and clips are counted apart: `of` is the first count of the unit, `lost` what this step took:
+    of a tier, what it leaves out of the narrowest wider tier that holds all of it.
     """
     outcomes = Counter(report_facts.outcome(v) for v in videos)
     total = len(videos)
@@ -123,12 +125,11 @@ def funnel_steps(
         ("videos", "with a clip", clipped, total, passed - clipped, pending, "neutral"),
         ("clips", "chosen", num_clips, num_clips, 0, "", "neutral"),
     ]
-    before = num_clips
-    for tier in found:
-        if not tier.problem:
-            count = len(tier.clip_ids)
-            steps.append(("clips", tier.name, count, num_clips, before - count, "left out", tier.colour))
-            before = count
+    decided = [tier for tier in found if not tier.problem]
+    for i, tier in enumerate(decided):
+        count = len(tier.clip_ids)
+        above = next((len(t.clip_ids) for t in reversed(decided[:i]) if t.clip_ids >= tier.clip_ids), num_clips)
+        steps.append(("clips", tier.name, count, num_clips, above - count, "left out", tier.colour))
     return [dict(zip(("unit", "label", "count", "of", "lost", "why", "colour"), s, strict=True)) for s in steps]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from dashboards.clip_media import Span, cut, still
 from dashboards.distributions import shown
-from dashboards.report_facts import TierFacts, outcome
-from store import funnel as funnels
+from dashboards.report_facts import outcome
+from dashboards.tier_facts import TierFacts, Verdict, verdicts_of
 from store.guard import Query
 from store.workspace import Reader, Workspace
 from tasks.signal import Column
@@ -51,16 +51,6 @@ class Sheet:
     @property
     def more(self) -> int:
         return self.total - len(self.cards)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One clause for one clip, in words. `tier` is the one whose file says it."""
-
-    clause: str
-    values: str
-    passed: bool | None
-    tier: str
 
 
 @dataclass(frozen=True)
@@ -119,6 +109,7 @@ class ClipBook:
     run: Query
     columns: Mapping[str, Column]
     assets: Assets
+    verdicts: dict[str, dict[str, tuple[Verdict, ...]]] = field(default_factory=dict)
 
     def still(self, kind: str, row: Mapping[str, Any], frame: int, longest_px: int, key: str) -> tuple[str, str]:
         """(image, problem) of a frame of the row's proxy."""
@@ -132,18 +123,12 @@ class ClipBook:
     def colours(self, clip_id: str) -> tuple[str, ...]:
         return tuple(t.colour for t in self.tiers if clip_id in t.clip_ids)
 
-    def explained(self, tier: TierFacts, clip_id: str) -> tuple[Verdict, ...]:
-        if tier.parsed is None or tier.problem:
-            return ()
-        return tuple(
-            Verdict(v.clause.text, self._values(v), v.passed, v.clause.tier)
-            for v in funnels.explain(self.run, tier.parsed, clip_id)
-        )
+    def judge(self, clip_ids: Sequence[str]) -> None:
+        """Asks for the verdicts of all tiers on these clips."""
+        self.verdicts = verdicts_of(self.run, self.tiers, clip_ids, self.columns)
 
-    def _values(self, verdict: funnels.ClauseVerdict) -> str:
-        """The value that was compared; with its name where there are several."""
-        told = {c.rsplit(".", 1)[-1]: shown(c, value, self.columns) for c, value in verdict.values.items()}
-        return ", ".join(told.values() if len(told) == 1 else (f"{c} {value}" for c, value in told.items()))
+    def explained(self, tier: TierFacts, clip_id: str) -> tuple[Verdict, ...]:
+        return self.verdicts.get(tier.name, {}).get(clip_id, ())
 
 
 def clip_rows(reader: Reader) -> dict[str, dict[str, Any]]:
@@ -162,14 +147,20 @@ def sheets(book: ClipBook, reader: Reader, videos: Sequence[dict[str, Any]]) -> 
     for tier in sorted(book.tiers, key=lambda t: len(t.clip_ids)):
         if tier.clip_ids:
             made.append(_tier_sheet(book, reader, tier))
+    outside = in_no_tier(book)
     decided = [t for t in book.tiers if not t.problem]
-    outside = [c for c in book.clips if not any(c in t.clip_ids for t in decided)]
-    if decided and outside:
+    if outside:
         made.append(_outside_sheet(book, decided[0], outside))
     dropped = [v for v in videos if outcome(v) in ("rejected", "no_clip") and v["proxy_uri"]]
     if dropped:
         made.append(_videos_sheet(book, dropped))
     return made
+
+
+def in_no_tier(book: ClipBook) -> list[str]:
+    """Clips that no tier holds; none while no tier can be decided."""
+    decided = [t for t in book.tiers if not t.problem]
+    return [c for c in book.clips if not any(c in t.clip_ids for t in decided)] if decided else []
 
 
 def _tier_sheet(book: ClipBook, reader: Reader, tier: TierFacts) -> Sheet:
@@ -231,13 +222,17 @@ def _card(book: ClipBook, clip_id: str, lines: tuple[tuple[str, str], ...]) -> C
     return Card(row["name"], _span(row), image, problem, lines, book.colours(clip_id), f"clip-{clip_id}")
 
 
-def samples(book: ClipBook, reader: Reader) -> list[Sample]:
-    """At most 24 clips that play: of each standing (in a tier and no narrower one, or in none), of different videos."""
+def picked_samples(book: ClipBook) -> list[str]:
+    """At most 24 clips: of each standing (in a tier and no narrower one, or in none), of different videos."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for clip_id in book.clips:
         groups.setdefault(book.colours(clip_id), []).append(clip_id)
     ordered = [groups[key] for key in sorted(groups, key=lambda k: (-len(k), k))]
-    picked = _shared_out([_by_turns(group, book.clips) for group in ordered], MAX_SAMPLES)
+    return _shared_out([_by_turns(group, book.clips) for group in ordered], MAX_SAMPLES)
+
+
+def samples(book: ClipBook, reader: Reader, picked: Sequence[str]) -> list[Sample]:
+    """The clips that play."""
     columns = set(reader.columns("signals"))
     return [_sample(book, reader, clip_id, columns) for clip_id in picked]
 

@@ -8,27 +8,10 @@ from typing import Any
 
 from dashboards.charts import Mark, number
 from dashboards.distributions import CLIP_COLUMNS, Distribution, comparisons, distributions
-from store import funnel as funnels
-from store import guard
-from store.tier_sql import Tier
-from store.workspace import Reader, Workspace
+from dashboards.tier_facts import TierFacts
+from store.workspace import Reader
 from tasks import plan
-from tasks import tier as tiers
 from tasks.signals import discover
-
-
-@dataclass(frozen=True)
-class TierFacts:
-    """One tier now. `problem` says why it can't be told; then it has no members and no funnel."""
-
-    name: str
-    colour: str
-    parsed: Tier | None
-    clip_ids: frozenset[str] = frozenset()
-    hours: float = 0.0
-    funnel: funnels.Funnel | None = None
-    snapshot: dict[str, Any] | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,32 +61,6 @@ def outcome(video: dict[str, Any]) -> str:
     if video["state"] == "done":
         return "no_clip" if video["stage"] == "clip" else "clipped"
     return "new"
-
-
-def tier_facts(workspace: Workspace, reader: Reader) -> list[TierFacts]:
-    """All tiers, the widest first."""
-    texts = tiers.texts(workspace)
-    run = guard.in_process(reader.connection, texts)
-    columns = set(reader.columns("signals"))
-    latest = {row["tier"]: row["snapshot"] for row in tiers.listed(workspace, reader)}
-    costs = {n: s.spec.cost_cpu_s for n, s in discover().items()}
-    found = []
-    for number_, name in enumerate(sorted(texts)):
-        colour = next((c for c in ("bronze", "silver", "gold") if c in name), f"t{number_ % 5}")
-        try:
-            parsed = tiers.parsed(workspace, name)
-        except ValueError as error:
-            found.append(TierFacts(name, colour, None, problem=str(error)))
-            continue
-        missing = [s for s in parsed.signals if f"{s}_status" not in columns]
-        if missing:
-            told = f"reads {', '.join(missing)}, which was never computed here"
-            found.append(TierFacts(name, colour, parsed, problem=told))
-            continue
-        ids = reader.sql(parsed.inlined)["clip_id"].to_list()
-        counted = funnels.funnel(run, parsed, costs)
-        found.append(TierFacts(name, colour, parsed, frozenset(ids), counted.member_hours, counted, latest.get(name)))
-    return sorted(found, key=lambda t: (-len(t.clip_ids), len(t.parsed.includes) if t.parsed else 0, t.name))
 
 
 def costs_of(reader: Reader) -> dict[str, tuple[float, float]]:

@@ -10,9 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from store import guard
+from store.ledger import Manifest
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS, LOG, VIDEOS, signal_fields
 from store.workspace import Workspace, open_workspace
+from tasks import tier as tiers
 from tasks.media.transcode import ffmpeg_binary
 from tasks.signals import discover
 
@@ -102,6 +105,20 @@ def fill(workspace: Workspace) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "t_wide.sql").write_text(WIDE_SQL)
     (folder / "t_narrow.sql").write_text(NARROW_SQL)
+
+
+@pytest.fixture
+def quick_sql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tier SQL in this process: the same rows without a second's start of the guarded child for each query."""
+
+    def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
+        def query(sql: str) -> pa.Table:
+            with workspace.views(manifest) as reader:
+                return guard.in_process(reader.connection, tiers.texts(workspace))(sql)
+
+        return query
+
+    monkeypatch.setattr(tiers, "guarded", guarded)
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ def test_cells_show_the_clips_row_by_row(filled: Workspace, tmp_path: Path) -> N
         assert np.abs(found - RGB[colour]).max() < 30, (colour, found)
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_clips_loop_to_the_length_asked_for(filled: Workspace, tmp_path: Path) -> None:
     out = write_grid(filled, QUERY, tmp_path / "grid.mp4", columns=4, seconds=6.0, cell_px=32)
     frames = frames_of(out)
@@ -47,12 +48,14 @@ def test_clips_loop_to_the_length_asked_for(filled: Workspace, tmp_path: Path) -
     assert np.abs(cell(frames[-1], 0, 1, 32) - RGB["lime"]).max() < 30
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_the_same_query_gives_the_same_bytes(filled: Workspace, tmp_path: Path) -> None:
     made = [write_grid(filled, QUERY, tmp_path / name, seconds=0.4, cell_px=32) for name in ("a.mp4", "b.mp4")]
     assert made[0].read_bytes() == made[1].read_bytes()
     assert list((filled.settings.workspace / "scratch").iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_labels_tell_name_and_value(filled: Workspace) -> None:
     cells = grid._cells(filled, QUERY)
     assert [(c.title, c.value) for c in cells[:2]] == [
@@ -65,6 +68,7 @@ def test_labels_tell_name_and_value(filled: Workspace) -> None:
     )
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_labels_are_drawn_within_their_cell(filled: Workspace, tmp_path: Path) -> None:
     cells = grid._cells(filled, QUERY)[:1]
     long = [grid.Cell(cells[0].span, "a very long name of a file that goes on " * 4, "value 1")]
@@ -76,6 +80,7 @@ def test_labels_are_drawn_within_their_cell(filled: Workspace, tmp_path: Path) -
     assert not drawn[2:100, 2:158].any()
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_many_clips_are_joined_in_groups(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "corpus")
     proxied = with_proxy(workspace, "v0", "red")
@@ -104,6 +109,7 @@ def test_many_clips_are_joined_in_groups(tmp_path: Path) -> None:
         ("DROP TABLE clips", "only SELECT"),
     ],
 )
+@pytest.mark.usefixtures("quick_sql")
 def test_queries_that_can_not_be_shown_are_refused(filled: Workspace, tmp_path: Path, query: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         write_grid(filled, query, tmp_path / "grid.mp4")
@@ -111,11 +117,13 @@ def test_queries_that_can_not_be_shown_are_refused(filled: Workspace, tmp_path: 
 
 
 @pytest.mark.parametrize("wrong", [{"columns": 0}, {"columns": 21}, {"seconds": 0.1}, {"cell_px": 33}, {"cell_px": 2}])
+@pytest.mark.usefixtures("quick_sql")
 def test_sizes_out_of_range_are_refused(filled: Workspace, tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="columns go from 1 to 20"):
         write_grid(filled, QUERY, tmp_path / "grid.mp4", **wrong)
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_a_place_that_can_not_be_written_is_refused(filled: Workspace, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match="can't be written"):

@@ -13,6 +13,7 @@ from store.workspace import Workspace, open_workspace
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_the_picture_tells_the_counts(filled: Workspace, tmp_path: Path) -> None:
     out = write_picture(filled, tmp_path / "funnel.svg")
     root = ElementTree.parse(out).getroot()

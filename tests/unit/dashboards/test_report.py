@@ -159,6 +159,7 @@ def test_a_second_report_of_the_same_data_writes_nothing(page: Path, filled: Wor
     assert {f: f.stat().st_mtime_ns for f in page.parent.rglob("*.*")} == before
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_the_report_follows_the_data(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "corpus")
     fill(workspace)
@@ -182,6 +183,7 @@ def test_the_report_follows_the_data(tmp_path: Path) -> None:
     assert (page.parent / "assets" / kept).exists()
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_the_same_data_give_the_same_bytes(filled: Workspace, page: Path, tmp_path: Path) -> None:
     other = write_report(filled, tmp_path / "other")
     names = sorted(os.listdir(page.parent / "assets"))
@@ -198,6 +200,7 @@ def test_an_empty_workspace_has_a_report(tmp_path: Path) -> None:
     assert "Nothing is quarantined." in told
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_a_proxy_that_is_gone_or_damaged_is_told_in_its_place(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "corpus")
     fill(workspace)
@@ -216,6 +219,7 @@ def test_a_folder_that_can_not_be_written_is_refused(filled: Workspace, tmp_path
         write_report(filled, tmp_path / "file" / "report")
 
 
+@pytest.mark.usefixtures("quick_sql")
 def test_a_broken_tier_is_told_and_stops_nothing(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "corpus")
     fill(workspace)
