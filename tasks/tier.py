@@ -178,7 +178,9 @@ def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str,
             return listed(workspace, opened)
     table = snapshots_table
     latest = {r["tier"]: r for r in workspace.ledger.rows(table.select().order_by(table.c.created_at))}
-    rows: dict[str, dict[str, Any]] = {name: {"tier": name, "clips": None, "hours": None, "snapshot": None} for name in sources(workspace)}
+    rows: dict[str, dict[str, Any]] = {
+        name: {"tier": name, "clips": None, "hours": None, "snapshot": None} for name in sources(workspace)
+    }
     computed = []
     for name, row in rows.items():
         try:

@@ -15,7 +15,7 @@ from store.ledger import Manifest
 from store.record import Batch
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import curate, jobs, plan, reclip
+from tasks import curate, held, plan, reclip, run_clips, run_windows
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -40,7 +40,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
         made = stand_in.signals(**changed)
-        for module in (plan, jobs):
+        for module in (plan, held, run_windows, run_clips):
             monkeypatch.setattr(module, "discover", lambda: made)
         return made
 

@@ -1,0 +1,86 @@
+"""Rows as a job holds them: read at one manifest, with the digests that staleness compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from store.ledger import Manifest
+from store.workspace import Workspace
+from tasks import compute
+from tasks.compute import Held
+from tasks.digest import pack, timeline_schema, unpack
+from tasks.signal import WINDOW_FRAMES, LoadedSignal
+from tasks.signals import discover
+
+_NO_ROW = Held("ok", "", "", "", "")
+
+
+def video_row(workspace: Workspace, manifest: Manifest, video_id: str) -> dict[str, Any]:
+    found = workspace.record.read(manifest, "videos", where=f"video_id = '{video_id}'").to_pylist()
+    assert len(found) == 1, (video_id, len(found))
+    return dict(found[0])
+
+
+def num_windows(video: Mapping[str, Any]) -> int:
+    return -(-int(video["num_frames"]) // WINDOW_FRAMES)
+
+
+def windows_of(clip: Mapping[str, Any]) -> Iterator[int]:
+    yield from range(int(clip["start_frame"]) // WINDOW_FRAMES, (int(clip["end_frame"]) - 1) // WINDOW_FRAMES + 1)
+
+
+def held_row(signal: LoadedSignal, row: Mapping[str, Any]) -> Held | None:
+    if row.get(f"{signal.name}_status") is None:
+        return None
+    told = {k: row[f"{signal.name}_{k}"] for k in compute.provenance(_NO_ROW)}
+    values = {c.name: row.get(f"{signal.name}_{c.name}") for c in signal.spec.columns}
+    return Held(**{**told, "reason": told["reason"] or "", "row": values})
+
+
+def held_timelines(
+    workspace: Workspace, manifest: Manifest, video_id: str, windows: Sequence[int] | range, names: Sequence[str] = ()
+) -> dict[int, dict[str, Held]]:
+    """Stored timelines of a video by window and name, with their values."""
+    where = f"video_id = '{video_id}' AND clip_id IS NULL"
+    if windows:
+        where += f" AND window_index IN ({', '.join(str(w) for w in windows)})"
+    if names:
+        where += " AND name IN (" + ", ".join(f"'{n}'" for n in names) + ")"
+    found: dict[int, dict[str, Held]] = {}
+    for row in workspace.record.read(manifest, "timelines", where=where).to_pylist():
+        told = {k: row[k] for k in compute.provenance(_NO_ROW)}
+        timeline = unpack(row["payload"]) if row["payload"] is not None else None
+        held = Held(**{**told, "reason": told["reason"] or "", "timeline": timeline})
+        found.setdefault(row["window_index"], {})[row["name"]] = held
+    return found
+
+
+def timeline_of(held: Mapping[str, Held], name: str) -> pa.Table:
+    found = held[name].timeline if name in held else None
+    return timeline_schema(discover()[name].spec.timeline).empty_table() if found is None else found
+
+
+def stitched(lines: Mapping[int, Mapping[str, Held]], name: str, clip: Mapping[str, Any]) -> Held:
+    """A video timeline over the windows a clip lies in; its digest lists theirs, as tasks/plan.py does in SQL."""
+    parts = [lines[w][name] for w in windows_of(clip)]
+    bad = next((p for p in parts if p.status != "ok"), None)
+    digest_in = ",".join(p.output_digest for p in parts)
+    if bad is not None:
+        return Held(bad.status, bad.reason, bad.fingerprint, "", digest_in)
+    return Held(
+        "ok",
+        "",
+        parts[0].fingerprint,
+        "",
+        digest_in,
+        timeline=pa.concat_tables([timeline_of({name: p}, name) for p in parts]),
+    )
+
+
+def payload_of(held: Held) -> dict[str, Any]:
+    if held.timeline is None:
+        return {"num_rows": None, "payload": None}
+    return {"num_rows": held.timeline.num_rows, "payload": pack(held.timeline)}

@@ -1,0 +1,153 @@
+"""Clip signals over the clips of one video: all that are stale together over one decode of each clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from store.ledger import Manifest
+from store.record import Batch, embedding_rows, table_of
+from store.schema import LOG, TIMELINES, signal_fields
+from store.workspace import Workspace
+from tasks import compute
+from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale, media_parts
+from tasks.digest import between
+from tasks.held import held_row, held_timelines, payload_of, stitched, timeline_of, video_row, windows_of
+from tasks.job import Done, Job
+from tasks.media.errors import MediaError
+from tasks.media.media import Media
+from tasks.media.reader import Reader
+from tasks.signal import LoadedSignal, NotApplicable
+from tasks.signals import discover
+
+
+def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader, done: Done) -> None:
+    video = video_row(workspace, manifest, job.video_id)
+    wanted = [s for s in discover().values() if s.name in job.signals and s.spec.grain == "clip"]
+    told = ", ".join(f"'{c}'" for c in job.items)
+    clips = workspace.record.read(manifest, "clips", where=f"clip_id IN ({told})").to_pylist()
+    wide = workspace.record.read(manifest, "signals", where=f"clip_id IN ({told})").to_pylist()
+    rows = {r["clip_id"]: r for r in wide}
+    names = sorted({n for s in wanted for n in s.spec.needs if discover()[n].spec.grain == "video"})
+    windows = {w for c in clips for w in windows_of(c)}
+    lines = held_timelines(workspace, manifest, job.video_id, sorted(windows), names) if names else {}
+    made_rows: dict[str, dict[str, Held]] = {}
+    for clip in clips:
+        held = {s.name: h for s in wanted if (h := held_row(s, rows.get(clip["clip_id"], {}))) is not None}
+        video_needs = {n: stitched(lines, n, clip) for n in names}
+        made = _bring_clip_up_to_date(workspace, video, clip, wanted, held, video_needs, reader, done)
+        if made:
+            made_rows[clip["clip_id"]] = made
+    _write_clip_rows(done.batch, job.video_id, made_rows)
+
+
+def _bring_clip_up_to_date(
+    workspace: Workspace,
+    video: Mapping[str, Any],
+    clip: Mapping[str, Any],
+    wanted: Sequence[LoadedSignal],
+    held: dict[str, Held],
+    video_needs: Mapping[str, Held],
+    reader: Reader,
+    done: Done,
+) -> dict[str, Held]:
+    start, end = int(clip["start_frame"]), int(clip["end_frame"])
+    now = time.time()
+
+    def expected(signal: LoadedSignal) -> str:
+        known = {**video_needs, **held}
+        needs = [known[n].output_digest if n in known else "" for n in signal.spec.needs]
+        return input_digest(signal, media_parts(signal, video, start, end), needs)
+
+    made: dict[str, Held] = {}
+    media: Media | MediaError | None = None
+    for signal in wanted:  # in the order of discovery: needs first, so one pass is enough
+        if not is_stale(held.get(signal.name), signal.fingerprint, expected(signal), now):
+            continue
+        if media is None:
+            media = _clip_media(workspace, video, start, end, [s.spec.look for s in wanted], reader)
+        known = {**video_needs, **held}
+        outcome = attempt(signal, _clip_run(signal, media, known), expected(signal), held.get(signal.name), now)
+        held[signal.name] = made[signal.name] = outcome
+        done.tally.count(signal.name, outcome)
+        done.cpu_s += outcome.cpu_s
+        logged = compute.log_row(signal.name, outcome, clip["video_id"], clip["clip_id"], None, clip["duration_s"])
+        done.batch.log.append(table_of([logged], LOG))
+    return made
+
+
+def _clip_media(
+    workspace: Workspace, video: Mapping[str, Any], start: int, end: int, looks: Sequence[Any], reader: Reader
+) -> Media | MediaError:
+    proxy = workspace.objects.local(video["proxy_uri"])
+    audio = workspace.objects.local(video["audio_uri"]) if video["audio_uri"] and any(k.audio for k in looks) else None
+    fps = max((k.frames_fps or 0 for k in looks), default=0) or None
+    try:
+        media: Media = reader.sampled(proxy, audio, start, end, fps)
+    except MediaError as error:
+        return error
+    media.source_width_px = int(video["source_width_px"])
+    media.video_has_audio = bool(video["has_audio"])
+    return media
+
+
+def _clip_run(signal: LoadedSignal, media: Media | MediaError, known: Mapping[str, Held]) -> Callable[[], Any]:
+    def run() -> Any:
+        blocked = blocked_by(signal, known)
+        if blocked:
+            raise NotApplicable(blocked)
+        if isinstance(media, MediaError):
+            raise media
+        needs: dict[str, Any] = {}
+        for name in signal.spec.needs:
+            if discover()[name].spec.grain == "video":
+                needs[name] = between(timeline_of(known, name), media.start_frame, media.end_frame)
+                continue
+            needs[name] = known[name].row
+            if known[name].timeline is not None:
+                needs[f"{name}.timeline"] = known[name].timeline
+            needs.update({f"{name}.{vector}": values for vector, values in known[name].vectors.items()})
+        return signal.compute(media, needs)
+
+    return run
+
+
+def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str, Held]]) -> None:
+    """One upsert of the wide table per signal, its timeline rows and its vectors."""
+    for name, signal in discover().items():
+        rows = {clip_id: held[name] for clip_id, held in made.items() if name in held}
+        if not rows:
+            continue
+        fields = signal_fields(name, [(c.name, c.dtype) for c in signal.spec.columns])
+        wide = [
+            {"clip_id": c, "video_id": video_id, "active": True}
+            | {f"{name}_{k}": v for k, v in {**h.row, **compute.provenance(h)}.items()}
+            for c, h in rows.items()
+        ]
+        base = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
+        batch.add("signals", table_of(wide, pa.schema([*base, *fields])))
+        if signal.spec.timeline:
+            lines = [
+                {
+                    "key": f"{c}:{name}",
+                    "video_id": video_id,
+                    "clip_id": c,
+                    "name": name,
+                    "grain": "clip",
+                    **compute.provenance(h),
+                    **payload_of(h),
+                }
+                for c, h in rows.items()
+            ]
+            batch.add("timelines", table_of(lines, TIMELINES))
+        for vector in signal.spec.vectors:
+            ok = {c: h for c, h in rows.items() if h.status == "ok"}
+            if ok:
+                values = np.stack([h.vectors[vector] for h in ok.values()])
+                digests = [h.output_digest for h in ok.values()]
+                made_rows = embedding_rows(list(ok), [video_id] * len(ok), values, signal.fingerprint, digests)
+                batch.add(f"embeddings_{name}_{vector}", made_rows)
