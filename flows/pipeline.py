@@ -30,9 +30,9 @@ from tasks.reclip import params_in_force
 ARTIFACT_INTERVAL_S = 2.0
 
 STAGE_TITLES = {
-    "normalise": "Copies for analysis (normalise)",
-    "timelines": "Signals of whole videos (timelines)",
-    "clip": "Choosing clips (smart clipping)",
+    "normalise": "Normalised copies and prefilter",
+    "timelines": "Signals of whole videos",
+    "clip": "Choosing clips",
     "signals": "Signals of clips",
 }
 
@@ -163,9 +163,10 @@ class _ProgressArtifacts:
             self._write(self._last)
 
     def _write(self, step: Progress) -> None:
-        percent = min(100.0, 100 * step.done_s / step.total_s) if step.total_s else 100.0
+        percent = min(100.0, round(100 * step.done_s / step.total_s, 1)) if step.total_s else 100.0
         self._written_at = time.monotonic()
-        told = f"{STAGE_TITLES[step.stage]}: {step.done_s / 60:.1f} of {step.total_s / 60:.1f} minutes of footage"
+        seconds = f": {step.done_s:,.0f} of {step.total_s:,.0f} s of footage" if step.stage != "clip" else ""
+        told = STAGE_TITLES[step.stage] + seconds
         if step.stage in self._ids:
             update_progress_artifact(self._ids[step.stage], percent, description=told)
         else:

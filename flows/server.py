@@ -26,6 +26,7 @@ import psutil
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
+LOCK_PATIENCE_S = 15.0
 MAX_LOG_BYTES = 5 << 20
 IN_MEMORY = "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same_thread=false"
 
@@ -184,7 +185,7 @@ def start_server(root: Path, port: int, *, lasting: bool, env: Mapping[str, str]
         told = {"PREFECT_UI_API_URL": f"{url}/api", "PREFECT_API_URL": f"{url}/api", **(env or {})}
         if not lasting:
             told |= {"PREFECT_UI_ENABLED": "0", "PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
-        if not _locked(lock, patience_s=15 if lasting else 0):
+        if not _locked(lock, patience_s=LOCK_PATIENCE_S if lasting else 0):
             if lasting:
                 raise ValueError(f"{home(root)} is in use by a running headroom curate; start again when it has ended")
             told["PREFECT_API_DATABASE_CONNECTION_URL"] = IN_MEMORY

@@ -27,6 +27,7 @@ log = logging.getLogger("headroom.flows")
 MAX_ATTEMPTS = 3
 """A batch that is lost is cut into its jobs; a job that is lost this often (its batch counted) is given up."""
 
+TASK_NAMES: dict[Stage, str] = {"clip": "choose clips"}
 ITEMS = {"timelines": "windows", "signals": "clips"}
 
 
@@ -44,7 +45,7 @@ def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
     """Runs batches as tasks of the Prefect flow run that this is called in, `runner.num_workers` at a time."""
 
     def submit(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
-        waiting = deque(Attempt(jobs) for jobs in groups)
+        waiting = deque(Attempt(jobs) for jobs in spread(groups, runner.num_workers))
         running: dict[concurrent.futures.Future[Any], tuple[Any, Attempt]] = {}
         lost: list[tuple[Job, Exception]] = []
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=runner.num_workers)
@@ -72,6 +73,18 @@ def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
     return submit
 
 
+def spread(groups: list[list[Job]], num_workers: int) -> list[list[Job]]:
+    """Batches cut in two, the longest first, until there is one for each worker: little work is shared too."""
+    made = list(groups)
+    while len(made) < num_workers:
+        longest = max((g for g in made if len(g) > 1), key=lambda g: sum(job.media_s for job in g), default=None)
+        if longest is None:
+            break
+        made.remove(longest)
+        made += [longest[: len(longest) // 2], longest[len(longest) // 2 :]]
+    return made
+
+
 def label(stage: Stage, attempt: Attempt) -> str:
     """Such as "signals: 12 clips of interview.mp4 (+3 more videos)"."""
     names = list(dict.fromkeys(job.name for job in attempt.jobs))
@@ -79,7 +92,7 @@ def label(stage: Stage, attempt: Attempt) -> str:
     what = f"{items} {ITEMS[stage] if items != 1 else ITEMS[stage][:-1]} of " if stage in ITEMS else ""
     more = f" (+{len(names) - 1} more video{'s' if len(names) > 2 else ''})" if len(names) > 1 else ""
     again = f", attempt {attempt.number}" if attempt.number > 1 else ""
-    return f"{stage}: {what}{names[0]}{more}{again}"
+    return f"{TASK_NAMES.get(stage, stage)}: {what}{names[0]}{more}{again}"
 
 
 def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, params: ClipParams) -> Task[[], Done]:
@@ -91,7 +104,7 @@ def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, pa
     told = label(stage, attempt)
     return Task(
         run,
-        name=stage,
+        name=TASK_NAMES.get(stage, stage),
         task_run_name=lambda: told,  # a string would be taken for a format, and file names hold braces
         description="One batch of jobs: it reads the tables at one manifest and gives back what a commit writes.",
         cache_policy=NO_CACHE,

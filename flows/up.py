@@ -190,7 +190,7 @@ def _start_run(deployment: str) -> None:
             "expected_start_time": {"before_": datetime.now(UTC)},
         }
         if not client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(waiting)):
-            client.create_flow_run_from_deployment(found.id)
+            client.create_flow_run_from_deployment(found.id, name=f"{deployment}, waiting")
 
 
 def _start_worker(root: Path) -> Child:

@@ -1,0 +1,156 @@
+"""`headroom up`, for real: a server, a worker, the nightly deployment by the API, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.unit.flows.footage import make_talk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+UP = """
+import sys
+from flows.up import up
+if __name__ == "__main__":
+    up(sys.argv[1], watch=sys.argv[2:], port=0)
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+class Up:
+    """A `headroom up` in a process of its own."""
+
+    def __init__(self, workspace: Path, *watched: Path) -> None:
+        command = [sys.executable, "-c", UP, str(workspace), *map(str, watched)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.below: set[psutil.Process] = set()
+        assert self.process.stdout
+        self.url = self.process.stdout.readline().removeprefix("Prefect UI: ").strip()
+        assert self.url.startswith("http://127.0.0.1:"), self.url
+        lines = [self.process.stdout.readline() for _ in range(3)]
+        assert lines[-1] == "Ctrl-C stops all of it\n"
+
+    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        self.below.update(psutil.Process(self.process.pid).children(recursive=True))
+        address = f"{self.url}/api/{path}"
+        answer = httpx.get(address, timeout=60) if body is None else httpx.post(address, json=body, timeout=60)
+        return answer.raise_for_status().json()
+
+    def stop(self, number: int = signal.SIGTERM) -> list[psutil.Process]:
+        """The processes that are still there once it has ended."""
+        self.below.update(psutil.Process(self.process.pid).children(recursive=True))
+        self.process.send_signal(number)
+        self.process.communicate(timeout=60)
+        return list(psutil.wait_procs(self.below, timeout=30)[1])
+
+
+def wait(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """What `condition` gives once it is true."""
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends, "nothing happened"
+        time.sleep(1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two talking heads, known and normalised by nobody yet: all their signals are stale."""
+    from store.workspace import open_workspace
+    from tasks.ingest import ingest
+
+    folder = tmp_path_factory.mktemp("nightly")
+    footage = folder / "footage"
+    footage.mkdir()
+    make_talk(footage / "left.mp4", center_x=140)
+    (footage / "broken.mp4").write_bytes(b"no video at all")
+    ingest(open_workspace(folder / "workspace"), [str(footage)])
+    return folder / "workspace"
+
+
+@pytest.fixture
+def running(workspace: Path, tmp_path: Path) -> Iterator[Up]:
+    made = Up(workspace, tmp_path)
+    yield made
+    if made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def ended(up: Up, run_id: str) -> dict[str, Any] | None:
+    run: dict[str, Any] = up.api(f"flow_runs/{run_id}")
+    return run if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+
+def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path) -> None:
+    nightly = running.api("deployments/name/reprocess/nightly")
+    assert nightly["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
+    query = {"flow_runs": {"deployment_id": {"any_": [nightly["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+    nights = wait(lambda: running.api("flow_runs/filter", query), 120)
+    assert len({run["expected_start_time"] for run in nights}) == len(nights)
+
+    body = {"parameters": {"workspace": str(workspace), "signals": ["motion"], "budget_s": 600}}
+    run_id = running.api(f"deployments/{nightly['id']}/create_flow_run", body)["id"]
+    run = wait(lambda: ended(running, run_id))
+    assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", None)
+    assert run["name"].startswith("reprocess workspace, ")
+
+    artifacts = running.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
+    told = {a["key"]: a["data"] for a in artifacts}
+    assert {k: v for k, v in told.items() if k.startswith("progress-")} == dict.fromkeys(
+        ("progress-normalise", "progress-timelines", "progress-clip", "progress-signals"), 100
+    )
+    assert "| motion | 1 | 0 | 0 | 1 |" in told["summary"]
+    assert "| broken.mp4 | " in told["summary"]
+    by_run = {"task_runs": {"flow_run_id": {"any_": [run_id]}}}
+    tasks = wait(lambda: (r := running.api("task_runs/filter", by_run)) and len(r) == 5 and r, 60)
+    assert {(t["name"], t["state_name"]) for t in tasks} == {
+        ("normalise: broken.mp4", "Completed"),
+        ("normalise: left.mp4", "Completed"),
+        ("timelines: 1 window of left.mp4", "Completed"),
+        ("choose clips: left.mp4", "Completed"),
+        ("signals: 1 clip of left.mp4", "Completed"),
+    }
+    assert running.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
+
+    page = httpx.get(f"{running.url}/dashboard", timeout=60)
+    assert page.status_code == 200
+    assert "<title>Prefect" in page.text
+
+    assert running.stop(signal.SIGINT) == []
+    assert running.process.returncode == 0
+    assert not (workspace / "prefect" / "server.json").exists()
+
+
+def test_new_footage_is_taken_in_and_a_kill_leaves_nothing_behind(running: Up, workspace: Path, tmp_path: Path) -> None:
+    assert json.loads((workspace / "prefect" / "server.json").read_text())["url"] == running.url
+    watched = running.api("deployments/name/curate/ingest-watch")
+    assert watched["parameters"]["paths"] == [str(tmp_path)]
+    assert len(running.api("deployments/name/reprocess/nightly")["schedules"]) == 1
+    (tmp_path / "no video.mp4").write_bytes(b"no video at all")
+    query = {"flow_runs": {"deployment_id": {"any_": [watched["id"]]}}}
+    run_id = wait(lambda: running.api("flow_runs/filter", query), 120)[0]["id"]
+    wait(lambda: running.api(f"flow_runs/{run_id}")["state_type"] == "RUNNING")
+    assert running.stop(signal.SIGKILL) == []
+
+    again = Up(workspace)
+    run = ended(again, run_id)
+    assert run
+    # Cut off while it ran, unless it was quicker than the kill.
+    assert (run["state_type"], run["state"]["message"]) in (
+        ("CRASHED", "headroom up ended while this ran"),
+        ("COMPLETED", None),
+    )
+    assert again.stop() == []
+    assert again.process.returncode == 0

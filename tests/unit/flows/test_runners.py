@@ -1,0 +1,55 @@
+"""Who computes: what is refused, and how many work at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.runners import MAX_THREADS, Threads, num_cpus, one_thread_each, runner_for
+from store.workspace import open_workspace
+
+
+def test_an_unknown_runner_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="runner 'spark': say threads, dask"),
+        runner_for("spark", open_workspace(tmp_path)),
+    ):
+        raise AssertionError
+
+
+@pytest.mark.slow
+def test_a_cluster_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    """In a process of its own: Dask's event loop outlives the test, and warns."""
+    code = f"""
+import sys
+from distributed import LocalCluster
+from flows.runners import runner_for
+from store.workspace import open_workspace
+def tell(address):
+    try:
+        with runner_for(address, open_workspace({str(tmp_path)!r})):
+            print("no error")
+    except ValueError as error:
+        print(error)
+if __name__ == "__main__":
+    tell("tcp://127.0.0.1:1")
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        tell(cluster.scheduler.address)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("runner tcp://127.0.0.1:1: no Dask scheduler answers there"), done
+    assert "the scheduler has no workers; start some with `dask worker" in lines[1], done
+
+
+def test_threads_are_as_many_as_cores_and_numeric_libraries_have_one(tmp_path: Path) -> None:
+    import cv2
+
+    with runner_for("threads", open_workspace(tmp_path)) as runner:
+        assert isinstance(runner, Threads)
+        assert runner.num_workers == min(num_cpus(), MAX_THREADS)
+    one_thread_each()
+    assert cv2.getNumThreads() == 1

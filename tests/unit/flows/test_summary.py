@@ -1,0 +1,42 @@
+"""What a run says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.summary import Summary, ended_videos, markdown, recomputed, summary
+from store.workspace import open_workspace
+from tasks.curate import Outcome
+from tasks.ingest import ingest
+
+
+def test_lines_of_the_nightly_run() -> None:
+    made = Summary(
+        computed={"motion": 40}, failed={"motion": 1, "speech": 2}, stopped={"motion": 7, "lip_sync": 3},
+        totals={"motion": 1204, "speech": 30, "lip_sync": 1204},
+    )  # fmt: skip
+    assert recomputed(made) == [
+        "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output, 1 failed",
+        "speech: 2 of 30 recomputed, 2 failed",
+        "lip_sync: 0 of 1,204 recomputed, 3 stopped by unchanged output",
+    ]
+
+
+def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None:
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    (footage / "old.mp4").symlink_to(tmp_path / "nowhere")
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(footage)])
+    with workspace.views() as reader:
+        before = ended_videos(reader)
+    (footage / "a | b <i>\n.mp4").symlink_to(tmp_path / "nowhere")
+    seen = ingest(workspace, [str(footage)])
+    made = summary(workspace, before, seen, Outcome(), 1.23456)
+    assert made.videos == {"done": 0, "quarantined": 1, "unchanged": 1}
+    assert made.wall_s == 1.235
+    assert [name for name, _ in made.quarantined_files] == ["a | b <i>\n.mp4"]
+    told = markdown(workspace, made)
+    assert "| videos found | 2 |" in told
+    assert "| decodable | 0 |" in told
+    assert "| a \\| b &lt;i> .mp4 | can't be read: No such file or directory |" in told
