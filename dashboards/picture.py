@@ -22,12 +22,7 @@ WIDTH = 920
 LEFT, RIGHT = 196, 640
 ROW, BAR = 34, 22
 PLOT_WIDTH, PLOT_HEIGHT = 264, 64
-SHOWN_COLUMNS = (
-    "lip_sync_offset_ms",
-    "speech_quality_dnsmos_ovrl",
-    "visual_quality_quality",
-    "face_track_main_face_height_px",
-)
+SHOWN_COLUMNS = ("lip_sync_offset_ms", "speech_quality_ovrl_mos", "face_track_main_face_height_px")
 """Drawn below the funnel, as far as the workspace has them; then whatever has thresholds, until there are three."""
 MAX_PLOTS = 3
 
@@ -72,7 +67,7 @@ def _drawn(steps: Sequence[dict[str, Any]], plots: Sequence[tuple[str, Histogram
         parts.append(_step(step, y))
         y += ROW
     if plots:
-        y += 26
+        y += 34
         parts += [_plot(32 + i * (PLOT_WIDTH + 32), y, *plot) for i, plot in enumerate(plots)]
         y += PLOT_HEIGHT + 62
     told = ", ".join(f"{s['label']} {s['count']}" for s in steps)

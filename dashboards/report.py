@@ -35,20 +35,16 @@ def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
     """
     folder = Path(out_dir).absolute() if out_dir else workspace.settings.workspace / "report"
     page = folder / "index.html"
-    try:
-        (folder / "assets").mkdir(parents=True, exist_ok=True)
-        with _only_one(folder), workspace.views() as reader:
-            stamp = _stamp(workspace, reader)
-            if _is_current(page, stamp):
-                return page
-            assets = Assets(folder / "assets")
-            html = _page(workspace, reader, assets, stamp)
-            part = folder / ".index.html.part"
-            part.write_text(html, encoding="utf-8")
-            part.replace(page)
-            _drop_unused(assets)
-    except OSError as error:
-        raise ValueError(f"report: {folder} can't be written ({error.strerror}); choose another folder") from error
+    with _only_one(folder), workspace.views() as reader:
+        stamp = _stamp(workspace, reader)
+        if _is_current(page, stamp):
+            return page
+        assets = Assets(folder / "assets")
+        html = _page(workspace, reader, assets, stamp)
+        part = folder / ".index.html.part"
+        part.write_text(html, encoding="utf-8")
+        part.replace(page)
+        _drop_unused(assets)
     return page
 
 
@@ -192,8 +188,13 @@ def _drop_unused(assets: Assets) -> None:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock ends with its holder."""
-    with (folder / ".lock").open("a") as handle:
+    """Makes the folder, for one writer at a time; the lock ends with its holder. Raises ValueError if it can't."""
+    try:
+        (folder / "assets").mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("a")
+    except OSError as error:
+        raise ValueError(f"report: {folder} can't be written ({error.strerror}); choose another folder") from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -184,11 +184,15 @@ def _tier_sheet(book: ClipBook, reader: Reader, tier: TierFacts) -> Sheet:
 
 
 def _key_columns(tier: TierFacts, reader: Reader) -> list[str]:
-    """Up to four columns of the clip's own row that the tier's own clauses decide by, else those it takes over."""
+    """Up to four columns that the tier's own clauses decide by, else those it takes over; the length stands by itself."""
     assert tier.parsed is not None
     own = [c for clause in tier.parsed.clauses if clause.tier == tier.name for c in clause.columns]
     present = {f"{table}.{c}" for table in ("signals", "clips") for c in reader.columns(table)}
-    wanted = [c for c in dict.fromkeys([*own, *tier.parsed.columns]) if c in present and not c.endswith("_status")]
+    wanted = [
+        c
+        for c in dict.fromkeys([*own, *tier.parsed.columns])
+        if c in present and not c.endswith(("_status", ".duration_s"))
+    ]
     return wanted[:4]
 
 

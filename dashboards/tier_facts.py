@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from dashboards.distributions import shown
@@ -30,6 +31,35 @@ class TierFacts:
     snapshot: Mapping[str, Any] | None = None
     problem: str = ""
 
+    def funnel_rows(self, told_elsewhere: Collection[str]) -> list[FunnelRow]:
+        """The funnel, with the clauses of tiers in `told_elsewhere` put together."""
+        counts = self.funnel.clauses if self.funnel else ()
+        rows = []
+        for name, group in groupby(counts, key=lambda c: c.clause.tier):
+            found = list(group)
+            if name != self.name and name in told_elsewhere:
+                here = sum(c.removed_after for c in found)
+                rows.append(FunnelRow(f"all of {name}", "", True, None, here, None, None, (), found[-1].cumulative))
+            else:
+                rows += [_row(c) for c in found]
+        return rows
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One line of a tier's funnel: a clause, or all the clauses that it takes over from another tier, which add up
+    in what they remove here only."""
+
+    text: str
+    source: str
+    taken_over: bool
+    removed_alone: int | None
+    removed_here: int
+    removed_only: int | None
+    unknown: int | None
+    why_unknown: tuple[str, ...]
+    left: int
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -39,6 +69,13 @@ class Verdict:
     values: str
     passed: bool | None
     tier: str
+
+
+def _row(count: funnels.ClauseCount) -> FunnelRow:
+    clause = count.clause
+    why = tuple(f"{n}: {reason}" for reason, n in count.why_unknown.items())
+    removed = (count.removed_alone, count.removed_after, count.removed_only)
+    return FunnelRow(clause.text, clause.source, False, *removed, count.unknown, why, count.cumulative)
 
 
 def tier_facts(workspace: Workspace, reader: Reader, run: Query) -> list[TierFacts]:

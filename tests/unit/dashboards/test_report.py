@@ -95,7 +95,8 @@ def test_tiers_show_clauses_with_their_source_and_counts(text: str) -> None:
     told = words(section(text, "tiers"))
     assert "t_wide 2 of 4 clips, 6.0 s, no snapshot yet" in told
     assert "visual_quality_quality >= 2.5 made up −2 −2 −2 2" in told
-    assert "motion_static_ratio < 0.3 −1 −1 −1 1 1" in told
+    assert "t_narrow 1 of 4 clips, 3.0 s, no snapshot yet" in told
+    assert "all of t_wide −2 2 motion_static_ratio < 0.3 −1 −1 −1 1 1" in told
 
 
 def test_signals_tell_state_and_price(text: str) -> None:
@@ -109,7 +110,7 @@ def test_distributions_count_what_the_table_holds(text: str) -> None:
     assert plot
     counts = [int(c) for c in re.findall(r'data-count="(\d+)"', plot[1])]
     assert counts == [1, 1, 1, 1]
-    assert "median 2.5, from 1 to 4; 4 clips" in words(plot[1])
+    assert "median 2.5 (1 to 4), 4 clips" in words(plot[1])
     assert "≥ 2.5" in words(plot[1])
     assert 'class="mark t' in plot[1]
     static = re.search(r'data-column="motion_static_ratio">(.*?)</figure>', text, re.DOTALL)
