@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -124,9 +125,12 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     }
     assert running.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
 
-    page = httpx.get(f"{running.url}/dashboard", timeout=60)
-    assert page.status_code == 200
-    assert "<title>Prefect" in page.text
+    page = httpx.get(running.url, follow_redirects=True, headers={"accept": "text/html"}, timeout=60).raise_for_status()
+    assets = re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', page.text)
+    assert assets
+    for asset in assets:  # all of them from this machine
+        httpx.get(httpx.URL(running.url).join(asset), timeout=60).raise_for_status()
+        assert str(httpx.URL(running.url).join(asset)).startswith(running.url)
 
     assert running.stop(signal.SIGINT) == []
     assert running.process.returncode == 0
