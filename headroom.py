@@ -59,16 +59,15 @@ class Corpus:
     ) -> dict[str, Any]:
         """Ingests what is new under the paths and brings everything up to date; gives the summary of `curate --json`.
 
-        `tier` restricts the work to the signals that the tier reads. Raises ValueError for a path that isn't there.
+        `tier` restricts the work to what decides that tier: cheap signals first, and a costly one only for clips that
+        the cheap ones leave in. Raises ValueError for a path that isn't there.
         """
         from flows.curate import run_curate
-        from tasks import tier as tiers
 
-        signals = tiers.signals_of(self.workspace, tier) if tier else None
         return run_curate(
             self.workspace.settings.workspace,
             paths=[str(p) for p in paths],
-            signals=signals,
+            tiers=[tier] if tier else [],
             runner=runner,
             budget_s=budget_s,
             verify=verify,
@@ -146,7 +145,9 @@ def open(workspace: str | Path | None = None) -> Corpus:
 @app.command()
 def curate(
     paths: Annotated[list[str] | None, typer.Argument(help="Files, folders or s3:// prefixes.")] = None,
-    tier: Annotated[str | None, typer.Option(help="Compute only the signals that this tier reads.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(help="Compute only what decides this tier, the cheapest signals first.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Compute every signal (the default).")] = False,
     runner: Annotated[str, typer.Option(help="threads, dask, or a Dask scheduler's address.")] = "threads",
     verify: Annotated[

@@ -90,6 +90,7 @@ def curated(told: Mapping[str, Any]) -> None:
         names = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
         out.print(f"[dim]passed over (no video by name): {escape(names)}[/]")
     computed, failed = told.get("computed", {}), told.get("failed", {})
+    skipped = told.get("skipped", {})
     if not computed and not failed:
         out.print("nothing to compute: everything wanted is fresh")
     else:
@@ -103,6 +104,11 @@ def curated(told: Mapping[str, Any]) -> None:
             row = (computed.get(name, 0), totals.get(name), stopped.get(name, 0), failed.get(name, 0))
             table.add_row(name, *("" if v in (None, 0) else f"{v:,}" for v in row))
         out.print(table)
+    if skipped:
+        spared = ", ".join(f"{name} on {count:,} clips" for name, count in skipped.items())
+        out.print(f"spared, since a cheaper clause keeps the clip out: {spared}")
+    if told.get("out_of_budget"):
+        out.print("the time allowed is spent; what is left is computed by the next run")
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
     if "cpu_s" in told:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.summary import ended_videos, summary
+from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
-from tasks import plan
+from tasks import plan, tier
 from tasks.curate import Outcome, Progress
 from tasks.ingest import Ingested, ingest
 from tasks.reclip import params_in_force
+from tasks.wanted import Pass, ask, wanted
 
 
 @dataclass
@@ -40,6 +42,7 @@ def run_curate(
     *,
     paths: Sequence[str] = (),
     signals: Sequence[str] | None = None,
+    tiers: Sequence[str] = (),
     runner: str = "threads",
     budget_s: float | None = None,
     verify: bool = False,
@@ -47,32 +50,38 @@ def run_curate(
 ) -> dict[str, Any]:
     """Ingests what is new under the paths and brings everything up to date; the fields are those of `Summary`.
 
-    `signals` None means all; `runner` is threads, dask or the address of a Dask scheduler. Raises ValueError for a
+    `signals` None means all, or with `tiers` what they need, clip by clip; what is asked for here stays wanted, and is
+    what `reprocess` keeps fresh. `runner` is threads, dask or the address of a Dask scheduler. Raises ValueError for a
     path that isn't there, RuntimeError (`BatchLost`) when a job was lost for good.
     """
     check_runner(runner)
     workspace = open_workspace(workspace_root)
+    ask(workspace, tiers=tiers, signals=signals)
     start = begin(workspace, on_progress)
     if paths:
         start.seen = ingest(workspace, paths, verify=verify)
-    told = {"paths": [str(p) for p in paths], "signals": list(signals) if signals is not None else None}
-    return _run("curate", workspace, start, signals, told | {"runner": runner, "budget_s": budget_s})
+    told: dict[str, Any] = {"paths": [str(p) for p in paths], "tiers": list(tiers), "runner": runner}
+    told |= {"signals": list(signals) if signals is not None else None, "budget_s": budget_s}
+    chosen = Pass(None if signals is None else tuple(signals), tuple(tiers))
+    return _run("curate", workspace, start, [chosen], told)
 
 
 def run_reprocess(
     workspace_root: str | Path | None,
     *,
-    signals: Sequence[str] | None = None,
     runner: str = "threads",
     budget_s: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Recomputes what is stale among what is known, within a budget; `run_curate` without the ingest."""
+    """Recomputes what is stale and wanted, what the tiers need first, within a budget; no ingest."""
     check_runner(runner)
     workspace = open_workspace(workspace_root)
     start = begin(workspace, on_progress)
-    told = {"signals": list(signals) if signals is not None else None, "runner": runner, "budget_s": budget_s}
-    return _run("reprocess", workspace, start, signals, told)
+    return _run("reprocess", workspace, start, nightly_passes(workspace), {"runner": runner, "budget_s": budget_s})
+
+
+def nightly_passes(workspace: Workspace) -> list[Pass]:
+    return wanted(workspace).passes([t["tier"] for t in tier.listed(workspace) if "error" not in t])
 
 
 def run_build_tiers(workspace_root: str | Path | None) -> list[dict[str, Any]]:
@@ -98,16 +107,21 @@ def check_runner(name: str) -> None:
         raise ValueError(f"runner {name!r}: say threads, dask, or a Dask scheduler's address as tcp://10.0.0.5:8786")
 
 
-def has_work(workspace: Workspace, signals: Sequence[str] | None) -> bool:
+def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
+    run = params_in_force(workspace).fingerprint
     with workspace.views() as reader:
-        todo = plan.next_jobs(reader, plan.wanted_signals(signals), params_in_force(workspace).fingerprint)
-    return bool(todo.jobs)
+        return any(plan.next_jobs(reader, *_demand(workspace, one, run)).jobs for one in passes)
+
+
+def _demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:
+    tiers = [tier.parsed(workspace, name) for name in one.tiers]
+    return plan.wanted_signals([s for t in tiers for s in t.signals] if tiers else one.signals), run, tiers
 
 
 def _run(
-    name: str, workspace: Workspace, start: Begun, signals: Sequence[str] | None, parameters: dict[str, Any]
+    name: str, workspace: Workspace, start: Begun, passes: Sequence[Pass], parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    if not has_work(workspace, signals):
+    if not has_work(workspace, passes):
         made = summary(workspace, start.before, start.seen, Outcome(), time.monotonic() - start.since)
         return made.to_dict()
     root = workspace.settings.workspace

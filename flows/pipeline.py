@@ -7,6 +7,7 @@ Killed anywhere, a run is begun again and plans from what was committed. Deploym
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.curate import Begun, begin, begun
+from flows.curate import Begun, begin, begun, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, recomputed, summary
@@ -26,6 +27,7 @@ from tasks.curate import Outcome, Progress, bring_up_to_date
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
 from tasks.reclip import params_in_force
+from tasks.wanted import Pass
 
 ARTIFACT_INTERVAL_S = 2.0
 
@@ -52,6 +54,7 @@ def curate(
     workspace: str,
     paths: list[str] | None = None,
     signals: list[str] | None = None,
+    tiers: list[str] | None = None,
     runner: str = "threads",
     budget_s: float | None = None,
 ) -> dict[str, Any]:
@@ -62,16 +65,15 @@ def curate(
         start = begin(place)
         if paths:
             start.seen = _ingest(place, paths)
-    return _up_to_date(place, start, signals, runner, budget_s)
+    chosen = Pass(None if signals is None else tuple(signals), tuple(tiers or ()))
+    return _up_to_date(place, start, [chosen], runner, budget_s)
 
 
 @flow(name="reprocess", flow_run_name=_run_name, persist_result=False)
-def reprocess(
-    workspace: str, signals: list[str] | None = None, runner: str = "threads", budget_s: float | None = None
-) -> dict[str, Any]:
-    """Recomputes what is stale: signals with a newer version and what depends on them, and what failed in passing."""
+def reprocess(workspace: str, runner: str = "threads", budget_s: float | None = None) -> dict[str, Any]:
+    """Recomputes what is stale and wanted: what the tiers need first; what failed in passing is tried again."""
     place = open_workspace(workspace)
-    return _up_to_date(place, begun.get() or begin(place), signals, runner, budget_s)
+    return _up_to_date(place, begun.get() or begin(place), nightly_passes(place), runner, budget_s)
 
 
 @flow(name="build_tiers", flow_run_name=_run_name, persist_result=False)
@@ -113,7 +115,7 @@ def _ingest(place: Workspace, paths: list[str]) -> Ingested:
 
 
 def _up_to_date(
-    place: Workspace, start: Begun, signals: list[str] | None, runner: str, budget_s: float | None
+    place: Workspace, start: Begun, passes: Sequence[Pass], runner: str, budget_s: float | None
 ) -> dict[str, Any]:
     artifacts = _ProgressArtifacts()
 
@@ -124,7 +126,16 @@ def _up_to_date(
 
     with runner_for(runner, place) as made:
         submit = prefect_submit(made, params_in_force(place))
-        outcome = bring_up_to_date(place, submit, signals=signals, budget_s=budget_s, on_progress=on_progress)
+        outcome = Outcome()
+        for one in passes:
+            left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
+            tiers = [tier.parsed(place, name) for name in one.tiers]
+            later = bring_up_to_date(
+                place, submit, signals=one.signals, tiers=tiers, budget_s=left_s, on_progress=on_progress
+            )
+            outcome = outcome.followed_by(later)
+            if outcome.out_of_budget:
+                break
     artifacts.flush()
     result = summary(place, start.before, start.seen, outcome, time.monotonic() - start.since)
     _publish(place, outcome, result)

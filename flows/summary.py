@@ -26,6 +26,8 @@ class Summary:
     failed: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
     """Rows downstream of a recomputed one that were spared, since its output did not change."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Rows of a run for a tier that were spared, since a cheaper clause keeps their clip out."""
     totals: dict[str, int] = field(default_factory=dict)
     """Rows of each signal that was touched."""
     quarantined_files: list[tuple[str, str]] = field(default_factory=list)
@@ -64,6 +66,7 @@ def summary(workspace: Workspace, before: set[str], seen: Ingested, outcome: Out
         computed=dict(outcome.tally.computed),
         failed=dict(outcome.tally.failed),
         stopped=outcome.stopped,
+        skipped=dict(outcome.skipped),
         totals={name: totals[name] for name in touched},
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),

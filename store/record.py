@@ -128,9 +128,8 @@ class Record:
     def _append(self, turn: Turn, table: str, rows: pa.Table) -> int:
         schema = self._with_fields(turn, table, rows.schema).schema
         turn.check()
-        missing = [f for f in schema if f.name not in rows.column_names]
-        for field in missing:
-            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        for lacking in [f for f in schema if f.name not in rows.column_names]:
+            rows = rows.append_column(lacking, pa.nulls(rows.num_rows, lacking.type))
         dataset = lance.write_dataset(rows.select(schema.names).cast(schema), self.uri(table), mode="append")
         return int(dataset.version)
 

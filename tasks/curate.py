@@ -53,6 +53,22 @@ class Outcome:
         spared = {n: count - ran[n] - self.skipped.get(n, 0) for n, count in self.predicted.items()}
         return {} if self.out_of_budget else {n: count for n, count in spared.items() if count > 0}
 
+    def followed_by(self, later: Outcome) -> Outcome:
+        """Two passes of one run, as one."""
+        self.tally.add(later.tally)
+        merged = {
+            n: max(self.predicted.get(n, 0), later.predicted.get(n, 0)) for n in {**self.predicted, **later.predicted}
+        }
+        return Outcome(
+            tally=self.tally,
+            predicted=merged,
+            totals={**self.totals, **later.totals},
+            skipped=later.skipped,
+            quarantined=[*self.quarantined, *later.quarantined],
+            cpu_s=self.cpu_s + later.cpu_s,
+            out_of_budget=later.out_of_budget,
+        )
+
 
 def bring_up_to_date(
     workspace: Workspace,

@@ -19,17 +19,31 @@ OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """`signals`: asked for over every clip (None: all of them); `tiers`: asked for only as far as these tiers need."""
+class Pass:
+    """One pass of a run: `signals` over every clip (None: all of them); with `tiers`, only as far as they need."""
 
-    signals: tuple[str, ...] | None
-    tiers: tuple[str, ...]
+    signals: tuple[str, ...] | None = None
+    tiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted(Pass):
+    """All that is asked for: signals by the operator, tiers in their own name."""
+
+    def passes(self, order: Sequence[str] = ()) -> list[Pass]:
+        """What a nightly run does, most useful first: what the tiers need before what none does.
+
+        `order` names tiers that only set the order, when the operator wants every signal anyway.
+        """
+        first = tuple(dict.fromkeys([*self.tiers, *(order if self.signals is None else ())]))
+        found = [Pass(tiers=first)] if first else []
+        return [*found, Pass(self.signals)] if self.signals is None or self.signals else found
 
 
 def ask(workspace: Workspace, *, tiers: Sequence[str] = (), signals: Sequence[str] | None = None) -> None:
     """Writes down what a run asks for, and the signals as they are now. Raises ValueError for an unknown name."""
     now = time.time()
-    asked = {(s, OPERATOR) for s in plan.wanted_signals(signals)} if not tiers else set()
+    asked = set() if tiers else {(s, OPERATOR) for s in plan.wanted_signals(signals)}
     for name in tiers:
         needed = plan.wanted_signals(tier.signals_of(workspace, name))
         asked |= {(s, f"tier:{name}") for s in needed}
@@ -58,5 +72,6 @@ def wanted(workspace: Workspace) -> Wanted:
     rows = workspace.ledger.rows(tables.wanted.select())
     tiers = {r["asked_by"].removeprefix("tier:") for r in rows if r["asked_by"].startswith("tier:")}
     known = tier.sources(workspace)
-    by_operator = tuple(sorted({r["signal"] for r in rows if r["asked_by"] == OPERATOR and r["signal"] in discover()}))
-    return Wanted(by_operator if rows else None, tuple(sorted(t for t in tiers if t in known)))
+    by_operator = {r["signal"] for r in rows if r["asked_by"] == OPERATOR and r["signal"] in discover()}
+    everything = not rows or by_operator == set(discover())
+    return Wanted(None if everything else tuple(sorted(by_operator)), tuple(sorted(t for t in tiers if t in known)))

@@ -7,7 +7,7 @@ Told by lines of JSON on standard input, it answers by lines on standard output:
     {"free": [..]}       slots of the ring that nobody looks at any more and may be written again
 
 and {"error": reason} when a file can't be decoded. Frames come in order; a full ring makes it wait.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ def test_a_tier_asks_for_what_it_reads_and_needs(workspace: Workspace) -> None:
     ask(workspace, tiers=["still"])
     found = wanted(workspace)
     assert (found.signals, found.tiers) == ((), ("still",))
+    assert [p.tiers for p in found.passes()] == [("still",)]
     rows = workspace.ledger.rows(ledger.wanted.select())
     assert {r["signal"] for r in rows if r["asked_by"] == "tier:still"} >= {"motion", "flow"}
     assert "speech" not in {r["signal"] for r in rows}
@@ -37,8 +38,10 @@ def test_a_tier_asks_for_what_it_reads_and_needs(workspace: Workspace) -> None:
 def test_the_operator_asks_for_all_or_some(workspace: Workspace) -> None:
     ask(workspace, signals=["motion"])
     assert "speech" not in (wanted(workspace).signals or ())
+    assert [p.signals for p in wanted(workspace).passes(["still"])] == [wanted(workspace).signals]
     ask(workspace)
-    assert set(wanted(workspace).signals or ()) == set(discover())
+    assert wanted(workspace).signals is None
+    assert [(p.signals, p.tiers) for p in wanted(workspace).passes(["still"])] == [(None, ("still",)), (None, ())]
 
 
 def test_a_tier_that_is_gone_wants_nothing(workspace: Workspace) -> None:
