@@ -157,7 +157,7 @@ def _check(tree: exp.Query, what: str, relations: set[str], free: bool) -> None:
         elif isinstance(node, exp.DataType) and (node.this not in _TYPES or node.args.get("nested")):
             allowed = "numbers, VARCHAR, BOOLEAN, DATE, TIME, TIMESTAMP and INTERVAL"
             raise ValueError(f"{what}: type {generate(node)} is not allowed; cast to {allowed}")
-        elif isinstance(node, exp.Var) and not isinstance(node.parent, exp.Interval):
+        elif isinstance(node, exp.Var) and not isinstance(node.parent, exp.Interval) and not _order_by_all(node, free):
             raise ValueError(f"{what}: the word {node.name} is not allowed here; quote it if it is a column")
         elif isinstance(node, exp.Window) and not free:
             _check_window(node, what)
@@ -231,6 +231,10 @@ def _check_relation(table: exp.Table, what: str, relations: set[str], ctes: set[
         raise ValueError(
             f"{what}: unknown relation {table.name[:60]!r}; read one of {listed}, or add a tier as store/tiers/NAME.sql"
         )
+
+
+def _order_by_all(word: exp.Var, free: bool) -> bool:
+    return free and word.name.upper() == "ALL" and isinstance(word.parent, exp.Ordered)
 
 
 def _check_column(column: exp.Column, what: str) -> None:
