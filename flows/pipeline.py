@@ -58,15 +58,20 @@ def curate(
     runner: str = "threads",
     budget_s: float | None = None,
 ) -> dict[str, Any]:
-    """Takes in new videos, normalises them, computes timelines, chooses clips and computes the signals of each clip."""
+    """Takes in new videos, normalises them, computes timelines, chooses clips and computes the signals of each clip.
+
+    Started by a worker without signals and tiers, it computes what was ever asked for here.
+    """
     place = open_workspace(workspace)
     start = begun.get()
+    passes = [Pass(None if signals is None else tuple(signals), tuple(tiers or ()))]
     if start is None:
         start = begin(place)
         if paths:
             start.seen = _ingest(place, paths)
-    chosen = Pass(None if signals is None else tuple(signals), tuple(tiers or ()))
-    return _up_to_date(place, start, [chosen], runner, budget_s)
+        if signals is None and not tiers:
+            passes = nightly_passes(place)
+    return _up_to_date(place, start, passes, runner, budget_s)
 
 
 @flow(name="reprocess", flow_run_name=_run_name, persist_result=False)

@@ -126,6 +126,7 @@ def _local_cluster(workspace: Workspace) -> Iterator[Any]:
             dashboard_address=None,
             local_directory=str(workspace.scratch / "dask"),
             silence_logs=50,
+            preload=["flows.dask_worker"],
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):

@@ -68,16 +68,19 @@ def wait(condition: Callable[[], Any], seconds: float = 300) -> Any:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two talking heads, known and normalised by nobody yet: all their signals are stale."""
+    """A talking head and a file that is no video, known but not normalised yet; of the signals, motion is wanted."""
     from store.workspace import open_workspace
     from tasks.ingest import ingest
+    from tasks.wanted import ask
 
     folder = tmp_path_factory.mktemp("nightly")
     footage = folder / "footage"
     footage.mkdir()
     make_talk(footage / "left.mp4", center_x=140)
     (footage / "broken.mp4").write_bytes(b"no video at all")
-    ingest(open_workspace(folder / "workspace"), [str(footage)])
+    made = open_workspace(folder / "workspace")
+    ingest(made, [str(footage)])
+    ask(made, signals=["motion"])
     return folder / "workspace"
 
 
@@ -101,8 +104,7 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     nights = wait(lambda: running.api("flow_runs/filter", query), 120)
     assert len({run["expected_start_time"] for run in nights}) == len(nights)
 
-    body = {"parameters": {"workspace": str(workspace), "signals": ["motion"], "budget_s": 600}}
-    run_id = running.api(f"deployments/{nightly['id']}/create_flow_run", body)["id"]
+    run_id = running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]
     run = wait(lambda: ended(running, run_id))
     assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", None)
     assert run["name"].startswith("reprocess workspace, ")
