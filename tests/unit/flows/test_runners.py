@@ -24,7 +24,6 @@ def test_an_unknown_runner_is_refused(tmp_path: Path) -> None:
 def test_a_cluster_that_can_not_be_used_is_told(tmp_path: Path) -> None:
     """In a process of its own: Dask's event loop outlives the test, and warns."""
     code = f"""
-import sys
 from distributed import LocalCluster
 from flows.runners import runner_for
 from store.workspace import open_workspace
@@ -43,6 +42,35 @@ if __name__ == "__main__":
     lines = done.stdout.splitlines()
     assert lines[0].startswith("runner tcp://127.0.0.1:1: no Dask scheduler answers there"), done
     assert "the scheduler has no workers; start some with `dask worker" in lines[1], done
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_told_and_the_next_batch_has_another(tmp_path: Path) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from flows import runners
+from store.ledger import NO_MANIFEST
+from store.workspace import open_workspace
+from tasks.clipping import ClipParams
+from tasks.jobs import Done
+killed = Path({str(tmp_path / "killed")!r})
+def deadly(settings, manifest, jobs, params):
+    if not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), 9)
+    return Done(media_s=7.0)
+if __name__ == "__main__":
+    runners.run_remote = deadly
+    with runners.runner_for("dask", open_workspace({str(tmp_path)!r})) as runner:
+        try:
+            runner.run(NO_MANIFEST, [], ClipParams())
+        except Exception as error:
+            print(type(error).__name__)
+        print(runner.run(NO_MANIFEST, [], ClipParams()).media_s)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["KilledWorker", "7.0"], done
 
 
 def test_threads_are_as_many_as_cores_and_numeric_libraries_have_one(tmp_path: Path) -> None:
