@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,6 +10,14 @@ from typing import Literal
 import numpy as np
 
 PixelFormat = Literal["rgb", "gray"]
+
+FULL_RGB_BYTES = 8 << 20
+"""Full-size colour frames that are kept: 12 of 640x360. All 350 of a block would be 240 MB, few are asked for twice,
+and memory never touched before costs more than the conversion."""
+
+SIMD_COLUMNS = 128
+"""OpenCV converts I420 in steps of this many columns or a half or quarter of them, and the rest of a row one by one,
+ten times slower."""
 
 
 @dataclass
@@ -32,6 +41,7 @@ class Media:
     """Width of the (rotated, square-pixel, border-free) source the proxy was made from; scale = source / proxy."""
     video_has_audio: bool = True
     _pyramid: dict[tuple[int, int, PixelFormat], np.ndarray] = field(default_factory=dict, repr=False)
+    _full_rgb: deque[tuple[int, int, PixelFormat]] = field(default_factory=deque, repr=False)
 
     @property
     def duration_s(self) -> float:
@@ -51,7 +61,8 @@ class Media:
     def image(self, frame: int, longest_side_px: int | None = None, pixels: PixelFormat = "rgb") -> np.ndarray:
         """One frame, uint8: (H, W, 3) for rgb, (H, W) for gray, scaled down by area to `longest_side_px`.
 
-        Each level is made once and shared; callers must not write into it.
+        Each level is made once and shared; callers must not write into it. Of full-size colour frames only the last
+        FULL_RGB_BYTES are kept, and others made again.
         """
         import cv2
 
@@ -65,7 +76,8 @@ class Media:
             if pixels == "gray":
                 made = plane[: self.height_px]
             else:
-                made = cv2.cvtColor(plane, cv2.COLOR_YUV2RGB_I420)
+                made = _rgb(plane)
+                self._make_room(key, made.nbytes)
         else:
             full = self.image(frame, None, pixels)
             scale = wanted / side
@@ -75,7 +87,27 @@ class Media:
         self._pyramid[key] = made
         return made
 
+    def _make_room(self, key: tuple[int, int, PixelFormat], num_bytes: int) -> None:
+        self._full_rgb.append(key)
+        if len(self._full_rgb) > max(1, FULL_RGB_BYTES // num_bytes):
+            del self._pyramid[self._full_rgb.popleft()]
+
     def _position(self, frame: int) -> int:
         if not hasattr(self, "_index"):
             self._index = {f: i for i, f in enumerate(self.frames)}
         return self._index[frame]
+
+
+def _rgb(plane: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of an I420 frame, by BT.601; widths that OpenCV is slow at go through a wider frame, same values."""
+    import cv2
+
+    lines, width = plane.shape
+    rest = width % SIMD_COLUMNS
+    if rest < SIMD_COLUMNS // 4:
+        return np.asarray(cv2.cvtColor(plane, cv2.COLOR_YUV2RGB_I420))
+    height, wide = lines * 2 // 3, width + SIMD_COLUMNS - rest
+    padded = np.empty((lines, wide), np.uint8)
+    padded[:height, :width] = plane[:height]
+    padded[height:].reshape(height, wide // 2)[:, : width // 2] = plane[height:].reshape(height, width // 2)
+    return np.ascontiguousarray(cv2.cvtColor(padded, cv2.COLOR_YUV2RGB_I420)[:, :width])
