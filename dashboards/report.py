@@ -70,7 +70,7 @@ def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any
     videos = report_facts.videos_of(reader)
     run = tiers.guarded(workspace, reader.manifest)
     found = tier_facts.tier_facts(workspace, reader, run)
-    costs = report_facts.costs_of(reader)
+    costs = report_facts.costs_of()
     marks = report_facts.marks_of(found)
     clips = report_clips.clip_rows(reader)
     clip_s = sum(c["duration_s"] for c in clips.values())

@@ -6,6 +6,7 @@ flow run: a second run on unchanged input costs a query.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,12 @@ class Begun:
     seen: Ingested = field(default_factory=Ingested)
     before: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
+    cpu_since: float = field(default_factory=lambda: sum(os.times()[:4]))
     on_progress: Callable[[Progress], None] | None = None
+
+    def cpu_s(self, elsewhere_s: float = 0.0) -> float:
+        """CPU-seconds of this process and its ended children so far, and those of other machines."""
+        return sum(os.times()[:4]) - self.cpu_since + elsewhere_s
 
 
 begun: ContextVar[Begun | None] = ContextVar("begun", default=None)
@@ -122,7 +128,7 @@ def _run(
     name: str, workspace: Workspace, start: Begun, passes: Sequence[Pass], parameters: dict[str, Any]
 ) -> dict[str, Any]:
     if not has_work(workspace, passes):
-        made = summary(workspace, start.before, start.seen, Outcome(), time.monotonic() - start.since)
+        made = summary(workspace, start.before, start.seen, Outcome(), time.monotonic() - start.since, start.cpu_s())
         return made.to_dict()
     root = workspace.settings.workspace
     from flows.server import prefect_api

@@ -142,7 +142,9 @@ def _up_to_date(
             if outcome.out_of_budget:
                 break
     artifacts.flush()
-    result = summary(place, start.before, start.seen, outcome, time.monotonic() - start.since)
+    remote_s = outcome.cpu_s if "://" in runner else 0.0
+    wall_s = time.monotonic() - start.since
+    result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
     _publish(place, outcome, result)
     return result.to_dict()
 

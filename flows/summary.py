@@ -46,7 +46,9 @@ def ended_videos(reader: Reader) -> set[str]:
     return set(reader.sql("SELECT video_id FROM videos WHERE state <> 'new'")["video_id"])
 
 
-def summary(workspace: Workspace, before: set[str], seen: Ingested, outcome: Outcome, wall_s: float) -> Summary:
+def summary(
+    workspace: Workspace, before: set[str], seen: Ingested, outcome: Outcome, wall_s: float, cpu_s: float
+) -> Summary:
     """`before`: the videos that had ended when the run began."""
     with workspace.views() as reader:
         rows = reader.sql("SELECT video_id, name, state, reason FROM videos ORDER BY name, video_id").to_dicts()
@@ -71,7 +73,7 @@ def summary(workspace: Workspace, before: set[str], seen: Ingested, outcome: Out
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),
         out_of_budget=outcome.out_of_budget,
-        cpu_s=round(outcome.cpu_s, 3),
+        cpu_s=round(cpu_s, 3),
         wall_s=round(wall_s, 3),
     )
 

@@ -32,7 +32,7 @@ def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None
         before = ended_videos(reader)
     (footage / "a | b <i>\n.mp4").symlink_to(tmp_path / "nowhere")
     seen = ingest(workspace, [str(footage)])
-    made = summary(workspace, before, seen, Outcome(), 1.23456)
+    made = summary(workspace, before, seen, Outcome(), 1.23456, 2.5)
     assert made.videos == {"done": 0, "quarantined": 1, "unchanged": 1}
     assert made.wall_s == 1.235
     assert [name for name, _ in made.quarantined_files] == ["a | b <i>\n.mp4"]
