@@ -33,7 +33,7 @@ SIGNAL = Signal(
         ),
     ),
     look=Look(audio=True),
-    cost_cpu_s=0.003,
+    cost_cpu_s=0.002,
     weights=("silero_vad",),
     backend="silero_vad_6",
     summary="Speech probability and loudness at 25 rows a second.",

@@ -1,0 +1,175 @@
+"""Scorecard of speech and vad: words, word times, languages, and who is silent when.
+
+    python -m benchmarks.scorecards.speech
+
+Words are compared in lower case without punctuation, digits spelled out, letters and digits apart ("F2" is "f two").
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.scorecards.score import Row, bootstrap_ci, command
+from benchmarks.scorecards.voices import Voice, activity, films, sound_file
+from tasks.media.media import Media
+from tasks.signal import NotApplicable, Output
+from tasks.signals import speech
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ALIGN_HZ = 25_000
+TOLD_LANGUAGE = re.compile(r"^[a-z]{2}$")
+
+
+def words_of(text: str) -> list[str]:
+    apart = re.sub(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z\d])", " ", text.lower())
+    cleaned = re.sub(r"[^\w\s']", " ", apart)
+    return [DIGITS[int(w)] if w.isdigit() and len(w) == 1 else w for w in cleaned.split()]
+
+
+def aligned(truth: Sequence[str], found: Sequence[str]) -> tuple[int, list[tuple[int, int]]]:
+    """(edit distance in words, pairs of equal words as indices), by the fewest substitutions, insertions, deletions."""
+    cost = np.zeros((len(truth) + 1, len(found) + 1), int)
+    cost[:, 0], cost[0] = np.arange(len(truth) + 1), np.arange(len(found) + 1)
+    for i, a in enumerate(truth):
+        for j, b in enumerate(found):
+            cost[i + 1, j + 1] = min(cost[i, j] + (a != b), cost[i, j + 1] + 1, cost[i + 1, j] + 1)
+    pairs, i, j = [], len(truth), len(found)
+    while i and j:
+        if cost[i, j] == cost[i - 1, j - 1] + (truth[i - 1] != found[j - 1]):
+            i, j = i - 1, j - 1
+            if truth[i] == found[j]:
+                pairs.append((i, j))
+        elif cost[i, j] == cost[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return int(cost[-1, -1]), pairs[::-1]
+
+
+def word_error_rate(values: list[tuple[int, int]]) -> float:
+    """Of (errors, words in the truth)."""
+    return sum(e for e, _ in values) / max(1, sum(n for _, n in values))
+
+
+def mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def hear(audio: np.ndarray) -> Output | None:
+    media = Media(0, len(audio) // 640, 64, 64, audio=audio)
+    try:
+        return speech.compute(media, {"vad": activity(audio)})
+    except NotApplicable:
+        return None
+
+
+def word_times(align: Path, output: Output) -> list[tuple[float, float]]:
+    """(start found, start true) in seconds of each word that was recognised."""
+    spoken = [line.split() for line in align.read_text().splitlines()]
+    spoken = [w for w in spoken if w[2] != "sil"]
+    assert output.timeline is not None
+    found, starts = [], []
+    for word, start_s, end_s in zip(
+        *(output.timeline[c].to_pylist() for c in ("word", "start_s", "end_s")), strict=True
+    ):
+        parts = words_of(word)
+        for i, part in enumerate(parts):  # "P2" is two words: the second begins on the way
+            found.append(part)
+            starts.append(start_s + i / len(parts) * (end_s - start_s))
+    _, pairs = aligned([w[2] for w in spoken], found)
+    return [(starts[j], int(spoken[i][0]) / ALIGN_HZ) for i, j in pairs]
+
+
+def evenly(align: Path, voice: Voice) -> list[float]:
+    """Errors of words spread evenly over the speech that voice activity found: the baseline."""
+    spoken = [line.split() for line in align.read_text().splitlines()]
+    truth = [int(w[0]) / ALIGN_HZ for w in spoken if w[2] != "sil"]
+    speaks = np.flatnonzero(voice.needs["vad"]["speech_prob"].to_numpy() >= 0.5) / 25
+    guess = np.linspace(speaks[0], speaks[-1], len(truth) + 1)[:-1]
+    return [float(e) for e in np.abs(guess - truth)]
+
+
+def activity_by_second(audio: np.ndarray, turns: Path) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Of each second (frames right, frames), for voice activity and for a threshold on loudness."""
+    rows = activity(audio)
+    truth = np.zeros(rows.num_rows, bool)
+    for turn in (line.split() for line in turns.read_text().splitlines()):
+        truth[round(float(turn[3]) * 25) : round((float(turn[3]) + float(turn[4])) * 25)] = True
+    loudness = rows["loudness_db"].to_numpy()
+    told = (rows["speech_prob"].to_numpy() >= 0.5, loudness > np.median(loudness))
+    return tuple([(int((t == truth)[s : s + 25].sum()), 25) for s in range(0, len(truth) - 24, 25)] for t in told)  # type: ignore[return-value]
+
+
+def row(claim: str, measure: str, values: Mapping[str, Sequence[Any]], statistic: Any, **more: Any) -> Row:
+    value, low, high = bootstrap_ci(values, statistic)
+    return Row("speech", claim, measure, value, low, high, sum(map(len, values.values())), len(values), **more)
+
+
+def run(root: Path) -> list[Row]:
+    talk = list(films(root, "talk", min_s=0.0, faces=False))
+    sentences = dict(line.split("\t") for line in (root / "truth" / "transcripts.tsv").read_text().splitlines())
+    errors: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
+    spread: list[float] = []
+    right: dict[str, list[float]] = defaultdict(list)
+    told: dict[str, list[float]] = defaultdict(list)
+    costs: dict[str, list[float]] = defaultdict(list)
+    english: list[float] = []
+
+    def judge_language(person: str, truth: str, output: Output | None) -> None:
+        found = output.row["language"] if output else None
+        told[person].append(float(found is not None))
+        english.append(float(truth == "en"))
+        if found is not None:
+            right[person].append(float(found == truth))
+
+    for voice in talk:
+        if voice.audio is None:
+            continue
+        began = time.process_time()
+        output = hear(voice.audio)
+        costs[voice.person].append((time.process_time() - began) / (voice.num_frames / 25))
+        name = Path(voice.file).name
+        if name in sentences:
+            truth = words_of(sentences[name])
+            found = words_of(output.row["transcript"]) if output else []
+            errors[voice.person].append((aligned(truth, found)[0], len(truth)))
+        align = root / "truth" / f"{Path(name).stem}.align"
+        if align.exists() and output is not None:
+            times[voice.person] += [abs(a - b) for a, b in word_times(align, output)]
+            spread += evenly(align, voice)
+        if TOLD_LANGUAGE.match(voice.entry["language"] or ""):
+            judge_language(voice.person, voice.entry["language"], output)
+    for language, name in (
+        ("zh", "chinese_news"),
+        ("de", "deyu"),
+        ("ru", "eluosi"),
+        ("fr", "fayu"),
+        ("ja", "japanese"),
+    ):
+        judge_language(name, language, hear(sound_file(root / "audio" / f"sadtalker_{name}.wav")))
+    sound = sound_file(root / "audio" / "pyannote_sample.wav")
+    seconds, by_loudness = activity_by_second(sound, root / "truth" / "pyannote_sample.rttm")
+
+    def accuracy(values: list[tuple[int, int]]) -> float:
+        return sum(a for a, _ in values) / max(1, sum(b for _, b in values))
+
+    return [
+        row("GRID sentences", "WER", errors, word_error_rate, better="lower", baseline=1.0, baseline_name="nothing said"),
+        row("starts of recognised words, one GRID sentence", "mean error, s", times, mean, better="lower", baseline=mean(spread), baseline_name="words spread evenly"),
+        row("language, where one is told", "accuracy", right, mean, goal=0.9, baseline=mean(english), baseline_name="always English"),
+        row("a language is told", "share of clips", told, mean, goal=0.9),
+        row("vad: two speakers, frame by frame (intervals by second)", "accuracy", {str(i): [s] for i, s in enumerate(seconds)}, accuracy, baseline=accuracy(by_loudness), baseline_name="louder than the median"),
+        row("cost", "CPU-s per s of clip", costs, mean, better="lower"),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    command(run)
