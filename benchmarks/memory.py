@@ -1,7 +1,7 @@
 """Watches the memory of a process and its children from outside, so that watching costs it nothing.
 
-`Watch` starts this file as a program, which samples ten times a second until its standard input ends. Memory is
-PSS: pages that worker and decoder share are counted once in the sum.
+`Watch` starts this file as a program, which samples ten times a second, and at the end of each stage, until its
+standard input ends. Memory is PSS: pages that worker and decoder share are counted once in the sum.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ class Watch:
 
     def peaks(self) -> list[Peak]:
         """Ends the watch; peaks in the order in which stages were first seen."""
-        told, _ = self._child.communicate()
-        return [Peak(**line) for line in json.loads(told)]
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with self._child:
+            self._child.stdin.close()
+            return [Peak(**line) for line in json.loads(self._child.stdout.read())]
 
     def _tell(self, name: str) -> None:
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.stdin.write(name + "\n")
+        self._child.stdout.readline()
 
 
 def pss_bytes(pid: int) -> int:
@@ -91,19 +96,18 @@ def command_line(pid: int) -> bytes:
 
 def watch(pid: int) -> list[dict[str, object]]:
     peaks: dict[str, tuple[int, int]] = {}
-    stage = "before"
-    while True:
+    stage, told = "before", b"\n"
+    while told:
         ready, _, _ = select.select([0], [], [], INTERVAL_S)
-        if ready:
-            told = os.read(0, 1 << 16)
-            if not told:
-                break
-            stage = told.decode().split()[-1]
-        worker = pss_bytes(pid)
+        told = os.read(0, 1 << 16) if ready else b"\n"
         own = command_line(pid)
+        worker = pss_bytes(pid)
         children = sum(pss_bytes(p) for p in descendants(pid) if command_line(p) != own)
         if worker + children > sum(peaks.get(stage, (0, 0))):
             peaks[stage] = (worker, children)
+        if told.strip():
+            stage = told.decode().strip()
+            print(flush=True)
     return [
         {
             "stage": name,

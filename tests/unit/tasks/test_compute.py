@@ -19,7 +19,11 @@ CLIP = LoadedSignal("made", SPEC, lambda media, needs: Output(), "f1")
 def held(**changes: object) -> Held:
     return Held(
         **{
-            "status": "ok", "reason": "", "fingerprint": "f1", "input_digest": "i1", "output_digest": "o1",
+            "status": "ok",
+            "reason": "",
+            "fingerprint": "f1",
+            "input_digest": "i1",
+            "output_digest": "o1",
             **changes,
         }
     )  # type: ignore[arg-type]
