@@ -45,7 +45,7 @@ SIGNAL = Signal(
             "confidence",
             pa.float32(),
             "score",
-            "correlation at the offset minus the median over all lags; somebody else's voice reaches 0.3 in 1 % of the cases",
+            "correlation at the offset minus the median over all lags; 1 % of other people's voices reach 0.3",
             0,
             2,
             4,

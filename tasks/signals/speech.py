@@ -28,7 +28,7 @@ SIGNAL = Signal(
             "language",
             pa.string(),
             "code",
-            "nullable: ISO 639-1 code of the language spoken; NULL where its probability is below 0.5 or no word was made out",
+            "nullable: ISO 639-1 code of the language; NULL below a probability of 0.5, and where no word was made out",
         ),
         Column("language_probability", pa.float32(), "score", "of the likeliest language, told or not", 0, 1, 4),
         Column(
