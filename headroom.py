@@ -9,6 +9,7 @@ corpus.tier("a2v_gold").to_polars()
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,21 @@ def open(workspace: str | Path | None = None) -> Corpus:
     from store.workspace import open_workspace
 
     return Corpus(open_workspace(workspace))
+
+
+@app.callback()
+def everywhere(
+    workspace: WorkspaceOption = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"headroom {installed('headroom')}")  # noqa: T201
+        raise typer.Exit
+    if workspace:
+        os.environ["HEADROOM_WORKSPACE"] = str(workspace)
 
 
 @app.command()
