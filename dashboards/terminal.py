@@ -284,13 +284,13 @@ def funnel_of_corpus(status: Mapping[str, Any], built: Sequence[Mapping[str, Any
 
 def next_steps(report: Any, workspace: Any) -> None:
     where = f" -w {workspace}" if workspace.name != "workspace" else ""
-    out.print(f"\n[bold]report[/]  {report}")
+    out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
     out.print("\n[bold]next[/]")
-    for line in (
-        "make demo INPUT=/your/footage          curate your own",
-        f"headroom{where} tier funnel a2v_gold      which clause removes what",
-        f"headroom{where} tier explain CLIP         why a clip is in or out",
-        f'headroom{where} sql "SELECT ..."          ask anything',
-        f"headroom{where} up                        nightly reprocessing, with the Prefect UI",
+    for command, does in (
+        ("make demo INPUT=/your/footage", "curate your own"),
+        (f".venv/bin/headroom{where} tier funnel a2v_gold", "which clause removes what"),
+        (f".venv/bin/headroom{where} tier explain CLIP", "why a clip is in or out"),
+        (f'.venv/bin/headroom{where} sql "SELECT ..."', "ask anything"),
+        (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
     ):
-        out.print(f"  [dim]{escape(line)}[/]")
+        out.print(f"  {escape(command):<46} [dim]{does}[/]", soft_wrap=True)
