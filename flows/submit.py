@@ -86,13 +86,20 @@ def spread(groups: list[list[Job]], num_workers: int) -> list[list[Job]]:
 
 
 def label(stage: Stage, attempt: Attempt) -> str:
-    """Such as "signals: 12 clips of interview.mp4 (+3 more videos)"."""
+    """Such as "signals: 12 clips of interview.mp4 (+3 more videos)"; a batch for one signal bears its name."""
     names = list(dict.fromkeys(job.name for job in attempt.jobs))
     items = sum(len(job.items) for job in attempt.jobs)
     what = f"{items} {ITEMS[stage] if items != 1 else ITEMS[stage][:-1]} of " if stage in ITEMS else ""
     more = f" (+{len(names) - 1} more video{'s' if len(names) > 2 else ''})" if len(names) > 1 else ""
     again = f", attempt {attempt.number}" if attempt.number > 1 else ""
-    return f"{TASK_NAMES.get(stage, stage)}: {what}{names[0]}{more}{again}"
+    return f"{task_name(stage, attempt)}: {what}{names[0]}{more}{again}"
+
+
+def task_name(stage: Stage, attempt: Attempt) -> str:
+    asked = {job.signals for job in attempt.jobs}
+    if stage == "signals" and len(asked) == 1 and len(attempt.jobs[0].signals) == 1:
+        return attempt.jobs[0].signals[0]
+    return TASK_NAMES.get(stage, stage)
 
 
 def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, params: ClipParams) -> Task[[], Done]:
@@ -104,7 +111,7 @@ def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, pa
     told = label(stage, attempt)
     return Task(
         run,
-        name=TASK_NAMES.get(stage, stage),
+        name=task_name(stage, attempt),
         task_run_name=lambda: told,  # a string would be taken for a format, and file names hold braces
         description="One batch of jobs: it reads the tables at one manifest and gives back what a commit writes.",
         cache_policy=NO_CACHE,

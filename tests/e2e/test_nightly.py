@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.unit.flows.footage import make_talk
+from tests.unit.flows.footage import environment, make_talk
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +35,7 @@ class Up:
 
     def __init__(self, workspace: Path, *watched: Path) -> None:
         command = [sys.executable, "-c", UP, str(workspace), *map(str, watched)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment())
         self.below: set[psutil.Process] = set()
         assert self.process.stdout
         self.url = self.process.stdout.readline().removeprefix("Prefect UI: ").strip()

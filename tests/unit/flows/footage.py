@@ -1,13 +1,19 @@
-"""A few seconds of a drawn face that moves its mouth, which every stage takes for a talking head."""
+"""Footage for the tests: a few seconds of a drawn face that moves its mouth, which every stage takes for a talking head."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
 from tests.drawn_face import draw_face, wall
+
+
+def environment() -> dict[str, str]:
+    """For a process that is to find its Prefect API by itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
 
 
 def make_talk(path: Path, seconds: float = 3.0, *, center_x: float = 160) -> Path:

@@ -12,6 +12,7 @@ import pytest
 
 from flows.curate import check_runner
 from tests.tables import differences
+from tests.unit.flows.footage import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,7 +29,7 @@ if __name__ == "__main__":
 
 def curate(workspace: Path, footage: Path, runner: str = "threads") -> dict[str, Any]:
     command = [sys.executable, "-c", CURATE, str(workspace), str(footage), runner]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -13,6 +13,7 @@ import pytest
 
 from flows import server
 from flows.server import announce, end, environment, home, running, start_child, start_server, wait_for
+from tests.unit.flows import footage
 
 
 def wait_until_gone(process: psutil.Process, seconds: float = 30) -> bool:
@@ -86,7 +87,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_two_servers_at_once_and_none_outlives_a_kill(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDS_A_SERVER, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": footage.environment()}
     with subprocess.Popen(command, **pipes, text=True) as first:  # type: ignore[call-overload]
         urls = [first.stdout.readline()]
         with subprocess.Popen(command, **pipes, text=True) as second:  # type: ignore[call-overload]

@@ -103,6 +103,7 @@ def test_labels() -> None:
         "normalise: a (+2 more videos), attempt 2"
     )
     assert label("timelines", Attempt([job("a", 1)])) == "timelines: 1 window of a"
+    assert label("signals", Attempt([Job("signals", "v", "a", 1.0, (1,), ("lip_sync",))])) == "lip_sync: 1 clip of a"
     assert label("clip", Attempt([job("a")])) == "choose clips: a"
 
 
