@@ -216,20 +216,35 @@ def _values(values: Mapping[str, Any]) -> str:
 
 
 def funnel(told: Mapping[str, Any]) -> None:
-    table = Table("clause", "removes alone", "removes here", "left", "NULL", "price", box=None, header_style="dim")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """Clauses in order; then the nearest thresholds that would change what the tier holds."""
+    table = Table(box=None, header_style="dim")
+    table.add_column("clause", overflow="fold", ratio=1)
+    for name in ("alone", "here", "left", "NULL", "price"):
+        table.add_column(name, justify="right", no_wrap=True)
     for clause in told["clauses"]:
-        counts = (clause["removed_alone"], clause["removed_after"], clause["cumulative"], clause["nulls"])
-        price = f"{clause['cpu_s']:,.0f} CPU-s" if clause["cpu_s"] else ""
-        table.add_row(escape(clause["clause"]), *(f"{c:,}" for c in counts), f"[dim]{price}[/]")
+        counts = (-clause["removed_alone"], -clause["removed_after"], clause["cumulative"], clause["nulls"])
+        price = f"{clause['cpu_s']:,.0f} CPU-s" if clause["cpu_s"] >= 0.5 else ""
+        table.add_row(escape(clause["clause"]), *(f"{c:,}" if c else "" for c in counts), f"[dim]{price}[/]")
     out.print(table)
-    for clause in told["clauses"]:
-        for name, looser in (("looser", False), ("tighter", True)):
-            steps = [t for t in clause["thresholds"] if t["tighter"] == looser]
-            if steps:
-                brings = ", ".join(f"{_cell(t['value'])}: {t['clips']:,} clips" for t in steps[:3])
-                out.print(f"[dim]{escape(clause['clause'])}, {name}: the tier would hold  {brings}[/]")
+    out.print(
+        "[dim]alone, here: clips the clause removes by itself, and after those above it; price: of the signals it[/]"
+    )
+    out.print("[dim]reads first, over the clips left by then[/]")
+    held = told["clauses"][-1]["cumulative"] if told["clauses"] else 0
+    moves = [(c["clause"], steps) for c in told["clauses"] if (steps := list(_next_thresholds(c["thresholds"], held)))]
+    if moves:
+        out.print(f"\n[bold]the next threshold that would change the {held:,} clips[/]")
+    for clause, steps in moves:
+        brings = ", ".join(f"{_cell(t['value'])} -> {t['clips']:,} clips" for t in steps)
+        out.print(f"  {escape(clause)}  [dim]{brings}[/]")
+
+
+def _next_thresholds(thresholds: Sequence[Mapping[str, Any]], held: int) -> Iterator[Mapping[str, Any]]:
+    """The nearest looser and the nearest tighter threshold that give another number of clips."""
+    for tighter in (False, True):
+        steps = [t for t in thresholds if t["tighter"] == tighter and t["clips"] != held]
+        if steps:
+            yield min(steps, key=lambda t: abs(t["clips"] - held))
 
 
 def tree(told: Mapping[str, Any]) -> None:

@@ -205,17 +205,19 @@ def _thresholds(query: Query, tier: Tier, clauses: tuple[Clause, ...]) -> dict[i
     inner = (
         f"SELECT {', '.join([*verdicts, *exprs])}, clips.duration_s AS s FROM {base_of(tier.joins, everything=True)}"
     )
-    others = {i: " AND ".join(f"c{k}" for k in range(len(clauses)) if k != i) or "TRUE" for i in compared}
-    asked = [f"quantile_disc(e{i}, {_DECILES}) FILTER (WHERE {others[i]}) AS q{i}" for i in compared]
-    deciles = query(f"SELECT {', '.join(asked)} FROM ({inner}) AS j").to_pylist()[0]
+    # Whether all clauses but this one hold, once per clause: said in every filter, a long tier would grow too long.
+    others = [f"({' AND '.join(f'c{k}' for k in range(len(clauses)) if k != i) or 'TRUE'}) AS o{i}" for i in compared]
+    judged = f"(SELECT {', '.join([*others, *(f'e{i}' for i in compared), 's'])} FROM ({inner}) AS j) AS k"
+    asked = [f"quantile_disc(e{i}, {_DECILES}) FILTER (WHERE o{i}) AS q{i}" for i in compared]
+    deciles = query(f"SELECT {', '.join(asked)} FROM {judged}").to_pylist()[0]
     tried = [(i, t) for i in compared for t in sorted(set(deciles[f"q{i}"] or []))]
     if not tried:
         return {}
     parts = []
     for n, (i, t) in enumerate(tried):
-        where = f"FILTER (WHERE {others[i]} AND e{i} {compared[i][1]} {t!r})"
+        where = f"FILTER (WHERE o{i} AND e{i} {compared[i][1]} {t!r})"
         parts += [f"count(*) {where} AS n{n}", f"sum(s) {where} AS s{n}"]
-    row = query(f"SELECT {', '.join(parts)} FROM ({inner}) AS j").to_pylist()[0]
+    row = query(f"SELECT {', '.join(parts)} FROM {judged}").to_pylist()[0]
     made: dict[int, tuple[Threshold, ...]] = {}
     for n, (i, t) in enumerate(tried):
         _, operator, present = compared[i]
