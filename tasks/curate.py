@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
-from tasks import plan
+from tasks import plan, stale
 from tasks.compute import Tally
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
@@ -97,8 +97,8 @@ def bring_up_to_date(
         with workspace.views() as reader:
             todo = plan.next_jobs(reader, wanted, run, tiers)
             if not todo.jobs or outcome.out_of_budget:
-                outcome.totals = plan.totals(reader, wanted)
-                left = plan.stale_clips(reader, wanted).group_by("name").len()
+                outcome.totals = stale.totals(reader, wanted)
+                left = stale.stale_clips(reader, wanted).group_by("name").len()
                 outcome.skipped = dict(left.iter_rows()) if tiers else {}
                 return outcome
         if todo.jobs == before:

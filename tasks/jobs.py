@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from infra.resources import give_back_memory
 from store.ledger import Manifest
 from store.record import table_of
 from store.schema import CLIPPING, CLIPS, VIDEOS
@@ -45,6 +46,7 @@ def run_batch(workspace: Workspace, manifest: Manifest, jobs: Sequence[Job], run
                 _clip(workspace, manifest, job, run, done)
             else:
                 run_clips(workspace, manifest, job, reader, done)
+    give_back_memory()
     return done
 
 

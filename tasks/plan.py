@@ -1,13 +1,10 @@
-"""What is stale: one query per signal over the pinned tables. Nothing else decides what runs.
+"""From what is stale to jobs: the first stage with stale work, in batches; for tiers, only what still decides something.
 
-A row is stale when it is missing, its fingerprint is not the current one, its input_digest is not that of the present
-inputs, or it failed for a passing reason and its time has come. Rows downstream of a stale row are *predicted*: they
-run only if the recomputed output differs (early cut-off).
+Rows downstream of a stale row are *predicted*: they run only if the recomputed output differs (early cut-off).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +14,9 @@ from store.tier_sql import Tier, base_of
 from store.workspace import Reader
 from tasks.jobs import CLIPPING_NEEDS, Job, Stage
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
-from tasks.signal import WINDOW_FRAMES, LoadedSignal
+from tasks.signal import WINDOW_FRAMES
 from tasks.signals import discover
+from tasks.stale import stale_clips, stale_windows, totals
 
 MAX_WINDOWS_PER_JOB = 10
 MAX_CLIPS_PER_JOB = 16
@@ -213,93 +211,6 @@ def _grouped(stale: pl.DataFrame, column: str) -> dict[str, list[object]]:
     return groups
 
 
-def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
-    """(name, video_id, window) of every stale row of the video signals named."""
-    if not names:
-        return pl.DataFrame({"name": [], "video_id": [], "window_index": []})
-    parts = [f"({_stale_windows_of(discover()[name])})" for name in names]
-    return reader.sql(f"WITH {_WINDOWS} {' UNION ALL '.join(parts)}")
-
-
-def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
-    """(name, video_id, clip_id) of every stale row of the clip signals named, over active clips."""
-    chosen = [discover()[n] for n in names if discover()[n].spec.grain == "clip"]
-    if not chosen:
-        return pl.DataFrame({"name": [], "video_id": [], "clip_id": []})
-    columns = set(reader.columns("signals"))
-    parts = [f"({_stale_clips_of(signal, columns)})" for signal in chosen]
-    return reader.sql(f"WITH {_inputs(chosen)} {' UNION ALL '.join(parts)}")
-
-
-_WINDOWS = f"""windows AS MATERIALIZED (
-    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256, source_width_px,
-           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index, num_frames
-    FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
-      AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise'))),
-rows AS MATERIALIZED (
-    SELECT video_id, name, window_index, fingerprint, input_digest, output_digest, status, not_before
-    FROM timelines WHERE clip_id IS NULL)"""
-
-
-def _stale_windows_of(signal: LoadedSignal) -> str:
-    """The rule of tasks.compute.is_stale for one video signal, as a query."""
-    joins, digests = [], []
-    for i, need in enumerate(signal.spec.needs):
-        joins.append(
-            f"LEFT JOIN rows n{i} ON n{i}.video_id = w.video_id AND n{i}.window_index = w.window_index AND n{i}.name = '{need}'"
-        )
-        digests.append(f"coalesce(n{i}.output_digest, '')")
-    start, end = f"w.window_index * {WINDOW_FRAMES}", f"least((w.window_index + 1) * {WINDOW_FRAMES}, w.num_frames)"
-    parts = _digest_parts(signal, "w", start, end, digests)
-    return f"""SELECT '{signal.name}' AS name, w.video_id, w.window_index FROM windows w
-        LEFT JOIN rows r ON r.video_id = w.video_id AND r.window_index = w.window_index AND r.name = '{signal.name}'
-        {" ".join(joins)}
-        WHERE {_rule(signal, "r.", parts)}"""
-
-
-def _inputs(signals: Sequence[LoadedSignal]) -> str:
-    """Per active clip what its signals' digests are made of: media, span, and the timelines its windows hold."""
-    needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
-    digests = "".join(
-        f", string_agg(t.output_digest, ',' ORDER BY t.window_index) FILTER (WHERE t.name = '{n}') AS {n}_digest"
-        for n in needs
-    )
-    joined = f"""LEFT JOIN (SELECT video_id, name, window_index, output_digest FROM timelines WHERE clip_id IS NULL) t
-        ON t.video_id = c.video_id AND t.window_index BETWEEN c.start_frame // {WINDOW_FRAMES} AND (c.end_frame - 1) // {WINDOW_FRAMES}
-        GROUP BY ALL"""
-    return f"""inputs AS MATERIALIZED (
-        SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, v.proxy_sha256,
-               coalesce(v.audio_sha256, 'none') AS audio_sha256, v.source_width_px{digests}
-        FROM clips c JOIN videos v ON v.video_id = c.video_id {joined if needs else ""})"""
-
-
-def _stale_clips_of(signal: LoadedSignal, columns: set[str]) -> str:
-    if f"{signal.name}_status" not in columns:
-        return f"SELECT '{signal.name}' AS name, i.video_id, i.clip_id FROM inputs i"
-    digests = []
-    for need in signal.spec.needs:
-        if discover()[need].spec.grain == "video":
-            digests.append(f"coalesce(i.{need}_digest, '')")
-        else:
-            digests.append(f"coalesce(s.{need}_output_digest, '')" if f"{need}_status" in columns else "''")
-    parts = _digest_parts(signal, "i", "i.start_frame", "i.end_frame", digests)
-    return f"""SELECT '{signal.name}' AS name, i.video_id, i.clip_id FROM inputs i
-        LEFT JOIN signals s ON s.clip_id = i.clip_id WHERE {_rule(signal, f"s.{signal.name}_", parts)}"""
-
-
-def _digest_parts(signal: LoadedSignal, row: str, start: str, end: str, needs: Sequence[str]) -> str:
-    """tasks.compute.input_digest in SQL; `row` names the relation that holds the video's facts."""
-    look = signal.spec.look
-    proxy = f"{row}.proxy_sha256" if look.frames_fps else "''"
-    audio = f"{row}.audio_sha256" if look.audio else "''"
-    return f"md5(concat_ws('|', {', '.join([proxy, audio, f'{row}.source_width_px', start, end, *needs])}))"
-
-
-def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
-    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {row}input_digest <> {expected}
-        OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
-
-
 def predicted(reader: Reader, wanted: Sequence[str]) -> dict[str, int]:
     """Per signal, the rows that are stale or lie downstream of a stale row: the most that a run can recompute."""
     counts: dict[str, int] = {}
@@ -327,13 +238,6 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
     stale = pl.DataFrame(sorted(windows), schema=["name", "video_id", "window_index"], orient="row")
     met = spans.join(stale, on="video_id").filter(pl.col("window_index").is_between(pl.col("first"), pl.col("last")))
     return {str(key[0]): set(part["clip_id"]) for key, part in met.group_by("name")}
-
-
-def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
-    """How many rows each signal has when everything is computed: windows of videos, or active clips."""
-    windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())
-    clips = int(reader.sql("SELECT count(*) FROM clips").item())
-    return {n: windows if discover()[n].spec.grain == "video" else clips for n in names}
 
 
 def counts(reader: Reader) -> dict[str, Counts]:

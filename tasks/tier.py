@@ -16,7 +16,7 @@ from store.ledger import Manifest
 from store.ledger import snapshots as snapshots_table
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
-from tasks import plan
+from tasks import plan, stale
 from tasks.signals import discover
 
 SHIPPED = Path(snapshot.__file__).parent / "tiers"
@@ -77,8 +77,8 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     tier = parsed(workspace, name)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        stale = plan.stale_clips(reader, plan.wanted_signals(tier.signals))
-        undecided = {str(k[0]): set(part["clip_id"]) for k, part in stale.group_by("name") if k[0] in tier.signals}
+        late = stale.stale_clips(reader, plan.wanted_signals(tier.signals))
+        undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
             guarded(workspace, reader.manifest),
             tier,

@@ -65,7 +65,7 @@ SIGNAL = Signal(
     ),
     look=Look(frames_fps=25, context_frames=50),
     resources=Resources(cpu=1.0),
-    cost_cpu_s=0.03,
+    cost_cpu_s=0.011,
     weights=("transnetv2",),
     summary="shot boundaries, hard and gradual: content differences first, TransNetV2 where they are unsure",
     source="Soucek and Lokoc, TransNet V2, arXiv 2008.04838, 2020",

@@ -143,6 +143,7 @@ def _session() -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # the arena keeps its largest run for ever, 180 MB here
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(
         str(weights.path("dnsmos_p835")), sess_options=options, providers=["CPUExecutionProvider"]

@@ -61,6 +61,7 @@ def _session() -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # the arena keeps its largest run for ever, a worker holds many models
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(
         str(weights.path("silero_vad")), sess_options=options, providers=["CPUExecutionProvider"]

@@ -15,7 +15,7 @@ from store.ledger import Manifest
 from store.record import Batch
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import curate, held, plan, reclip, run_clips, run_windows
+from tasks import curate, held, plan, reclip, run_clips, run_windows, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -40,7 +40,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
         made = stand_in.signals(**changed)
-        for module in (plan, held, run_windows, run_clips):
+        for module in (plan, stale, held, run_windows, run_clips):
             monkeypatch.setattr(module, "discover", lambda: made)
         return made
 
@@ -280,9 +280,9 @@ def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> N
         batch.add("signals", pa.Table.from_pylist([{**r, **change} for r in good], schema=schema))
         workspace.commit(batch)
         with workspace.views() as reader:
-            stale = plan.stale_clips(reader, CLIP_SIGNALS)
-        assert set(stale["name"]) == names, change
-        assert len(stale) == len(names) * len(clip_ids)
+            found = stale.stale_clips(reader, CLIP_SIGNALS)
+        assert set(found["name"]) == names, change
+        assert len(found) == len(names) * len(clip_ids)
 
 
 def tier(sql: str) -> Tier:

@@ -1,0 +1,121 @@
+"""What is stale, as queries over the pinned tables: the rule of tasks.compute.is_stale, for all rows at once.
+
+A row is stale when it is missing, its fingerprint is not the current one, its input_digest is not that of the present
+inputs, or it failed for a passing reason and its time has come. Nothing else decides what runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from store.workspace import Reader
+from tasks.signal import WINDOW_FRAMES, LoadedSignal
+from tasks.signals import discover
+
+HELD = ("fingerprint", "input_digest", "output_digest", "status", "not_before")
+
+
+def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
+    """(name, video_id, window_index) of every stale row of the video signals named."""
+    signals = [discover()[n] for n in names]
+    held = {n for s in signals for n in (s.name, *s.spec.needs)}
+    rules = {}
+    for signal in signals:
+        digests = [f"coalesce(h.{n}_output_digest, '')" for n in signal.spec.needs]
+        start, end = f"w.window_index * {WINDOW_FRAMES}", f"least((w.window_index + 1) * {WINDOW_FRAMES}, w.num_frames)"
+        rules[signal.name] = _rule(signal, f"h.{signal.name}_", _digest(signal, "w", start, end, digests))
+    source = "windows w LEFT JOIN held h ON h.video_id = w.video_id AND h.window_index = w.window_index"
+    return _flagged(reader, f"{_WINDOWS}, {_held(held, HELD)}", source, "w.video_id, w.window_index", rules)
+
+
+def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
+    """(name, video_id, clip_id) of every stale row of the clip signals named, over active clips."""
+    signals = [discover()[n] for n in names if discover()[n].spec.grain == "clip"]
+    columns = set(reader.columns("signals"))
+    rules = {}
+    for signal in signals:
+        if f"{signal.name}_status" not in columns:
+            rules[signal.name] = "TRUE"
+            continue
+        digests = []
+        for need in signal.spec.needs:
+            if discover()[need].spec.grain == "video":
+                digests.append(f"coalesce(i.{need}_digest, '')")
+            else:
+                digests.append(f"coalesce(s.{need}_output_digest, '')" if f"{need}_status" in columns else "''")
+        told = _digest(signal, "i", "i.start_frame", "i.end_frame", digests)
+        rules[signal.name] = _rule(signal, f"s.{signal.name}_", told)
+    needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
+    source = "inputs i LEFT JOIN signals s ON s.clip_id = i.clip_id"
+    return _flagged(reader, _inputs(needs), source, "i.video_id, i.clip_id", rules)
+
+
+def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
+    """How many rows each signal has when everything is computed: windows of videos, or active clips."""
+    windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())
+    clips = int(reader.sql("SELECT count(*) FROM clips").item())
+    return {n: windows if discover()[n].spec.grain == "video" else clips for n in names}
+
+
+_WINDOWS = f"""windows AS (
+    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256, source_width_px,
+           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index, num_frames
+    FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
+      AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise')))"""
+
+
+def _held(names: Iterable[str], columns: Sequence[str]) -> str:
+    """One row per window of a video with what is stored of each signal: a join per signal would cost as many scans."""
+    told = [f"any_value({c}) FILTER (WHERE name = '{n}') AS {n}_{c}" for n in sorted(names) for c in columns]
+    listed = ", ".join(f"'{n}'" for n in sorted(names)) or "''"
+    return f"""held AS MATERIALIZED (
+        SELECT video_id, window_index{"".join(f", {t}" for t in told)} FROM timelines
+        WHERE clip_id IS NULL AND name IN ({listed}) GROUP BY video_id, window_index)"""
+
+
+def _inputs(needs: Sequence[str]) -> str:
+    """Per active clip what its signals' digests are made of: media, span, and the timelines its windows hold.
+
+    Most clips lie in one window and take its digests by a plain join; only those that span two are aggregated.
+    """
+    first, last = f"c.start_frame // {WINDOW_FRAMES}", f"(c.end_frame - 1) // {WINDOW_FRAMES}"
+    lists = "".join(f", string_agg(h.{n}_output_digest, ',' ORDER BY h.window_index) AS {n}_digest" for n in needs)
+    digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output_digest) AS {n}_digest" for n in needs)
+    return f"""{_held(needs, ("output_digest",))},
+        across AS (
+            SELECT c.clip_id{lists} FROM clips c JOIN held h ON h.video_id = c.video_id
+                AND h.window_index BETWEEN {first} AND {last}
+            WHERE {first} <> {last} GROUP BY c.clip_id),
+        inputs AS (
+            SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, v.proxy_sha256,
+                   coalesce(v.audio_sha256, 'none') AS audio_sha256, v.source_width_px{digests}
+            FROM clips c JOIN videos v ON v.video_id = c.video_id
+            LEFT JOIN held h ON h.video_id = c.video_id AND h.window_index = {first}
+            LEFT JOIN across a ON a.clip_id = c.clip_id)"""
+
+
+def _digest(signal: LoadedSignal, row: str, start: str, end: str, needs: Sequence[str]) -> str:
+    """tasks.compute.input_digest in SQL; `row` names the relation that holds the video's facts."""
+    look = signal.spec.look
+    proxy = f"{row}.proxy_sha256" if look.frames_fps else "''"
+    audio = f"{row}.audio_sha256" if look.audio else "''"
+    return f"md5(concat_ws('|', {', '.join([proxy, audio, f'{row}.source_width_px', start, end, *needs])}))"
+
+
+def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
+    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {row}input_digest <> {expected}
+        OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
+
+
+def _flagged(reader: Reader, ctes: str, source: str, keys: str, rules: dict[str, str]) -> pl.DataFrame:
+    """The rows that any rule holds for, one per rule: all rules over one scan and one join."""
+    names = [k.split(".")[1] for k in keys.split(", ")]
+    if not rules:
+        return pl.DataFrame(schema={"name": pl.String, **dict.fromkeys(names, pl.String)})
+    flags = ", ".join(f"coalesce({rule}, false) AS {name}" for name, rule in rules.items())
+    found = reader.sql(f"WITH {ctes} SELECT * FROM (SELECT {keys}, {flags} FROM {source}) WHERE {' OR '.join(rules)}")
+    long = found.unpivot(on=list(rules), index=names, variable_name="name", value_name="stale")
+    return long.filter("stale").select("name", *names)
