@@ -182,3 +182,11 @@ def test_put_replaces_rows_by_key(tmp_path: Path) -> None:
     ledger.set_setting("a", "2")
     assert ledger.setting("a", "") == "2"
     assert ledger.setting("b", "none") == "none"
+
+
+def test_lancedb_opens_the_same_tables(workspace: Workspace) -> None:
+    import lancedb
+
+    commit(workspace, "signals", wide(["a", "b"], motion_speed=[1.0, 2.0]))
+    table = lancedb.connect(workspace.record.root).open_table("signals")
+    assert table.count_rows("motion_speed > 1.5") == 1
