@@ -136,6 +136,16 @@ class Tier:
         return tiers.funnel(self.workspace, self.name)
 
 
+def existing(workspace: Path | None) -> Corpus:
+    """The workspace for a command that only reads. Raises ValueError where there is none."""
+    from infra import settings
+
+    root = settings.load(workspace).workspace
+    if not root.is_dir():
+        raise ValueError(f"there is no workspace at {root}; headroom curate PATH makes one, --workspace names another")
+    return open(workspace)
+
+
 def open(workspace: str | Path | None = None) -> Corpus:
     """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
     from store.workspace import open_workspace
@@ -143,17 +153,22 @@ def open(workspace: str | Path | None = None) -> Corpus:
     return Corpus(open_workspace(workspace))
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"headroom {version('headroom')}")  # noqa: T201
+        raise typer.Exit
+
+
 @app.callback()
 def everywhere(
     workspace: WorkspaceOption = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."""
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"headroom {installed('headroom')}")  # noqa: T201
-        raise typer.Exit
     if workspace:
         os.environ["HEADROOM_WORKSPACE"] = str(workspace)
 
@@ -169,7 +184,7 @@ def curate(
     verify: Annotated[
         bool, typer.Option(help="Read every source again instead of trusting size, time and inode.")
     ] = False,
-    strict: Annotated[bool, typer.Option(help="Exit 1 if any input was quarantined.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit 1 if the workspace holds quarantined input.")] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,10 +193,11 @@ def curate(
 
     if tier and everything:
         raise ValueError("--tier computes a tier's signals only, --all computes all: give one of them")
+    corpus = open(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
-        told = open(workspace).curate(*paths or (), tier=tier, runner=runner, verify=verify, on_progress=on_progress)
+        told = corpus.curate(*paths or (), tier=tier, runner=runner, verify=verify, on_progress=on_progress)
     terminal.show(told, terminal.curated, as_json)
-    if strict and told["videos"]["quarantined"]:
+    if strict and corpus.status()["videos"]["quarantined"]:
         raise typer.Exit(1)
 
 
@@ -196,7 +212,7 @@ def reprocess(
     from dashboards import terminal
     from flows.curate import run_reprocess
 
-    corpus = open(workspace)
+    corpus = existing(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
         told = run_reprocess(
             corpus.workspace.settings.workspace,
@@ -212,7 +228,7 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     """Videos by state, clips, signals fresh and stale, tiers and their latest snapshots."""
     from dashboards import terminal
 
-    terminal.show(open(workspace).status(), terminal.status, as_json)
+    terminal.show(existing(workspace).status(), terminal.status, as_json)
 
 
 @app.command()
@@ -224,7 +240,7 @@ def sql(
     """Guarded, read-only query over the views."""
     from dashboards import terminal
 
-    terminal.show({"rows": open(workspace).sql(query).to_dicts()}, terminal.rows, as_json)
+    terminal.show({"rows": existing(workspace).sql(query).to_dicts()}, terminal.rows, as_json)
 
 
 @app.command()
@@ -233,7 +249,7 @@ def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     from dashboards import terminal
     from dashboards.report import write_report
 
-    path = write_report(open(workspace).workspace)
+    path = write_report(existing(workspace).workspace)
     terminal.show({"path": str(path)}, lambda told: print(f"report: {told['path']}"), as_json)  # noqa: T201
 
 
@@ -250,7 +266,7 @@ def grid(
     from dashboards import terminal
     from dashboards.grid import write_grid
 
-    path = write_grid(open(workspace).workspace, query, out, columns=columns, seconds=clip_seconds)
+    path = write_grid(existing(workspace).workspace, query, out, columns=columns, seconds=clip_seconds)
     terminal.show({"path": str(path)}, lambda told: print(f"grid: {told['path']}"), as_json)  # noqa: T201
 
 
@@ -267,7 +283,7 @@ def trace(
     from dashboards import terminal
     from tasks.trace import trace as walk
 
-    terminal.show(walk(open(workspace).workspace, name).to_dict(), terminal.tree, as_json)
+    terminal.show(walk(existing(workspace).workspace, name).to_dict(), terminal.tree, as_json)
 
 
 @app.command()
@@ -282,7 +298,7 @@ def reclip(
     from dashboards import terminal
     from tasks import reclip as roll_out
 
-    corpus = open(workspace).workspace
+    corpus = existing(workspace).workspace
     given = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
     start = roll_out.previous_params(corpus) if back else roll_out.params_in_force(corpus)
     proposal = roll_out.propose(corpus, roll_out.changed(start, given))
@@ -335,7 +351,7 @@ def tier_list(workspace: WorkspaceOption = None, as_json: JsonOption = False) ->
     from dashboards import terminal
     from tasks import tier as tiers
 
-    terminal.show({"tiers": tiers.listed(open(workspace).workspace)}, terminal.tiers, as_json)
+    terminal.show({"tiers": tiers.listed(existing(workspace).workspace)}, terminal.tiers, as_json)
 
 
 @tier_app.command("show")
@@ -344,7 +360,7 @@ def tier_show(name: str, workspace: WorkspaceOption = None, as_json: JsonOption 
     from dashboards import terminal
     from tasks import tier as tiers
 
-    terminal.show(tiers.shown(open(workspace).workspace, name), terminal.tier_shown, as_json)
+    terminal.show(tiers.shown(existing(workspace).workspace, name), terminal.tier_shown, as_json)
 
 
 @tier_app.command("build")
@@ -352,7 +368,7 @@ def tier_build(name: str, workspace: WorkspaceOption = None, as_json: JsonOption
     """Freeze a snapshot of a tier."""
     from dashboards import terminal
 
-    terminal.show(open(workspace).tier(name).build(), terminal.built, as_json)
+    terminal.show(existing(workspace).tier(name).build(), terminal.built, as_json)
 
 
 @tier_app.command("diff")
@@ -366,7 +382,7 @@ def tier_diff(
     from dashboards import terminal
     from tasks import tier as tiers
 
-    terminal.show(tiers.diff(open(workspace).workspace, first, second), terminal.diffed, as_json)
+    terminal.show(tiers.diff(existing(workspace).workspace, first, second), terminal.diffed, as_json)
 
 
 @tier_app.command("explain")
@@ -380,9 +396,10 @@ def tier_explain(
     from dashboards import terminal
     from tasks import tier as tiers
 
-    corpus = open(workspace)
+    corpus = existing(workspace)
     names = [tier] if tier else corpus.tiers()
-    told = {"clip": clip, "tiers": {n: tiers.explain(corpus.workspace, clip, n) for n in names}}
+    verdicts = {n: tiers.explain(corpus.workspace, clip, n) for n in names}
+    told = {"clip": clip, "tiers": dict(sorted(verdicts.items(), key=lambda item: len(item[1])))}
     terminal.show(told, terminal.explained, as_json)
 
 
@@ -391,7 +408,7 @@ def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOptio
     """How many clips each clause removes, alone and after those before it."""
     from dashboards import terminal
 
-    terminal.show({"tier": name, "clauses": open(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+    terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, terminal.funnel, as_json)
 
 
 def seconds(text: str) -> float:
@@ -432,8 +449,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        _complain(error, given)
         code = 2
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(str(error) or getattr(error, "message", ""))  # noqa: T201
+        else:
+            _complain(error, given)
     # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
     sys.exit(code)
 

@@ -50,7 +50,7 @@ class _Rate(ProgressColumn):
 def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
     """A progress bar per stage on standard error, with rate and time left; lines instead where there is no terminal."""
     if quiet or not err.is_terminal:
-        yield _lines if not quiet else _nothing
+        yield _Lines() if not quiet else _nothing
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, _Rate(), TimeRemainingColumn(), console=err) as bars:
@@ -69,21 +69,31 @@ def _nothing(_step: Any) -> None:
     return
 
 
-_started: dict[str, float] = {}
+class _Lines:
+    """Progress where there is no terminal: a line per commit, with the rate and the time left of the stage."""
 
+    def __init__(self) -> None:
+        self._stage, self._began, self._last = "", 0.0, time.monotonic()
 
-def _lines(step: Any) -> None:
-    began = _started.setdefault(step.stage, time.monotonic())
-    spent = time.monotonic() - began
-    left = spent * (step.total_s - step.done_s) / step.done_s if step.done_s and spent else 0
-    title = STAGE_TITLES.get(step.stage, step.stage)
-    err.print(f"{title}: {step.done_s:.0f} of {step.total_s:.0f} s of footage, about {left:.0f} s left")
+    def __call__(self, step: Any) -> None:
+        if step.stage != self._stage:
+            self._stage, self._began = step.stage, self._last  # the stage began when the one before ended
+        self._last = time.monotonic()
+        title = STAGE_TITLES.get(step.stage, step.stage)
+        if step.stage == "clip":
+            err.print(f"{title}: {100 * step.done_s / step.total_s if step.total_s else 100:.0f} %")
+            return
+        rate = step.done_s / max(self._last - self._began, 1e-3)
+        left = (
+            f", about {(step.total_s - step.done_s) / rate:.0f} s left" if rate and step.done_s < step.total_s else ""
+        )
+        err.print(f"{title}: {step.done_s:.0f} of {step.total_s:.0f} s of footage, {rate:.1f}x real time{left}")
 
 
 def curated(told: Mapping[str, Any]) -> None:
     """The result of `curate` and `reprocess`."""
     videos = told.get("videos", {})
-    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "no videos"
+    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "none named"
     out.print(f"[bold]videos[/]  {line}    [bold]clips[/]  {told.get('clips', 0)}")
     ignored = told.get("ignored", {})
     if ignored:
@@ -158,6 +168,14 @@ def rows(told: Mapping[str, Any]) -> None:
     if not found:
         out.print("[dim]no rows[/]")
         return
+    if len(found[0]) > max(4, out.width // 14):
+        for number, row in enumerate(found[:20]):  # too many columns for a line: one column a line
+            out.print(f"[dim]row {number + 1}[/]")
+            for name, value in row.items():
+                out.print(f"  {escape(name):<40} {escape(_cell(value))}", soft_wrap=True)
+        if len(found) > 20:
+            out.print(f"[dim]20 of {len(found):,} rows shown; --json gives all[/]")
+        return
     table = Table(*found[0], box=None, header_style="bold")
     for row in found[:200]:
         table.add_row(*(escape(_cell(v)) for v in row.values()))
@@ -196,19 +214,23 @@ def diffed(told: Mapping[str, Any]) -> None:
 
 
 def explained(told: Mapping[str, Any]) -> None:
+    """Per tier its own clauses, what fails first; those of the tiers it builds on in one line each."""
     for name, verdicts in told["tiers"].items():
-        passed = all(v["passed"] for v in verdicts)
-        out.print(f"[bold]{name}[/]  {'[green]in[/]' if passed else '[red]out[/]'}")
-        table = Table("", "clause", "value", "source", box=None, show_header=False)
-        for verdict in verdicts:
-            mark = "[green]pass[/]" if verdict["passed"] else "[red]fail[/]"
-            table.add_row(
-                mark,
-                escape(verdict["clause"]),
-                escape(_values(verdict["values"])),
-                f"[dim]{escape(verdict.get('source') or '')}[/]",
+        inside = all(v["passed"] for v in verdicts)
+        out.print(f"[bold]{name}[/]  {'[green]in[/]' if inside else '[red]out[/]'}")
+        for base in dict.fromkeys(v["tier"] for v in verdicts if v["tier"] != name):
+            taken = all(v["passed"] for v in verdicts if v["tier"] == base)
+            if len(told["tiers"]) > 1 or taken:
+                out.print(f"  {_mark(taken)}  all clauses of {base}")
+        own = [v for v in verdicts if v["tier"] == name or (len(told["tiers"]) == 1 and not v["passed"])]
+        for verdict in sorted(own, key=lambda v: bool(v["passed"])):
+            out.print(
+                f"  {_mark(verdict['passed'])}  {escape(verdict['clause'])}  [dim]{escape(_values(verdict['values']))}[/]"
             )
-        out.print(table)
+
+
+def _mark(passed: bool) -> str:
+    return "[green]pass[/]" if passed else "[red]fail[/]"
 
 
 def _values(values: Mapping[str, Any]) -> str:

@@ -220,7 +220,11 @@ def _write_transaction(connection: Connection) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        try:
+            return sa.create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            told = f"ledger {sa.make_url(url).drivername}: {error.name} is not installed; pip install -e '.[postgres]'"
+            raise ValueError(told) from error
     database = sa.make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)

@@ -86,5 +86,10 @@ def open_workspace(root: str | Path | None = None) -> Workspace:
     loaded = infra_settings.load(root)
     if loaded.workspace.exists() and not loaded.workspace.is_dir():
         raise ValueError(f"workspace {loaded.workspace} is a file; give a folder with --workspace")
-    loaded.workspace.mkdir(parents=True, exist_ok=True)
+    try:
+        loaded.workspace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"workspace {loaded.workspace} can't be made: {error.strerror}; give another folder"
+        ) from error
     return Workspace(loaded)

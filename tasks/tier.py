@@ -75,6 +75,16 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
     is undecided."""
     tier = parsed(workspace, name)
+    fingerprints = {n: s.fingerprint for n, s in discover().items()}
+    table = snapshots_table
+    rows = workspace.ledger.rows(
+        table.select().where(table.c.tier == name).order_by(table.c.created_at.desc()).limit(1)
+    )
+    latest = rows[0] if rows else None
+    if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
+        held = _loaded(workspace, latest).header
+        if held["inlined"] == tier.inlined and held["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
+            return _built(latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
         late = stale.stale_clips(reader, plan.wanted_signals(tier.signals))
@@ -82,22 +92,38 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         made = snapshot.freeze(
             guarded(workspace, reader.manifest),
             tier,
-            fingerprints={n: s.fingerprint for n, s in discover().items()},
+            fingerprints=fingerprints,
             manifest=reader.manifest.versions,
             secret=_secret(workspace),
             undecided=undecided,
             created_at=time.time(),
         )
         manifest_id = reader.manifest.id
-    known = workspace.ledger.rows(snapshots_table.select().where(snapshots_table.c.id == made.id))
-    if not known:
-        saved = snapshot.save(made, workspace.scratch / "snapshots")
-        uri = workspace.objects.put(saved, f"snapshots/{made.file_name}")
-        row = {"id": made.id, "tier": name, "sha256": made.sha256, "uri": uri, "num_clips": len(made.clip_ids)}
-        workspace.ledger.put(snapshots_table, [{**row, "manifest_id": manifest_id, "created_at": made.created_at}])
-    else:
-        uri = known[0]["uri"]
-    return {"tier": name, "snapshot": made.id, "clips": len(made.clip_ids), "sha256": made.sha256, "path": uri}
+    if latest and _same(_loaded(workspace, latest), made):
+        return _built(latest)
+    saved = snapshot.save(made, workspace.scratch / "snapshots")
+    row = {
+        "id": made.id,
+        "tier": name,
+        "sha256": made.sha256,
+        "uri": workspace.objects.put(saved, f"snapshots/{made.file_name}"),
+        "num_clips": len(made.clip_ids),
+        "manifest_id": manifest_id,
+        "created_at": made.created_at,
+    }
+    workspace.ledger.put(table, [row])
+    return _built(row)
+
+
+def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
+    """Whether nothing of the tier changed: its text, its signals, its clips and their values. Tables it does not read
+    may have new versions all the same."""
+    return {**before.header, "manifest": None} == {**now.header, "manifest": None}
+
+
+def _built(row: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"tier": row["tier"], "snapshot": row["id"], "clips": row["num_clips"], "sha256": row["sha256"]}
+    return {**told, "path": row["uri"]}
 
 
 def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any]]:
@@ -226,9 +252,11 @@ def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[st
     rows = workspace.ledger.rows(table.select().order_by(table.c.created_at))
     if second is None:
         of_tier = [r for r in rows if r["tier"] == first]
-        if len(of_tier) < 2:
+        if not of_tier:
+            raise ValueError(f"{first!r} is no tier with a snapshot; headroom tier build NAME freezes one")
+        if len(of_tier) == 1:
             raise ValueError(
-                f"tier {first!r} has {len(of_tier)} snapshots, a diff needs two; headroom tier build {first}"
+                f"tier {first} has one snapshot, {of_tier[0]['id']}: nothing has changed since it was frozen"
             )
         return of_tier[-2], of_tier[-1]
     pair = []

@@ -152,6 +152,25 @@ def test_report_and_grid_are_written(workspace: Path, tmp_path: Path) -> None:
     assert grid.stat().st_size > 10_000
 
 
+def test_a_command_that_reads_makes_no_workspace(tmp_path: Path) -> None:
+    told = run("status", workspace=tmp_path / "typo", code=2)
+    assert "there is no workspace at" in told["error"]
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_bare_command_helps_and_tells_its_version() -> None:
+    for arguments, told in ((["--version"], "headroom 0.1.0"), ([], "Commands:")):
+        done = subprocess.run(
+            [sys.executable, "-m", "headroom", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert told in done.stdout
+        assert done.stderr == ""
+
+
+def test_input_put_aside_fails_a_strict_run_each_time(workspace: Path) -> None:
+    assert run("curate", "--strict", workspace=workspace, code=1)["computed"] == {}
+
+
 def test_python_says_the_same(workspace: Path) -> None:
     import headroom
 
@@ -173,6 +192,7 @@ def test_python_says_the_same(workspace: Path) -> None:
         (("tier", "build", "nonsense"), "is none of"),
         (("tier", "explain", "nonsense"), "nonsense"),
         (("trace", "nonsense"), "is no video, clip or snapshot"),
+        (("tier", "diff", "nonsense"), "is no tier with a snapshot"),
         (("reprocess", "--budget", "soon"), "write it as 2h"),
         (("reclip", "--set", "length=3"), "is none of"),
         (("grid", "SELECT 1", "out.mp4"), "clip_id"),
