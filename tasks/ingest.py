@@ -194,7 +194,7 @@ def _rights_sidecar(uri: str) -> bytes | None:
         return None
     file = local_path(uri)
     for sidecar in (file.with_name(file.name + ".rights.json"), file.with_name(file.stem + ".rights.json")):
-        if sidecar.is_file():
+        if os.path.isfile(sidecar):  # Path.is_file raises where the longer name is too long for the file system
             return sidecar.read_bytes()
     return None
 

@@ -106,6 +106,11 @@ def test_what_can_not_be_read_is_quarantined_with_its_reason(workspace: Workspac
     assert "can't be read" in str(found["loop.mp4"]["reason"])
 
 
+def test_a_name_as_long_as_may_be_leaves_no_room_for_a_sidecar(workspace: Workspace, footage: Path) -> None:
+    (footage / ("n" * 251 + ".mp4")).write_bytes(b"long")
+    assert len(ingest(workspace, [str(footage)]).new) == 3
+
+
 def test_names_that_are_no_utf8_are_escaped(workspace: Workspace, footage: Path) -> None:
     with open(os.fsencode(footage) + b"/caf\xe9.mp4", "wb") as handle:
         handle.write(b"x")
