@@ -154,7 +154,7 @@ def _local_source(file: Path) -> Source:
     except OSError as error:
         return Source(uri, 0, "", f"can't be read: {error.strerror}")
     if not stat.S_ISREG(found.st_mode):
-        return Source(uri, 0, "", "is not a regular file")
+        return Source(uri, 0, "", "a pipe, socket or device, not a regular file")
     return Source(uri, found.st_size, f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
 
 

@@ -151,7 +151,7 @@ def _cell_means(values_HWC: np.ndarray) -> np.ndarray:
 
     rows, columns = values_HWC.shape[0] // CELL_PX, values_HWC.shape[1] // CELL_PX
     whole = np.ascontiguousarray(values_HWC[: rows * CELL_PX, : columns * CELL_PX], np.float32)
-    means: np.ndarray = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    means: np.ndarray = cv2.resize(whole, (max(columns, 1), max(rows, 1)), interpolation=cv2.INTER_AREA)
     return means.reshape(rows * columns, -1).astype(np.float64)
 
 
