@@ -67,7 +67,10 @@ SIGNAL = Signal(
 
 
 def compute(media: Media, needs: Needs) -> Output:
-    """One row for each sampled frame f whose partner f + 5 exists; the last fifth of a second has none."""
+    """One row for each sampled frame f whose partner f + 5 exists; the last fifth of a second has none.
+
+    Raises NotApplicable for a picture so narrow that it holds no whole cell.
+    """
     import cv2
 
     matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
@@ -77,6 +80,8 @@ def compute(media: Media, needs: Needs) -> Output:
         if frame % STEP or frame + STEP not in have:
             continue
         before, after = (media.image(f, SIDE_PX, "gray") for f in (frame, frame + STEP))
+        if min(before.shape) < CELL_PX:
+            raise NotApplicable(f"a picture of {media.width_px} x {media.height_px} is too narrow to measure motion")
         flow_HW2 = matcher.calc(before, after, None)
         speeds = split_motion(flow_HW2, before, after)
         columns["frame"].append(frame)
@@ -151,7 +156,7 @@ def _cell_means(values_HWC: np.ndarray) -> np.ndarray:
 
     rows, columns = values_HWC.shape[0] // CELL_PX, values_HWC.shape[1] // CELL_PX
     whole = np.ascontiguousarray(values_HWC[: rows * CELL_PX, : columns * CELL_PX], np.float32)
-    means: np.ndarray = cv2.resize(whole, (max(columns, 1), max(rows, 1)), interpolation=cv2.INTER_AREA)
+    means: np.ndarray = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     return means.reshape(rows * columns, -1).astype(np.float64)
 
 

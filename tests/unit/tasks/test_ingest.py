@@ -102,7 +102,10 @@ def test_what_can_not_be_read_is_quarantined_with_its_reason(workspace: Workspac
     (footage / "loop.mp4").symlink_to(footage / "loop.mp4")
     ingest(workspace, [str(footage)])
     found = videos(workspace)
-    assert (found["pipe.mp4"]["state"], found["pipe.mp4"]["reason"]) == ("quarantined", "a pipe, socket or device, not a regular file")
+    assert (found["pipe.mp4"]["state"], found["pipe.mp4"]["reason"]) == (
+        "quarantined",
+        "a pipe, socket or device, not a regular file",
+    )
     assert "can't be read" in str(found["loop.mp4"]["reason"])
 
 

@@ -86,3 +86,15 @@ def test_a_frozen_picture_has_no_motion_and_the_end_no_row() -> None:
     assert means(media) == (0, 0, 0)
     without_context = Media(0, 16, WIDTH, HEIGHT, media.frames[:4], media.planes[:4])
     assert flow.compute(without_context, {}).timeline["frame"].to_pylist() == [0, 5, 10]
+
+
+def test_a_picture_without_a_whole_cell_is_not_measured() -> None:
+    import pytest
+
+    from tasks.media.media import Media
+    from tasks.signal import NotApplicable
+    from tasks.signals import flow
+
+    plane = np.full((6, 600), 100, np.uint8)  # 600 x 4 in I420; scaled to 320 it is 2 rows high
+    with pytest.raises(NotApplicable, match="600 x 4 is too narrow"):
+        flow.compute(Media(0, 10, 600, 4, [0, 5], [plane, plane]), {})
