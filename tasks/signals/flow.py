@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.media.media import Media
-from tasks.signal import GRID_FPS, Column, Look, Needs, Output, Signal
+from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
 
 FPS = 5
 STEP = GRID_FPS // FPS
