@@ -9,6 +9,7 @@ row is fresh, and the answer is that nothing is stale.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import resource
 import shutil
 import statistics
@@ -27,8 +28,10 @@ from store.record import Batch
 from store.schema import BASE_SCHEMAS, signal_fields
 from store.workspace import Workspace, open_workspace
 from tasks import plan
+from tasks.compute import input_digest
 from tasks.digest import digest
 from tasks.media.normalise import FINGERPRINT
+from tasks.signal import LoadedSignal
 from tasks.signals import discover
 
 ROWS = 250_000
@@ -55,29 +58,41 @@ def generated(num_clips: int, with_provenance: bool) -> Iterator[tuple[str, pa.T
         yield "signals", _signals(video_ids, start, with_provenance)
 
 
+def _sha256(*parts: object) -> str:
+    """As long and as unlike the next one as a real digest of a file."""
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
+
+
+def _video(video_id: str) -> dict[str, Any]:
+    told = {f"{part}_sha256": _sha256(part, video_id) for part in ("proxy", "audio")}
+    return {"video_id": video_id, "source_width_px": 640, **told}
+
+
 def _videos(ids: list[str]) -> pa.Table:
     same = {
-        "state": "done", "proxy_sha256": "p", "audio_sha256": "a", "num_frames": 1500, "source_width_px": 640,
+        "state": "done", "num_frames": 1500, "source_width_px": 640,
         "normalise_fingerprint": FINGERPRINT, "name": "v.mp4", "has_audio": True,
     }  # fmt: skip
-    return _table(BASE_SCHEMAS["videos"], len(ids), {"video_id": ids}, same)
+    videos = [_video(v) for v in ids]
+    own = {name: [v[name] for v in videos] for name in ("video_id", "proxy_sha256", "audio_sha256")}
+    return _table(BASE_SCHEMAS["videos"], len(ids), own, same)
 
 
 def _timelines(ids: list[str]) -> pa.Table:
     parts = []
-    digests: dict[str, str] = {}
     for name, signal in discover().items():
         if signal.spec.grain != "video":
             continue
-        needs = [digests[n] for n in signal.spec.needs]
-        look = signal.spec.look
-        told = digest("p" if look.frames_fps else "", "a" if look.audio else "", 640, 0, 1500, *needs)
-        digests[name] = f"out-{name}"
+        needs = signal.spec.needs
+        told = [input_digest(signal, _video(v), 0, 1500, [digest(n, v) for n in needs]) for v in ids]
         same = {
-            "name": name, "window_index": 0, "start_frame": 0, "end_frame": 1500, "status": "ok", "input_digest": told,
-            "fingerprint": signal.fingerprint, "output_digest": digests[name], "attempts": 1, "not_before": 0.0,
+            "name": name, "window_index": 0, "start_frame": 0, "end_frame": 1500, "status": "ok",
+            "fingerprint": signal.fingerprint, "attempts": 1, "not_before": 0.0,
         }  # fmt: skip
-        own = {"key": [f"{v}:{name}:0" for v in ids], "video_id": ids}
+        own = {
+            "key": [f"{v}:{name}:0" for v in ids], "video_id": ids,
+            "input_digest": told, "output_digest": [digest(name, v) for v in ids],
+        }  # fmt: skip
         parts.append(_table(BASE_SCHEMAS["timelines"], len(ids), own, same))
     return pa.concat_tables(parts)
 
@@ -113,12 +128,10 @@ def _clipping(ids: list[str]) -> pa.Table:
 def _signals(ids: list[str], seed: int, with_provenance: bool) -> pa.Table:
     parts = []
     for place in range(CLIPS_PER_VIDEO):
-        start, end = _span(place)
         rng = np.random.default_rng(seed + place)
         fields = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
         own: dict[str, Any] = {"clip_id": [f"{v}-{place}" for v in ids], "video_id": ids}
         same: dict[str, Any] = {"active": True}
-        digests = {n: f"out-{n}" for n, s in discover().items() if s.spec.grain == "video"}
         for name, signal in discover().items():
             if signal.spec.grain != "clip":
                 continue
@@ -131,16 +144,25 @@ def _signals(ids: list[str], seed: int, with_provenance: bool) -> pa.Table:
                 if pa.types.is_floating(column.dtype) or pa.types.is_integer(column.dtype):
                     low, high = column.low or 0.0, column.high if column.high is not None else 100.0
                     own[f"{name}_{column.name}"] = rng.uniform(low, min(high, low + 200), len(ids))
-            look = signal.spec.look
-            needs = [digests[n] for n in signal.spec.needs]
-            told = digest("p" if look.frames_fps else "", "a" if look.audio else "", 640, start, end, *needs)
-            digests[name] = f"out-{name}"
             same |= {
-                f"{name}_status": "ok", f"{name}_fingerprint": signal.fingerprint, f"{name}_input_digest": told,
-                f"{name}_output_digest": digests[name], f"{name}_attempts": 1, f"{name}_not_before": 0.0,
+                f"{name}_status": "ok", f"{name}_fingerprint": signal.fingerprint,
+                f"{name}_attempts": 1, f"{name}_not_before": 0.0,
             }  # fmt: skip
+            if with_provenance:
+                own |= _clip_digests(signal, ids, place)
         parts.append(_table(pa.schema(fields), len(ids), own, same))
     return pa.concat_tables(parts)
+
+
+def _clip_digests(signal: LoadedSignal, video_ids: list[str], place: int) -> dict[str, list[int]]:
+    """What the rows of one clip signal were computed from, and what came out: fresh under the present rule."""
+    grains = {n: discover()[n].spec.grain for n in signal.spec.needs}
+    told, made = [], []
+    for video in video_ids:
+        needs = [digest(n, video if grain == "video" else f"{video}-{place}") for n, grain in grains.items()]
+        told.append(input_digest(signal, _video(video), *_span(place), needs))
+        made.append(digest(signal.name, f"{video}-{place}"))
+    return {f"{signal.name}_input_digest": told, f"{signal.name}_output_digest": made}
 
 
 def _kept(field: str, with_provenance: bool) -> bool:

@@ -226,7 +226,7 @@ def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, c
 
 
 def embedding_rows(
-    clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[str]
+    clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[int]
 ) -> pa.Table:
     """Rows of an embeddings table; `vectors` is float32 (N, D)."""
     flat = pa.array(vectors.reshape(-1), pa.float32())
@@ -235,7 +235,7 @@ def embedding_rows(
         "video_id": pa.array(video_ids, pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         "fingerprint": pa.array([fingerprint] * len(clip_ids), pa.string()),
-        "output_digest": pa.array(digests, pa.string()),
+        "output_digest": pa.array(digests, pa.uint64()),
     }
     return pa.table(columns, schema=embedding_schema(vectors.shape[1]))
 

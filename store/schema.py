@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-S, I32, I64, F32, F64, B = pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.bool_()
+S, I32, I64, U64, F64, B = pa.string(), pa.int32(), pa.int64(), pa.uint64(), pa.float64(), pa.bool_()
 
 PROVENANCE: list[tuple[str, pa.DataType]] = [
     ("status", S),
     ("reason", S),
     ("fingerprint", S),
-    ("input_digest", S),
-    ("output_digest", S),
+    ("input_digest", U64),
+    ("output_digest", U64),
     ("computed_at", F64),
     ("attempts", I32),
     ("not_before", F64),
@@ -160,6 +160,6 @@ def embedding_schema(dim: int) -> pa.Schema:
             ("video_id", S),
             ("vector", pa.list_(pa.float32(), dim)),
             ("fingerprint", S),
-            ("output_digest", S),
+            ("output_digest", U64),
         ]
     )

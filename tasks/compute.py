@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.digest import ContractError, declared_row, declared_table, digest, digest_of_values, joined, timeline_schema
+from tasks.digest import (
+    ContractError,
+    declared_row,
+    declared_table,
+    digest,
+    digest_of_file,
+    digest_of_values,
+    joined,
+    timeline_schema,
+)
 from tasks.media.media import Media
 from tasks.signal import LoadedSignal, Needs, NotApplicable, Output, Status
 
@@ -26,8 +35,8 @@ class Held:
     status: Status
     reason: str
     fingerprint: str
-    input_digest: str
-    output_digest: str
+    input_digest: int
+    output_digest: int
     attempts: int = 0
     not_before: float = 0.0
     computed_at: float = 0.0
@@ -54,24 +63,28 @@ class Tally:
         part[name] = part.get(name, 0) + 1
 
 
-def is_stale(held: Held | None, fingerprint: str, input_digest: str, now: float) -> bool:
-    """The one rule of staleness, said in SQL too by tasks/plan.py (a test holds them together)."""
+def is_stale(held: Held | None, fingerprint: str, input_digest: int, now: float) -> bool:
+    """The one rule of staleness, said in SQL too by tasks/stale.py (a test holds them together)."""
     if held is None or held.fingerprint != fingerprint or held.input_digest != input_digest:
         return True
     return held.status == "failed_transient" and held.not_before <= now
 
 
-def input_digest(signal: LoadedSignal, media_parts: Sequence[object], need_digests: Sequence[str]) -> str:
-    """`media_parts`: digests of the proxy and the sound, as far as the signal looks at them, and the span."""
-    return digest(*media_parts, *need_digests)
+def input_digest(
+    signal: LoadedSignal, video: Mapping[str, Any], start_frame: int, end_frame: int, needs: Iterable[int]
+) -> int:
+    """The span, what the signal looks at of the media, and the output digests of the rows it needs, combined.
 
-
-def media_parts(signal: LoadedSignal, video: Mapping[str, Any], start_frame: int, end_frame: int) -> list[object]:
-    """What of the media decides the signal's value; a signal that looks at none still depends on the span."""
-    look = signal.spec.look
-    proxy = video["proxy_sha256"] if look.frames_fps else ""
-    audio = (video["audio_sha256"] or "none") if look.audio else ""
-    return [proxy, audio, video["source_width_px"], start_frame, end_frame]
+    A signal that looks at no media still depends on the span.
+    """
+    told = digest(video["source_width_px"], start_frame, end_frame)
+    if signal.spec.look.frames_fps:
+        told ^= digest_of_file(video["proxy_sha256"])
+    if signal.spec.look.audio:
+        told ^= digest_of_file(video["audio_sha256"])
+    for need in needs:
+        told ^= need
+    return told
 
 
 def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
@@ -82,7 +95,14 @@ def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
     return ""
 
 
-def attempt(signal: LoadedSignal, run: Callable[[], Output], digest_in: str, before: Held | None, now: float) -> Held:
+def attempt(
+    signal: LoadedSignal,
+    run: Callable[[], Output],
+    digest_in: int,
+    before: Held | None,
+    now: float,
+    window: int | None = None,
+) -> Held:
     """Runs a signal once and turns whatever happens into a row. Nothing a signal raises stops the batch."""
     began = time.thread_time()
     values = Output()
@@ -101,13 +121,13 @@ def attempt(signal: LoadedSignal, run: Callable[[], Output], digest_in: str, bef
         status, reason = "failed_permanent", f"{reason} (after {tries} attempts)"
     if status != "ok":
         values = Output()
-    out = digest_of_values(values.row, values.timeline, values.vectors) if status == "ok" else digest(status, reason)
+    told = digest_of_values(values.row, values.timeline, values.vectors) if status == "ok" else digest(status, reason)
     return Held(
         status=status,
         reason=reason[:500],
         fingerprint=signal.fingerprint,
         input_digest=digest_in,
-        output_digest=out,
+        output_digest=digest(signal.name, window, told),
         attempts=tries,
         not_before=now + 60 * 2**tries if status == "failed_transient" else 0.0,
         computed_at=now,

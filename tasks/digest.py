@@ -17,9 +17,19 @@ class ContractError(Exception):
     """A signal returned something other than it declared; the message names the column and the value."""
 
 
-def digest(*parts: object) -> str:
-    """md5 of the parts joined by '|': the same as SQL's md5(concat_ws('|', ...)), where staleness is planned."""
-    return hashlib.md5("|".join(str(p) for p in parts).encode()).hexdigest()
+def digest(*parts: object) -> int:
+    """64 bits of the md5 of the parts joined by '|': SQL's md5_number_lower(concat_ws('|', ...)).
+
+    Digests are numbers of 64 bits so that those of several inputs are combined by exclusive or: a plan over millions
+    of rows then hashes once per clip and not once per signal. Each input's digest carries its role, so that two
+    inputs that hold the same values don't cancel out.
+    """
+    return _number(hashlib.md5("|".join(str(p) for p in parts).encode()).digest())
+
+
+def digest_of_file(sha256: str | None) -> int:
+    """64 bits of a file's sha256; 0 for a file that is not there."""
+    return int(sha256[:16], 16) if sha256 else 0
 
 
 def declared_row(columns: Sequence[Column], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,23 +62,27 @@ def timeline_schema(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema([("frame", pa.int32()), *[(c.name, c.dtype) for c in columns]])
 
 
-def digest_of_table(table: pa.Table) -> str:
+def digest_of_table(table: pa.Table) -> int:
     """Digest of a table's values, whatever its chunks, offsets and padding."""
     state = hashlib.md5()
     for name in table.column_names:
         state.update(f"{name}:{table.num_rows}:".encode())
         _feed(state, table[name].combine_chunks())
-    return state.hexdigest()
+    return _number(state.digest())
 
 
-def digest_of_values(row: Mapping[str, Any], timeline: pa.Table | None, vectors: Mapping[str, np.ndarray]) -> str:
+def digest_of_values(row: Mapping[str, Any], timeline: pa.Table | None, vectors: Mapping[str, np.ndarray]) -> int:
     """Digest of all that one computation of a signal gave."""
     state = hashlib.md5(json.dumps(row, sort_keys=True, default=str).encode())
     if timeline is not None:
-        state.update(digest_of_table(timeline).encode())
+        state.update(str(digest_of_table(timeline)).encode())
     for name in sorted(vectors):
         state.update(name.encode() + np.ascontiguousarray(vectors[name], np.float32).tobytes())
-    return state.hexdigest()
+    return _number(state.digest())
+
+
+def _number(md5: bytes) -> int:
+    return int.from_bytes(md5[8:], "little")
 
 
 def pack(table: pa.Table) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import xor
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +17,7 @@ from tasks.digest import pack, timeline_schema, unpack
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
 from tasks.signals import discover
 
-_NO_ROW = Held("ok", "", "", "", "")
+_NO_ROW = Held("ok", "", "", 0, 0)
 
 
 def video_row(workspace: Workspace, manifest: Manifest, video_id: str) -> dict[str, Any]:
@@ -64,18 +66,18 @@ def timeline_of(held: Mapping[str, Held], name: str) -> pa.Table:
 
 
 def stitched(lines: Mapping[int, Mapping[str, Held]], name: str, clip: Mapping[str, Any]) -> Held:
-    """A video timeline over the windows a clip lies in; its digest lists theirs, as tasks/plan.py does in SQL."""
+    """A video timeline over the windows a clip lies in; its digest combines theirs, as tasks/stale.py does in SQL."""
     parts = [lines[w][name] for w in windows_of(clip)]
     bad = next((p for p in parts if p.status != "ok"), None)
-    digest_in = ",".join(p.output_digest for p in parts)
+    told = reduce(xor, (p.output_digest for p in parts))
     if bad is not None:
-        return Held(bad.status, bad.reason, bad.fingerprint, "", digest_in)
+        return Held(bad.status, bad.reason, bad.fingerprint, 0, told)
     return Held(
         "ok",
         "",
         parts[0].fingerprint,
-        "",
-        digest_in,
+        0,
+        told,
         timeline=pa.concat_tables([timeline_of({name: p}, name) for p in parts]),
     )
 

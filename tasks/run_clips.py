@@ -14,7 +14,7 @@ from store.record import Batch, embedding_rows, table_of
 from store.schema import LOG, TIMELINES, signal_fields
 from store.workspace import Workspace
 from tasks import compute
-from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale, media_parts
+from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale
 from tasks.digest import between
 from tasks.held import held_row, held_timelines, payload_of, stitched, timeline_of, video_row, windows_of
 from tasks.job import Done, Job
@@ -32,12 +32,14 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
     clips = workspace.record.read(manifest, "clips", where=f"clip_id IN ({told})").to_pylist()
     wide = workspace.record.read(manifest, "signals", where=f"clip_id IN ({told})").to_pylist()
     rows = {r["clip_id"]: r for r in wide}
-    names = sorted({n for s in wanted for n in s.spec.needs if discover()[n].spec.grain == "video"})
+    needs = {n: discover()[n] for s in wanted for n in s.spec.needs}
+    names = sorted(n for n, need in needs.items() if need.spec.grain == "video")
+    read = {s.name: s for s in (*wanted, *needs.values()) if s.spec.grain == "clip"}.values()
     windows = {w for c in clips for w in windows_of(c)}
     lines = held_timelines(workspace, manifest, job.video_id, sorted(windows), names) if names else {}
     made_rows: dict[str, dict[str, Held]] = {}
     for clip in clips:
-        held = {s.name: h for s in wanted if (h := held_row(s, rows.get(clip["clip_id"], {}))) is not None}
+        held = {s.name: h for s in read if (h := held_row(s, rows.get(clip["clip_id"], {}))) is not None}
         video_needs = {n: stitched(lines, n, clip) for n in names}
         made = _bring_clip_up_to_date(workspace, video, clip, wanted, held, video_needs, reader, done)
         if made:
@@ -58,10 +60,10 @@ def _bring_clip_up_to_date(
     start, end = int(clip["start_frame"]), int(clip["end_frame"])
     now = time.time()
 
-    def expected(signal: LoadedSignal) -> str:
+    def expected(signal: LoadedSignal) -> int:
         known = {**video_needs, **held}
-        needs = [known[n].output_digest if n in known else "" for n in signal.spec.needs]
-        return input_digest(signal, media_parts(signal, video, start, end), needs)
+        needs = [known[n].output_digest for n in signal.spec.needs if n in known]
+        return input_digest(signal, video, start, end, needs)
 
     made: dict[str, Held] = {}
     media: Media | MediaError | None = None

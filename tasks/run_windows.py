@@ -13,7 +13,7 @@ from store.record import table_of
 from store.schema import LOG, TIMELINES
 from store.workspace import Workspace
 from tasks import compute
-from tasks.compute import Held, WindowRun, attempt, blocked_by, input_digest, is_stale, media_parts
+from tasks.compute import Held, WindowRun, attempt, blocked_by, input_digest, is_stale
 from tasks.digest import between
 from tasks.held import held_timelines, payload_of, timeline_of, video_row
 from tasks.job import Done, Job
@@ -44,9 +44,9 @@ def _bring_window_up_to_date(
     start, end = window * WINDOW_FRAMES, min((window + 1) * WINDOW_FRAMES, int(video["num_frames"]))
     now = time.time()
 
-    def expected(signal: LoadedSignal) -> str:
-        needs = [held[n].output_digest if n in held else "" for n in signal.spec.needs]
-        return input_digest(signal, media_parts(signal, video, start, end), needs)
+    def expected(signal: LoadedSignal) -> int:
+        needs = [held[n].output_digest for n in signal.spec.needs if n in held]
+        return input_digest(signal, video, start, end, needs)
 
     while True:
         stale = [s for s in wanted if is_stale(held.get(s.name), s.fingerprint, expected(s), now)]
@@ -55,9 +55,8 @@ def _bring_window_up_to_date(
         runs = {s.name: WindowRun(s) for s in stale if not blocked_by(s, _without(held, stale))}
         _decode_window(workspace, video, start, end, runs, held, reader)
         for signal in stale:
-            made = attempt(
-                signal, _outcome(signal, runs.get(signal.name), held), expected(signal), held.get(signal.name), now
-            )
+            run = _outcome(signal, runs.get(signal.name), held)
+            made = attempt(signal, run, expected(signal), held.get(signal.name), now, window)
             made.cpu_s += runs[signal.name].cpu_s if signal.name in runs else 0.0
             held[signal.name] = made
             done.tally.count(signal.name, made)

@@ -24,9 +24,8 @@ def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     held = {n for s in signals for n in (s.name, *s.spec.needs)}
     rules = {}
     for signal in signals:
-        digests = [f"coalesce(h.{n}_output_digest, '')" for n in signal.spec.needs]
-        start, end = f"w.window_index * {WINDOW_FRAMES}", f"least((w.window_index + 1) * {WINDOW_FRAMES}, w.num_frames)"
-        rules[signal.name] = _rule(signal, f"h.{signal.name}_", _digest(signal, "w", start, end, digests))
+        needs = [f"h.{n}_output_digest" for n in signal.spec.needs]
+        rules[signal.name] = _rule(signal, f"h.{signal.name}_", _digest(signal, "w", needs))
     source = "windows w LEFT JOIN held h ON h.video_id = w.video_id AND h.window_index = w.window_index"
     return _flagged(reader, f"{_WINDOWS}, {_held(held, HELD)}", source, "w.video_id, w.window_index", rules)
 
@@ -40,17 +39,16 @@ def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
         if f"{signal.name}_status" not in columns:
             rules[signal.name] = "TRUE"
             continue
-        digests = []
+        needs = []
         for need in signal.spec.needs:
             if discover()[need].spec.grain == "video":
-                digests.append(f"coalesce(i.{need}_digest, '')")
-            else:
-                digests.append(f"coalesce(s.{need}_output_digest, '')" if f"{need}_status" in columns else "''")
-        told = _digest(signal, "i", "i.start_frame", "i.end_frame", digests)
-        rules[signal.name] = _rule(signal, f"s.{signal.name}_", told)
-    needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
+                needs.append(f"i.{need}_digest")
+            elif f"{need}_status" in columns:
+                needs.append(_number(f"s.{need}_output_digest"))
+        rules[signal.name] = _rule(signal, f"s.{signal.name}_", _digest(signal, "i", needs))
+    video_needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
     source = "inputs i LEFT JOIN signals s ON s.clip_id = i.clip_id"
-    return _flagged(reader, _inputs(needs), source, "i.video_id, i.clip_id", rules)
+    return _flagged(reader, _inputs(video_needs), source, "i.video_id, i.clip_id", rules)
 
 
 def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
@@ -60,16 +58,32 @@ def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
     return {n: windows if discover()[n].spec.grain == "video" else clips for n in names}
 
 
+def _number(column: str) -> str:
+    """A stored digest; one of another type, as an older version wrote it, is nobody's and makes its row stale."""
+    return f"try_cast({column} AS UBIGINT)"
+
+
+def _place(row: str, start: str, end: str) -> str:
+    """What tasks.compute.input_digest begins with: hashed once per row, whatever the number of signals."""
+    return f"md5_number_lower(concat_ws('|', {row}.source_width_px, {start}, {end})) AS place"
+
+
+_MEDIA = ", ".join(
+    f"coalesce(('0x' || left({part}_sha256, 16))::UBIGINT, 0::UBIGINT) AS {part}_digest" for part in ("proxy", "audio")
+)
 _WINDOWS = f"""windows AS (
-    SELECT video_id, proxy_sha256, coalesce(audio_sha256, 'none') AS audio_sha256, source_width_px,
-           unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index, num_frames
-    FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
-      AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise')))"""
+    SELECT v.* EXCLUDE (source_width_px, num_frames),
+           {_place("v", f"window_index * {WINDOW_FRAMES}", f"least((window_index + 1) * {WINDOW_FRAMES}, num_frames)")}
+    FROM (SELECT video_id, {_MEDIA}, source_width_px, num_frames,
+                 unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index
+          FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
+            AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'probe', 'normalise'))) v)"""
 
 
 def _held(names: Iterable[str], columns: Sequence[str]) -> str:
     """One row per window of a video with what is stored of each signal: a join per signal would cost as many scans."""
-    told = [f"any_value({c}) FILTER (WHERE name = '{n}') AS {n}_{c}" for n in sorted(names) for c in columns]
+    read = {c: _number(c) if c.endswith("_digest") else c for c in columns}
+    told = [f"any_value({read[c]}) FILTER (WHERE name = '{n}') AS {n}_{c}" for n in sorted(names) for c in columns]
     listed = ", ".join(f"'{n}'" for n in sorted(names)) or "''"
     return f"""held AS MATERIALIZED (
         SELECT video_id, window_index{"".join(f", {t}" for t in told)} FROM timelines
@@ -82,31 +96,35 @@ def _inputs(needs: Sequence[str]) -> str:
     Most clips lie in one window and take its digests by a plain join; only those that span two are aggregated.
     """
     first, last = f"c.start_frame // {WINDOW_FRAMES}", f"(c.end_frame - 1) // {WINDOW_FRAMES}"
-    lists = "".join(f", string_agg(h.{n}_output_digest, ',' ORDER BY h.window_index) AS {n}_digest" for n in needs)
+    across = "".join(f", bit_xor(h.{n}_output_digest) AS {n}_digest" for n in needs)
     digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output_digest) AS {n}_digest" for n in needs)
     return f"""{_held(needs, ("output_digest",))},
+        media AS (SELECT video_id, source_width_px, {_MEDIA} FROM videos),
         across AS (
-            SELECT c.clip_id{lists} FROM clips c JOIN held h ON h.video_id = c.video_id
+            SELECT c.clip_id{across} FROM clips c JOIN held h ON h.video_id = c.video_id
                 AND h.window_index BETWEEN {first} AND {last}
             WHERE {first} <> {last} GROUP BY c.clip_id),
         inputs AS (
-            SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, v.proxy_sha256,
-                   coalesce(v.audio_sha256, 'none') AS audio_sha256, v.source_width_px{digests}
-            FROM clips c JOIN videos v ON v.video_id = c.video_id
+            SELECT c.clip_id, c.video_id, m.proxy_digest, m.audio_digest,
+                   {_place("m", "c.start_frame", "c.end_frame")}{digests}
+            FROM clips c JOIN media m ON m.video_id = c.video_id
             LEFT JOIN held h ON h.video_id = c.video_id AND h.window_index = {first}
             LEFT JOIN across a ON a.clip_id = c.clip_id)"""
 
 
-def _digest(signal: LoadedSignal, row: str, start: str, end: str, needs: Sequence[str]) -> str:
-    """tasks.compute.input_digest in SQL; `row` names the relation that holds the video's facts."""
-    look = signal.spec.look
-    proxy = f"{row}.proxy_sha256" if look.frames_fps else "''"
-    audio = f"{row}.audio_sha256" if look.audio else "''"
-    return f"md5(concat_ws('|', {', '.join([proxy, audio, f'{row}.source_width_px', start, end, *needs])}))"
+def _digest(signal: LoadedSignal, row: str, needs: Sequence[str]) -> str:
+    """tasks.compute.input_digest in SQL; `row` names the relation that holds the place and the media's digests."""
+    told = f"{row}.place"
+    parts = [f"{row}.proxy_digest"] if signal.spec.look.frames_fps else []
+    parts += [f"{row}.audio_digest"] if signal.spec.look.audio else []
+    for part in (*parts, *(f"coalesce({n}, 0::UBIGINT)" for n in needs)):
+        told = f"xor({told}, {part})"
+    return told
 
 
 def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
-    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {row}input_digest <> {expected}
+    held = _number(f"{row}input_digest")
+    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {held} IS DISTINCT FROM {expected}
         OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
 
 

@@ -63,7 +63,7 @@ def signal_rows(signal: str, rows: Mapping[str, Mapping[str, Any]], videos: Mapp
     fields += signal_fields(signal, declared)
     made = []
     for clip_id, values in rows.items():
-        told = {"status": "ok", "fingerprint": "made", "input_digest": "i", "output_digest": "o", **values}
+        told = {"status": "ok", "fingerprint": "made", "input_digest": 1, "output_digest": 2, **values}
         wide = {f"{signal}_{k}": v for k, v in told.items()}
         made.append({"clip_id": clip_id, "video_id": videos[clip_id], "active": True, **wide})
     return table_of(made, pa.schema(fields))

@@ -22,8 +22,8 @@ def held(**changes: object) -> Held:
             "status": "ok",
             "reason": "",
             "fingerprint": "f1",
-            "input_digest": "i1",
-            "output_digest": "o1",
+            "input_digest": 1,
+            "output_digest": 2,
             **changes,
         }
     )  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ def raising(error: BaseException) -> Callable[[], Output]:
 
 
 def test_an_ok_row_holds_its_rounded_values() -> None:
-    made = attempt(CLIP, lambda: Output(row={"x": 0.12345}), "i1", None, now=100.0)
+    made = attempt(CLIP, lambda: Output(row={"x": 0.12345}), 1, None, now=100.0)
     assert (made.status, made.row["x"], made.reason) == ("ok", pytest.approx(0.123), "")
 
 
@@ -59,7 +59,7 @@ def test_an_ok_row_holds_its_rounded_values() -> None:
     ],
 )
 def test_whatever_is_raised_becomes_a_row_without_values(run: Callable[[], Output], status: str, reason: str) -> None:
-    made = attempt(CLIP, run, "i1", None, now=100.0)
+    made = attempt(CLIP, run, 1, None, now=100.0)
     assert made.status == status
     assert reason in made.reason
     assert made.row == {}
@@ -68,7 +68,7 @@ def test_whatever_is_raised_becomes_a_row_without_values(run: Callable[[], Outpu
 def test_a_passing_failure_waits_longer_each_time_and_then_stays() -> None:
     before, waits = None, []
     for _ in range(MAX_ATTEMPTS):
-        before = attempt(CLIP, raising(MemoryError("big")), "i1", before, now=100.0)
+        before = attempt(CLIP, raising(MemoryError("big")), 1, before, now=100.0)
         waits.append(before.not_before - 100.0)
     assert before is not None
     assert waits[:-1] == sorted(waits[:-1])
@@ -77,13 +77,13 @@ def test_a_passing_failure_waits_longer_each_time_and_then_stays() -> None:
 
 
 def test_the_rule_of_staleness() -> None:
-    assert is_stale(None, "f1", "i1", now=0)
-    assert not is_stale(held(), "f1", "i1", now=0)
-    assert is_stale(held(), "f2", "i1", now=0)
-    assert is_stale(held(), "f1", "i2", now=0)
-    assert not is_stale(held(status="failed_permanent"), "f1", "i1", now=0)
-    assert not is_stale(held(status="failed_transient", not_before=10), "f1", "i1", now=9)
-    assert is_stale(held(status="failed_transient", not_before=10), "f1", "i1", now=10)
+    assert is_stale(None, "f1", 1, now=0)
+    assert not is_stale(held(), "f1", 1, now=0)
+    assert is_stale(held(), "f2", 1, now=0)
+    assert is_stale(held(), "f1", 2, now=0)
+    assert not is_stale(held(status="failed_permanent"), "f1", 1, now=0)
+    assert not is_stale(held(status="failed_transient", not_before=10), "f1", 1, now=9)
+    assert is_stale(held(status="failed_transient", not_before=10), "f1", 1, now=10)
 
 
 def window_run(compute: Callable[[Media, Needs], Output]) -> WindowRun:

@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lance
 import polars as pl
 import pyarrow as pa
 import pytest
 
 from store.ledger import Manifest
 from store.record import Batch
+from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import curate, held, plan, reclip, run_clips, run_windows, stale
+from tasks import compute, curate, held, plan, reclip, run_clips, run_windows, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -265,12 +267,12 @@ def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> N
     clip_ids = wide(workspace)["clip_id"].to_list()
     damage: list[dict[str, Any]] = [
         {"brightness_fingerprint": "old"},
-        {"brightness_input_digest": "other"},
+        {"brightness_input_digest": 7},
         {"brightness_status": None},
         {"brightness_status": "failed_transient", "brightness_not_before": 0.0},
         {"brightness_status": "failed_transient", "brightness_not_before": 4e9},
         {"brightness_status": "failed_permanent"},
-        {"brightness_output_digest": "other"},
+        {"brightness_output_digest": 7},
     ]
     expected = [{"brightness"}, {"brightness"}, {"brightness"}, {"brightness"}, set(), set(), {"double"}]
     good = workspace.record.read(workspace.ledger.manifest(), "signals").to_pylist()
@@ -317,3 +319,60 @@ def test_what_other_clips_are_compared_with_is_computed_for_all(workspace: Works
     )
     outcome = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[wanted])
     assert outcome.tally.computed["loudness"] == 2
+
+
+def test_a_tier_reads_a_signal_that_needs_another_clip_signal(workspace: Workspace) -> None:
+    """The costlier one is computed in a round of its own, from the row that the round before has stored."""
+    twice = tier("SELECT clip_id FROM signals WHERE double_value > 0")
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[twice])
+    assert (outcome.tally.computed["double"], outcome.tally.failed) == (2, {})
+    assert wide(workspace).select("double_status", "brightness_status").unique().rows() == [("ok", "ok")]
+    assert bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[twice]).tally.computed == {}
+
+
+def test_a_clip_over_two_windows_depends_on_both(tmp_path: Path, use: Any) -> None:
+    use()
+    stand_in.make_video(tmp_path / "long.mp4", 64.0)
+    workspace = open_workspace(tmp_path / "workspace")
+    reclip.remember(workspace, ClipParams())
+    ingest(workspace, [str(tmp_path / "long.mp4")])
+    run(workspace)
+    reclip.apply(workspace, reclip.propose(workspace, reclip.changed(ClipParams(), {"max_s": "40"})))
+    assert run(workspace).tally.computed["brightness"] == 2
+    assert run(workspace).tally.computed == {}, "the digest in SQL is that in Python"
+    manifest = workspace.ledger.manifest()
+    lines = workspace.record.read(manifest, "timelines", where="name = 'luma' AND window_index = 1").to_pylist()
+    batch = Batch()
+    batch.add("timelines", pa.Table.from_pylist([{**lines[0], "output_digest": 7}], schema=TIMELINES))
+    workspace.commit(batch)
+    with workspace.views() as reader:
+        assert len(stale.stale_clips(reader, ["brightness"])) == 1, (
+            "only one of the clips reaches into the second window"
+        )
+
+
+def test_windows_that_hold_the_same_do_not_cancel_out() -> None:
+    signal = stand_in.signals()["luma"]
+    empty = Output(timeline=pa.table({"frame": pa.array([], pa.int32()), "luma": pa.array([], pa.float32())}))
+    held = [compute.attempt(signal, lambda: empty, 0, None, 0.0, window) for window in (0, 1)]
+    assert held[0].output_digest != held[1].output_digest
+
+
+def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Workspace) -> None:
+    run(workspace)
+    manifest = workspace.ledger.manifest()
+    for table in ("timelines", "signals"):
+        dataset = workspace.record.open(table)
+        assert dataset is not None
+        rows = dataset.to_table()
+        for at, field in enumerate(rows.schema):
+            if field.name.endswith("_digest"):
+                rows = rows.set_column(at, field.name, pa.array(["5d41402abc4b2a76"] * rows.num_rows, pa.string()))
+        lance.write_dataset(rows, workspace.record.uri(table), mode="overwrite")
+        with workspace.ledger.turn() as turn:
+            turn.publish({table: workspace.record.open(table).version})  # type: ignore[union-attr]
+    assert workspace.ledger.manifest().id > manifest.id
+    again = run(workspace)
+    assert again.tally.computed["luma"] == 2
+    assert again.tally.computed["double"] == 2
+    assert run(workspace).tally.computed == {}
