@@ -9,6 +9,7 @@ import numpy as np
 
 from infra import weights
 from tasks.face_geometry import NUM_POINTS, Crop
+from tasks.litert import interpreter
 
 MESH_SIDE_PX = 256
 BLENDSHAPES = (
@@ -40,11 +41,7 @@ def _network(name: str) -> Any:
     """One interpreter per thread and network: they keep their tensors while they run."""
     networks = _own.__dict__.setdefault("networks", {})
     if name not in networks:
-        from ai_edge_litert.interpreter import Interpreter
-
-        network = Interpreter(model_path=str(weights.path(name)), num_threads=1)
-        network.allocate_tensors()
-        networks[name] = network
+        networks[name] = interpreter(weights.path(name).read_bytes())
     return networks[name]
 
 

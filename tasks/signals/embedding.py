@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from infra import weights
+from tasks.litert import interpreter
 from tasks.media.media import Media
 from tasks.signal import Column, Look, Needs, Output, Signal
 
@@ -50,15 +51,12 @@ def _network() -> Any:
     """One interpreter per thread, which ends at the pooled features instead of the classes."""
     if not hasattr(_own, "network"):
         from ai_edge_litert import schema_py_generated as schema
-        from ai_edge_litert.interpreter import Interpreter
 
         model = bytearray(weights.path("efficientnet_lite0").read_bytes())
         graph = schema.Model.GetRootAsModel(model, 0).Subgraphs(0)
         names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
         graph.OutputsAsNumpy()[0] = names.index(POOLED_TENSOR)
-        network = Interpreter(model_content=bytes(model), num_threads=1)
-        network.allocate_tensors()
-        _own.network = network
+        _own.network = interpreter(bytes(model))
     return _own.network
 
 
