@@ -68,15 +68,14 @@ class Run:
         return {part: s / self.media_s[part[0]] for part, s in self.cpu_s.items() if self.media_s.get(part[0])}
 
 
-def engine(paths: Sequence[Path], folder: Path, watch: Watch | None = None, leave_out: Sequence[str] = ()) -> Run:
-    """Curates the files in a fresh workspace in this process, with all signals but those left out."""
+def engine(paths: Sequence[Path], folder: Path, watch: Watch | None = None) -> Run:
+    """Curates the files in a fresh workspace in this process, with all signals."""
     run = Run(open_workspace(folder))
     children: dict[str, float] = {}
     began = time.monotonic()
     with run.meter.installed(), run.meter.stage(PLANNING):
         ingest(run.workspace, [str(p) for p in paths])
-        signals = [s for s in discover() if s not in leave_out]
-        outcome = bring_up_to_date(run.workspace, _submit(run, children, watch), signals=signals)
+        outcome = bring_up_to_date(run.workspace, _submit(run, children, watch))
     run.wall_s = time.monotonic() - began
     run.cpu_s = {**run.meter.cpu_s, **{(stage, "children"): s for stage, s in children.items()}}
     run.failed = outcome.tally.failed
@@ -241,7 +240,7 @@ def long_video(run: Run, folder: Path, minutes: float) -> tuple[Run, list[Peak]]
     command = [ffmpeg_binary(), "-v", "error", "-nostdin", "-stream_loop", "-1", "-i", f"file:{source}"]
     subprocess.run([*command, "-t", str(minutes * 60), "-c", "copy", str(made)], check=True)
     watch = Watch()
-    return engine([made], folder / "long", watch, leave_out=("speech", "overlay_text")), watch.peaks()
+    return engine([made], folder / "long", watch), watch.peaks()
 
 
 def footage(told: Sequence[str]) -> list[Path]:
