@@ -43,6 +43,9 @@ SetOption = Annotated[
 ]
 
 
+INTERRUPTED = 130
+
+
 class Corpus:
     """One workspace, from Python. Made by `headroom.open`."""
 
@@ -140,8 +143,9 @@ def existing(workspace: Path | None) -> Corpus:
     """The workspace for a command that only reads. Raises ValueError where there is none."""
     from infra import settings
 
-    root = settings.load(workspace).workspace
-    if not root.is_dir():
+    told = settings.load(workspace)
+    root, ledger = told.workspace, told.ledger_url.removeprefix("sqlite:///")
+    if not root.is_dir() or ("://" not in ledger and not Path(ledger).is_file()):
         raise ValueError(f"there is no workspace at {root}; headroom curate PATH makes one, --workspace names another")
     return open(workspace)
 
@@ -197,7 +201,9 @@ def curate(
     with terminal.progress(quiet=as_json) as on_progress:
         told = corpus.curate(*paths or (), tier=tier, runner=runner, verify=verify, on_progress=on_progress)
     terminal.show(told, terminal.curated, as_json)
-    if strict and corpus.status()["videos"]["quarantined"]:
+    if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
+        told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"
+        print(f'headroom: {quarantined} files are quarantined; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
         raise typer.Exit(1)
 
 
@@ -444,8 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             told = command.main(given, prog_name="headroom", standalone_mode=False)
             code = told if isinstance(told, int) else 0
     except KeyboardInterrupt:
-        print("headroom: interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
-        code = 130
+        code = INTERRUPTED
     except Exception as error:
         if debug:
             raise
@@ -454,6 +459,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(str(error) or getattr(error, "message", ""))  # noqa: T201
         else:
             _complain(error, given)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this exit status
+        print("headroom: interrupted; run the same command again to go on", file=sys.stderr, flush=True)  # noqa: T201
+        # Threads may still hold connections; a common exit would complain about each of them at length.
+        os._exit(INTERRUPTED)
     # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
     sys.exit(code)
 

@@ -31,8 +31,7 @@ STAGE_TITLES = {
 def show(told: Mapping[str, Any], print_for_people: Callable[[Any], None], as_json: bool) -> None:
     """One JSON object as the last line of standard output, or the view for people."""
     if as_json:
-        payload = told["rows"] if set(told) == {"rows"} else told
-        sys.stdout.write(json.dumps(payload, default=str) + "\n")
+        sys.stdout.write(json.dumps(told, default=str) + "\n")
         sys.stdout.flush()
     else:
         print_for_people(told)
@@ -121,6 +120,8 @@ def curated(told: Mapping[str, Any]) -> None:
         out.print("the time allowed is spent; what is left is computed by the next run")
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
+    for name, reason in told.get("unusable_rights", [])[:20]:
+        out.print(f"[yellow]rights unknown[/]  {escape(name)}: {escape(reason)}")
     if "cpu_s" in told:
         out.print(f"[dim]{told['cpu_s']:.1f} CPU-seconds, {told['wall_s']:.1f} s[/]")
 

@@ -32,6 +32,7 @@ class Summary:
     """Rows of each signal that was touched."""
     quarantined_files: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
+    unusable_rights: list[tuple[str, str]] = field(default_factory=list)
     """Files that are no video by their name, by suffix."""
     out_of_budget: bool = False
     cpu_s: float = 0.0
@@ -72,6 +73,7 @@ def summary(
         totals={name: totals[name] for name in touched},
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),
+        unusable_rights=list(seen.rights),
         out_of_budget=outcome.out_of_budget,
         cpu_s=round(cpu_s, 3),
         wall_s=round(wall_s, 3),

@@ -123,6 +123,13 @@ class Turn:
         merged = {**self.manifest.versions, **versions}
         if (merged, run) == (self.manifest.versions, self.manifest.clipping_run):
             return self.manifest
+        return self._write(merged, run)
+
+    def go_back(self, earlier: Manifest) -> Manifest:
+        """Publishes an earlier manifest again, as the newest."""
+        return self._write(earlier.versions, earlier.clipping_run)
+
+    def _write(self, merged: dict[str, int], run: str) -> Manifest:
         made = self._connection.execute(
             manifests.insert().values(
                 created_at=time.time(), token=self.token, versions=json.dumps(merged, sort_keys=True), clipping_run=run
@@ -140,12 +147,29 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        try:
+            self._make_tables()
+        except sa.exc.DatabaseError as error:
+            raise ValueError(
+                f"ledger {url}: {error.orig}; it must be a Headroom ledger in a folder that you may write to"
+            ) from error
+
+    def _make_tables(self) -> None:
+        with self.engine.connect() as connection:
+            if set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
+                return  # a reader waits for nobody who writes
         with self.engine.connect() as connection, _write_transaction(connection):
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
             metadata.create_all(connection)
             first = {"name": "commit", "holder": "", "token": 0, "taken_at": 0.0}
             connection.execute(_insert(connection, leases).values(**first).on_conflict_do_nothing())
+
+    def before(self, manifest: Manifest) -> Iterator[Manifest]:
+        """Earlier manifests, the newest first."""
+        query = sa.select(manifests).where(manifests.c.id < manifest.id).order_by(manifests.c.id.desc())
+        for row in self.rows(query):
+            yield Manifest(row["id"], json.loads(row["versions"]), row["clipping_run"])
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:

@@ -61,10 +61,32 @@ class Record:
         except (ValueError, OSError) as error:
             if version is not None:
                 raise ValueError(
-                    f"table {table}: version {version} can't be read ({error}); pin a newer manifest"
+                    f"table {table}: version {version} can't be read; restore {self.uri(table)} from a backup"
                 ) from error
             self._set_aside_torn_manifests(table)
             return lance.dataset(self.uri(table))
+
+    def readable(self, manifest: Manifest) -> bool:
+        """Whether every table can be opened at the version that the manifest names."""
+        try:
+            return all(self.open(table, version) is not None for table, version in manifest.versions.items())
+        except ValueError:
+            return False
+
+    def restore(self, ledger: Ledger) -> Manifest:
+        """After a power loss tore the newest tables: goes back to the newest manifest that can be read whole.
+
+        What was committed after it is stale, and computed again. Raises ValueError when there is no such manifest.
+        """
+        with ledger.turn() as turn:
+            if self.readable(turn.manifest):
+                return turn.manifest
+            for earlier in ledger.before(turn.manifest):
+                if self.readable(earlier):
+                    for table in turn.manifest.versions:
+                        self.open(table)  # sets aside what is torn
+                    return turn.go_back(earlier)
+            raise ValueError(f"record {self.root}: no manifest can be read whole; restore the folder from a backup")
 
     def read(
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
@@ -77,9 +99,16 @@ class Record:
         assert dataset is not None
         return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
 
-    def commit(self, ledger: Ledger, batch: Batch, clipping_run: str | None = None) -> Manifest:
-        """Writes a batch and publishes the next manifest. Killed at any point, it can be run again with the same result."""
+    def commit(
+        self, ledger: Ledger, batch: Batch, clipping_run: str | None = None, expected: Manifest | None = None
+    ) -> Manifest:
+        """Writes a batch and publishes the next manifest. Killed at any point, it can be run again with the same result.
+
+        Raises ValueError, and writes nothing, when `expected` is given and no longer the newest.
+        """
         with ledger.turn() as turn:
+            if expected is not None and turn.manifest.id != expected.id:
+                raise ValueError("the workspace changed since this was proposed; nothing was written, run it again")
             versions: dict[str, int] = {}
             for table, parts in batch.upserts.items():
                 for rows in _by_columns(parts):

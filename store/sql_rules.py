@@ -144,14 +144,14 @@ def _depth(tokens: list[sqlglot.Token]) -> int:
 
 
 def _check(tree: exp.Query, what: str, relations: set[str], free: bool) -> None:
-    ctes = _cte_names(tree, what, relations)
+    _check_ctes(tree, what, relations)
     functions = {**FUNCTIONS, **(_FREE_FUNCTIONS if free else {})}
     for count, node in enumerate(tree.walk()):
         if count > MAX_NODES:
             raise ValueError(f"{what}: more than {MAX_NODES} nodes; split it into tiers")
         _check_node(node, what, functions)
         if isinstance(node, exp.Table):
-            _check_relation(node, what, relations, ctes)
+            _check_relation(node, what, relations)
         elif isinstance(node, exp.Column):
             _check_column(node, what)
         elif isinstance(node, exp.DataType) and (node.this not in _TYPES or node.args.get("nested")):
@@ -208,7 +208,7 @@ def _construct(node: exp.Expr) -> str:
     return words.get(type(node), type(node).__name__.upper())
 
 
-def _cte_names(tree: exp.Query, what: str, relations: set[str]) -> set[str]:
+def _check_ctes(tree: exp.Query, what: str, relations: set[str]) -> None:
     names: set[str] = set()
     for found in tree.find_all(exp.With):
         if found.args.get("recursive"):
@@ -218,19 +218,40 @@ def _cte_names(tree: exp.Query, what: str, relations: set[str]) -> set[str]:
             if name in relations or name in names:
                 raise ValueError(f"{what}: WITH {name} takes the name of another relation; choose another name")
             names.add(name)
+
+
+def _ctes_in_sight(table: exp.Table) -> set[str]:
+    """Names that a WITH gives where the table stands: not those of a WITH elsewhere, nor of its own or a later CTE.
+
+    There the name would reach a relation of the database, which nobody has allowed.
+    """
+    names: set[str] = set()
+    node: exp.Expr = table
+    while node.parent is not None:
+        node, below = node.parent, node
+        if isinstance(node, exp.With):
+            names |= {
+                c.alias.lower()
+                for c in node.expressions[: next(i for i, c in enumerate(node.expressions) if c is below)]
+            }
+        elif (found := node.args.get("with_") or node.args.get("with")) is not None and found is not below:
+            names |= {c.alias.lower() for c in found.expressions}
     return names
 
 
-def _check_relation(table: exp.Table, what: str, relations: set[str], ctes: set[str]) -> None:
+def _check_relation(table: exp.Table, what: str, relations: set[str]) -> None:
     listed = ", ".join(sorted(relations))
     if not isinstance(table.this, exp.Identifier):
         raise ValueError(f"{what}: table function {generate(table.this)[:40]} is not allowed; read one of {listed}")
     if table.args.get("db") or table.args.get("catalog"):
         raise ValueError(f"{what}: relation {generate(table)[:60]} names a schema or file; read one of {listed}")
-    if table.name.lower() not in relations | ctes:
-        raise ValueError(
-            f"{what}: unknown relation {table.name[:60]!r}; read one of {listed}, or add a tier as store/tiers/NAME.sql"
-        )
+    if table.name.lower() in relations | _ctes_in_sight(table):
+        return
+    if any(c.alias.lower() == table.name.lower() for c in table.root().find_all(exp.CTE)):
+        raise ValueError(f"{what}: WITH {table.name} is read before it is written, or outside of its query")
+    raise ValueError(
+        f"{what}: unknown relation {table.name[:60]!r}; read one of {listed}, or add a tier as store/tiers/NAME.sql"
+    )
 
 
 def _order_by_all(word: exp.Var, free: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from infra import settings as infra_settings
-from store import views
+from store import guard, views
 from store.ledger import Ledger, Manifest
 from store.objects import Objects
 from store.record import Batch, Record
@@ -44,8 +45,8 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def commit(self, batch: Batch, clipping_run: str | None = None) -> Manifest:
-        return self.record.commit(self.ledger, batch, clipping_run)
+    def commit(self, batch: Batch, clipping_run: str | None = None, expected: Manifest | None = None) -> Manifest:
+        return self.record.commit(self.ledger, batch, clipping_run, expected)
 
     @contextmanager
     def views(self, manifest: Manifest | None = None) -> Iterator[Reader]:
@@ -53,7 +54,7 @@ class Workspace:
         pinned = manifest or self.ledger.manifest()
         connection = views.connect(self.record.root, pinned.versions)
         try:
-            yield Reader(connection, pinned)
+            yield Reader(connection, pinned, self.record.root)
         finally:
             connection.close()
 
@@ -64,6 +65,12 @@ class Reader:
 
     connection: Any
     manifest: Manifest
+    root: str
+
+    def guarded(self, sql: str) -> pl.DataFrame:
+        """SQL that people wrote, in a child process with limits; rows of every clip may come back."""
+        limits = guard.Limits(wall_s=600.0, max_rows=50_000_000, max_result_mib=1024)
+        return pl.DataFrame(guard.in_child(self.root, self.manifest.versions, limits)(sql))
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         return pl.DataFrame(self.arrow(query, parameters))
@@ -92,4 +99,14 @@ def open_workspace(root: str | Path | None = None) -> Workspace:
         raise ValueError(
             f"workspace {loaded.workspace} can't be made: {error.strerror}; give another folder"
         ) from error
-    return Workspace(loaded)
+    made = Workspace(loaded)
+    # A local disk may have lost its newest pages with the power; object stores write whole objects or none.
+    if "://" not in made.record.root and not made.record.readable(made.ledger.manifest()):
+        restored = made.record.restore(made.ledger)
+        logging.getLogger("headroom").warning(
+            "tables in %s were torn, most likely by a power loss: they are set aside, the workspace is as of manifest %d, "
+            "and what came later is computed again by the next curate",
+            made.record.root,
+            restored.id,
+        )
+    return made

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from store.objects import download_s3, list_s3, local_path, local_uri
 from store.record import Batch, table_of
 from store.schema import RIGHTS, VIDEOS
@@ -66,6 +68,8 @@ class Ingested:
     new: list[str] = field(default_factory=list)
     unchanged: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
+    rights: list[tuple[str, str]] = field(default_factory=list)
+    """(name, what is wrong) of sidecars that can't be used; their videos' rights are unknown until they are mended."""
 
 
 def find_sources(path: str) -> Iterator[Source | str]:
@@ -107,7 +111,8 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
     ledger = workspace.ledger
     known_sources = {row["uri"]: row for row in ledger.rows(tables.sources.select())}
     manifest = ledger.manifest()
-    known_videos = set(workspace.record.read(manifest, "videos", ["video_id"])["video_id"].to_pylist())
+    columns = workspace.record.read(manifest, "videos", ["video_id", "uri"])
+    known_videos = dict(zip(columns["video_id"].to_pylist(), columns["uri"].to_pylist(), strict=True))
     seen, batch, told = Ingested(), Batch(), []
     for path in paths:
         for source in find_sources(path):
@@ -122,14 +127,25 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
                 seen.unchanged += 1
                 continue
             video_id = str(known["video_id"]) if same and known is not None else _content_id(workspace, source)
-            if video_id in known_videos:
+            is_new = video_id not in known_videos
+            if not is_new:
                 seen.unchanged += 1
+                if not _is_there(known_videos[video_id]):
+                    batch.add("videos", _moved(video_id, source.uri))
+                    known_videos[video_id] = source.uri
             else:
-                known_videos.add(video_id)
+                known_videos[video_id] = source.uri
                 seen.new.append(video_id)
                 batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
-            if rights or known is None:
-                batch.add("rights", table_of([_rights_row(workspace, video_id, source.uri, rights)], RIGHTS))
+            gone = known is not None and bool(known["rights_sha256"]) and rights is None
+            if gone or rights is not None or is_new:
+                told_by = {s["uri"]: s["video_id"] for s in known_sources.values() if s["uri"] != source.uri}
+                row = _rights_row(
+                    workspace, video_id, source.uri, rights, [u for u, v in told_by.items() if v == video_id]
+                )
+                batch.add("rights", table_of([row], RIGHTS))
+                if row["told_by"] not in ("sidecar", "default"):
+                    seen.rights.append((source.uri.rsplit("/", 1)[-1], str(row["told_by"])))
             told.append(
                 {
                     "uri": source.uri,
@@ -158,20 +174,30 @@ def _local_source(file: Path) -> Source:
     return Source(uri, found.st_size, f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
 
 
+def content_id(file: Path) -> str:
+    """First 16 hex digits of the content's sha256. Raises OSError for a file that can't be read."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
 def _content_id(workspace: Workspace, source: Source) -> str:
-    """First 16 hex digits of the content's sha256; of the address for what has no content to read."""
+    """The content's id; of the address for what has no content to read."""
     if source.unreadable:
         return hashlib.sha256(source.uri.encode()).hexdigest()[:16]
-    path = local_path(source.uri)
-    if source.uri.startswith("s3://"):
-        path = download_s3(
-            source.uri, workspace.scratch / "ingest" / hashlib.sha256(source.uri.encode()).hexdigest()[:32]
-        )
-    with path.open("rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
-    if source.uri.startswith("s3://"):
-        path.unlink()
+    if not source.uri.startswith("s3://"):
+        return content_id(local_path(source.uri))
+    path = download_s3(source.uri, workspace.scratch / "ingest" / hashlib.sha256(source.uri.encode()).hexdigest()[:32])
+    found = content_id(path)
+    path.unlink()
     return found
+
+
+def _is_there(uri: str) -> bool:
+    return uri.startswith("s3://") or os.path.lexists(local_path(uri))
+
+
+def _moved(video_id: str, uri: str) -> pa.Table:
+    return pa.table({"video_id": [video_id], "uri": [uri], "name": [uri.rsplit("/", 1)[-1]]})
 
 
 def _video_row(source: Source, video_id: str) -> dict[str, object]:
@@ -199,24 +225,41 @@ def _rights_sidecar(uri: str) -> bytes | None:
     return None
 
 
-def _rights_row(workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None) -> dict[str, object]:
+RIGHTS_KEYS = ("licence", "consent", "origin")
+
+
+def _rights_row(
+    workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None, elsewhere: Sequence[str] = ()
+) -> dict[str, object]:
     """Rights from the sidecar, the machine's defaults where it is silent.
 
-    Raises ValueError for a sidecar that is not a JSON object of strings.
+    Without one, a sidecar beside a copy of the same content `elsewhere` counts. A sidecar that can't be used leaves
+    licence and consent "unknown" and says why in `told_by`: nobody's default may stand for what somebody wrote down.
     """
-    told: object = {}
-    if sidecar is not None:
-        try:
-            told = json.loads(sidecar)
-        except ValueError as error:
-            raise ValueError(f"rights of {uri}: the sidecar is no JSON ({error}); mend or remove it") from error
-    if not isinstance(told, dict):
-        raise ValueError(f'rights of {uri}: expected an object such as {{"licence": "CC-BY-4.0"}}, found {told!r}')
+    for other in sorted(elsewhere):
+        if sidecar is None and (found := _rights_sidecar(other)) is not None:
+            sidecar, uri = found, other
     settings = workspace.settings
-    return {
-        "video_id": video_id,
-        "licence": str(told.get("licence", settings.default_licence)),
-        "consent": str(told.get("consent", settings.default_consent)),
-        "origin": str(told.get("origin", uri)),
-        "told_by": "default" if sidecar is None else "sidecar",
-    }
+    defaults = {"licence": settings.default_licence, "consent": settings.default_consent, "origin": uri}
+    if sidecar is None:
+        return {"video_id": video_id, **defaults, "told_by": "default"}
+    try:
+        return {"video_id": video_id, **defaults, **_told_rights(sidecar), "told_by": "sidecar"}
+    except ValueError as error:
+        return {"video_id": video_id, "licence": "unknown", "consent": "unknown", "origin": uri, "told_by": str(error)}
+
+
+def _told_rights(sidecar: bytes) -> dict[str, str]:
+    """Raises ValueError for what is not a JSON object of these keys with texts as values."""
+    try:
+        told = json.loads(sidecar)
+    except ValueError as error:
+        raise ValueError(f"the sidecar is no JSON ({error}); mend or remove it") from None
+    if not isinstance(told, dict):
+        raise ValueError(f'the sidecar holds {str(told)[:40]}; write an object such as {{"licence": "CC-BY-4.0"}}')
+    for key, value in told.items():
+        if key not in RIGHTS_KEYS or not isinstance(value, str):
+            raise ValueError(
+                f"the sidecar says {key!r}: {str(value)[:40]!r}; {', '.join(RIGHTS_KEYS)} may be said, each as a text"
+            )
+    return told

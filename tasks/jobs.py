@@ -6,20 +6,21 @@ normalise -> timelines -> clip -> signals. A job is about one video; a batch of 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from infra.resources import give_back_memory
-from store.ledger import Manifest
+from store.ledger import Manifest, sources
 from store.record import table_of
 from store.schema import CLIPPING, CLIPS, VIDEOS
 from store.workspace import Workspace
 from tasks import clipping
 from tasks.clip_timelines import timelines_from
 from tasks.held import held_timelines, num_windows, timeline_of, video_row
+from tasks.ingest import content_id
 from tasks.job import Done, Job, Stage
 from tasks.media.errors import MediaError
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
@@ -56,7 +57,9 @@ def _normalise(workspace: Workspace, manifest: Manifest, job: Job, done: Done) -
     row: dict[str, Any] = {"video_id": job.video_id, "normalise_fingerprint": NORMALISE_FINGERPRINT}
     folder = workspace.scratch / "normalise" / f"{job.video_id}-{time.time_ns()}"
     try:
-        made = normalise(workspace.objects.local(video["uri"]), folder)
+        source = source_of(workspace, video)
+        row |= {"uri": source, "name": source.rsplit("/", 1)[-1]}
+        made = normalise(workspace.objects.local(source), folder)
     except MediaError as error:
         row |= {"state": "quarantined", "stage": error.stage, "reason": error.reason, "rejected": None}
         done.quarantined.append((job.name, error.reason))
@@ -69,6 +72,10 @@ def _normalise(workspace: Workspace, manifest: Manifest, job: Job, done: Done) -
     row["audio_uri"] = workspace.objects.put(made.audio_path, f"{key}/audio.flac") if made.audio_path else None
     row |= {"state": "done" if made.rejected else "new", "stage": "prefilter" if made.rejected else None}
     row |= {"reason": made.rejected, "normalise_cpu_s": told.get("cpu_s", time.time() - began)}
+    if video["state"] == "done" and not (made.rejected or video["rejected"]) and made.num_frames == video["num_frames"]:
+        row |= {"state": "done", "stage": video["stage"], "reason": video["reason"]}  # its clips stand
+    if made.rejected:
+        _retire(workspace, manifest, job.video_id, set(), done)
     done.cpu_s += float(row["normalise_cpu_s"])
     done.batch.add("videos", table_of([{**video, **row}], VIDEOS))
 
@@ -88,12 +95,40 @@ def _clip(workspace: Workspace, manifest: Manifest, job: Job, params: clipping.C
     wide = [{"clip_id": c["clip_id"], "video_id": c["video_id"], "active": True} for c in clips]
     if wide:
         done.batch.add("signals", pa.Table.from_pylist(wide))
+    _retire(workspace, manifest, job.video_id, {c["clip_id"] for c in clips}, done)
     ends: dict[str, Any] = {
         "state": "done",
         "stage": None if clips else "clip",
         "reason": None if clips else made.reason,
     }
     done.batch.add("videos", table_of([{**video, **ends}], VIDEOS))
+
+
+def _retire(workspace: Workspace, manifest: Manifest, video_id: str, kept: Collection[str], done: Done) -> None:
+    """Clips of a proxy that is no more: their frames may not be there."""
+    where = f"video_id = '{video_id}' AND active"
+    gone = [c for c in workspace.record.read(manifest, "clips", where=where).to_pylist() if c["clip_id"] not in kept]
+    if gone:
+        done.batch.add("clips", table_of([{**c, "active": False} for c in gone], CLIPS))
+        wide = [{"clip_id": c["clip_id"], "video_id": video_id, "active": False} for c in gone]
+        done.batch.add("signals", pa.Table.from_pylist(wide))
+
+
+def source_of(workspace: Workspace, video: Mapping[str, Any]) -> str:
+    """An address at which the video's content lies now: where it was first seen, or where else it was seen since.
+
+    Raises MediaError when no address holds it any more: another file's frames must not become this video's.
+    """
+    others = [r["uri"] for r in workspace.ledger.rows(sources.select().where(sources.c.video_id == video["video_id"]))]
+    met = "is not there any more"
+    for uri in dict.fromkeys([video["uri"], *sorted(others)]):
+        try:
+            if content_id(workspace.objects.local(uri)) == video["video_id"]:
+                return str(uri)
+            met = "holds something else now"
+        except OSError:
+            continue
+    raise MediaError("normalise", f"the source {met}: {video['uri']}; put it back, or curate it where it is")
 
 
 def chosen_spans(

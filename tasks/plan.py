@@ -116,9 +116,10 @@ def _timeline_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job
 
 def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
     rows = reader.sql(
-        """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v ANTI JOIN (
-               SELECT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
-           WHERE v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state <> 'quarantined'
+        """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v LEFT JOIN (
+               SELECT DISTINCT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
+           WHERE (c.video_id IS NULL OR v.state = 'new')
+             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state <> 'quarantined'
            ORDER BY v.name, v.video_id""",
         [run],
     )
@@ -179,7 +180,7 @@ def _kept_out(reader: Reader, tier: Tier, missing: Mapping[str, set[str]]) -> se
     if not own:
         return set()
     verdicts = ", ".join(f"coalesce({c.sql}, false) AS c{i}" for i, c in enumerate(own))
-    rows = reader.sql(f"SELECT clips.clip_id, {verdicts} FROM {base_of(tier.joins, everything=True)}")
+    rows = reader.guarded(f"SELECT clips.clip_id, {verdicts} FROM {base_of(tier.joins, everything=True)}")
     read = [{n for s in c.signals for n in _with_needs(s)} for c in own]
     out = set()
     for clip_id, *passed in rows.iter_rows():

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from store.ledger import manifests
+from store.ledger import Manifest, manifests
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS
 from store.workspace import Workspace
@@ -34,6 +34,7 @@ class Reclip:
     lost: list[str]
     added: list[str]
     batch: Batch
+    made_on: Manifest
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,14 +77,17 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
     ).to_pylist()
     now_active = workspace.record.read(manifest, "clips", where="active").to_pylist()
     wide = workspace.record.read(manifest, "signals", ["clip_id", "active"])
-    proposal = Reclip(params.fingerprint, params, [], [], [], [], Batch())
+    proposal = Reclip(params.fingerprint, params, [], [], [], [], Batch(), manifest)
     by_video: dict[str, list[dict[str, Any]]] = {}
     for clip in now_active:
         by_video.setdefault(clip["video_id"], []).append(clip)
     chosen: dict[str, dict[str, Any]] = {}
     for video in sorted(videos, key=lambda v: str(v["video_id"])):
         made, failure = chosen_spans(workspace, manifest, video, params)
-        if failure:
+        if failure:  # its timelines can't be read: what stands, stands
+            held = by_video.get(video["video_id"], [])
+            proposal.kept += [c["clip_id"] for c in held]
+            chosen |= {c["clip_id"]: c for c in held}
             continue
         clips = clip_rows(video, made.spans, time.time())
         proposal.batch.add("clipping", table_of(clipping_rows(video, made, clips, params.fingerprint), CLIPPING))
@@ -96,9 +100,12 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
 
 
 def apply(workspace: Workspace, proposal: Reclip) -> None:
-    """Switches to the proposed run: clips, wide rows and the run's name change in one manifest."""
+    """Switches to the proposed run: clips, wide rows and the run's name change in one manifest.
+
+    Raises ValueError when anything was committed since the proposal was made.
+    """
     remember(workspace, proposal.params)
-    workspace.commit(proposal.batch, clipping_run=proposal.run)
+    workspace.commit(proposal.batch, clipping_run=proposal.run, expected=proposal.made_on)
 
 
 def previous_params(workspace: Workspace) -> ClipParams:

@@ -126,11 +126,11 @@ def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str
             continue
         fields = signal_fields(name, [(c.name, c.dtype) for c in signal.spec.columns])
         wide = [
-            {"clip_id": c, "video_id": video_id, "active": True}
+            {"clip_id": c, "video_id": video_id}  # whether a clip is active is for clipping to say
             | {f"{name}_{k}": v for k, v in {**h.row, **compute.provenance(h)}.items()}
             for c, h in rows.items()
         ]
-        base = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
+        base = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string())]
         batch.add("signals", table_of(wide, pa.schema([*base, *fields])))
         if signal.spec.timeline:
             lines = [

@@ -155,7 +155,7 @@ def _ends_as(row: dict[str, Any], expected: str) -> bool:
 def headroom_rows(query: str, workspace: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "headroom", "sql", query, "--workspace", str(workspace), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])["rows"]
     return rows
 
 

@@ -43,7 +43,7 @@ def clips_of(workspace: Path, tier: str) -> dict[str, list[str]]:
     """Clip ids in a tier by file name."""
     query = f"SELECT v.name, t.clip_id FROM {tier} t JOIN clips c USING (clip_id) JOIN videos v USING (video_id) ORDER BY ALL"
     found: dict[str, list[str]] = {}
-    for row in run("sql", query, workspace=workspace):
+    for row in run("sql", query, workspace=workspace)["rows"]:
         found.setdefault(row["name"], []).append(row["clip_id"])
     return found
 
@@ -57,7 +57,7 @@ def test_a_second_run_computes_nothing(workspace: Path, samples: Path) -> None:
 
 
 def test_every_file_ends_done_or_quarantined_with_its_reason(workspace: Path) -> None:
-    rows = run("sql", "SELECT name, state, stage, reason FROM videos", workspace=workspace)
+    rows = run("sql", "SELECT name, state, stage, reason FROM videos", workspace=workspace)["rows"]
     by_name = {r["name"]: r for r in rows}
     assert {r["state"] for r in rows} == {"done", "quarantined"}
     assert by_name["made_talker_1_cut_short.mp4"]["state"] == "quarantined"

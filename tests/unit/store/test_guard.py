@@ -120,6 +120,10 @@ ESCAPES = {
     "SELECT * FROM clips FOR UPDATE": "is not allowed",
     "SELECT * FROM (VALUES (1)) t(x)": "VALUES is not allowed",
     "PIVOT clips ON video_id": "PIVOT is not allowed",
+    # a name that a WITH elsewhere gives is a relation of the database here
+    'SELECT s.* FROM (WITH "_timelines" AS (SELECT 1 AS q FROM clips) SELECT * FROM _timelines) x, "_timelines" s': "outside of its query",
+    "WITH _timelines AS (SELECT * FROM _timelines) SELECT * FROM _timelines": "outside of its query",
+    "WITH a AS (SELECT * FROM sqlite_master), sqlite_master AS (SELECT 1) SELECT * FROM a": "read before it is written",
     "SELECT 1" + " + 1" * 3000: "words nested",
     "SELECT " + "(" * 100 + "1" + ")" * 100: "words nested",
     "SELECT " + "NOT " * 400 + "TRUE": "words nested",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_a_torn_newest_manifest_is_set_aside(workspace: Workspace) -> None:
     commit(workspace, "videos", table_of([{"video_id": "b"}], VIDEOS))
     with workspace.views() as reader:
         assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_a_torn_workspace_opens_as_of_its_last_whole_manifest(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    commit(workspace, "signals", wide(["c"], motion_speed=[1.0]))
+    commit(workspace, "videos", table_of([{"video_id": "b"}], VIDEOS))
+    newest = min((Path(workspace.record.uri("videos")) / "_versions").glob("*.manifest"))
+    newest.write_bytes(b"")
+    again = open_workspace(workspace.settings.workspace)
+    assert "were torn" in caplog.text
+    with again.views() as reader:
+        assert reader.sql("SELECT video_id FROM videos")["video_id"].to_list() == ["a"]
+        assert reader.sql("SELECT count(*) FROM signals").item() == 1
+    commit(again, "videos", table_of([{"video_id": "b"}], VIDEOS))
+    with open_workspace(workspace.settings.workspace).views() as reader:
+        assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_a_workspace_that_lost_a_table_says_so(workspace: Workspace) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    shutil.rmtree(workspace.record.uri("videos"))
+    with pytest.raises(ValueError, match="no manifest can be read whole; restore"):
+        open_workspace(workspace.settings.workspace)
 
 
 def test_a_table_without_any_readable_manifest_says_so(workspace: Workspace) -> None:

@@ -17,7 +17,7 @@ from store.record import Batch
 from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import compute, curate, held, plan, reclip, run_clips, run_windows, stale
+from tasks import clipping, compute, curate, held, jobs, plan, reclip, run_clips, run_windows, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -376,3 +376,78 @@ def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Worksp
     assert again.tally.computed["luma"] == 2
     assert again.tally.computed["double"] == 2
     assert run(workspace).tally.computed == {}
+
+
+@pytest.fixture
+def own_footage(tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    stand_in.make_video(folder / "a.mp4", 3.0, luma=90)
+    return folder
+
+
+def video(workspace: Workspace) -> dict[str, Any]:
+    with workspace.views() as reader:
+        return reader.sql("SELECT * FROM videos").to_dicts()[0]
+
+
+def test_a_new_normalise_leaves_clips_standing(
+    tmp_path: Path, own_footage: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use()
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(own_footage)])
+    run(workspace)
+    before = wide(workspace)["clip_id"].to_list()
+    for module in (plan, jobs):
+        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the next")
+    run(workspace)
+    assert (video(workspace)["state"], video(workspace)["normalise_fingerprint"]) == ("done", "the next")
+    assert wide(workspace)["clip_id"].to_list() == before
+    assert run(workspace).tally.computed == {}
+
+
+def test_another_file_in_a_videos_place_is_not_taken_for_it(
+    tmp_path: Path, own_footage: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use()
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(own_footage)])
+    run(workspace)
+    before = video(workspace)
+    copy = own_footage / "copy.mp4"
+    copy.write_bytes((own_footage / "a.mp4").read_bytes())
+    stand_in.make_video(own_footage / "a.mp4", 2.0, luma=200)
+    for module in (plan, jobs):
+        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the next")
+    run(workspace)
+    now = video(workspace)
+    assert (now["state"], now["proxy_sha256"]) == ("quarantined", before["proxy_sha256"])
+    assert "holds something else now" in now["reason"]
+    ingest(workspace, [str(copy)])
+    for module in (plan, jobs):
+        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the one after")
+    run(workspace)
+    assert (video(workspace)["state"], video(workspace)["name"]) == ("done", "copy.mp4")
+
+
+def test_a_reclip_proposed_before_a_commit_is_refused(workspace: Workspace) -> None:
+    run(workspace)
+    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+    batch = Batch()
+    batch.add("clips", workspace.record.read(workspace.ledger.manifest(), "clips"))
+    workspace.commit(batch)
+    with pytest.raises(ValueError, match="changed since this was proposed"):
+        reclip.apply(workspace, proposal)
+
+
+def test_a_reclip_keeps_the_clips_of_a_video_it_can_not_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(workspace)
+    failure = clipping.Clipping((), "flow: died", ("flow",)), ("flow", "died")
+    monkeypatch.setattr(reclip, "chosen_spans", lambda *_: failure)
+    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+    assert proposal.counts == {"kept": 2, "moved": 0, "lost": 0, "added": 0}
+    reclip.apply(workspace, proposal)
+    assert len(wide(workspace)) == 2

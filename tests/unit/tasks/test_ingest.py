@@ -85,11 +85,55 @@ def test_a_new_sidecar_is_seen_though_the_video_is_known(workspace: Workspace, f
     assert videos(workspace)["a.mp4"]["licence"] == "CC0-1.0"
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "no JSON"), ("[1]", "expected an object")])
-def test_a_broken_sidecar_says_so(workspace: Workspace, footage: Path, text: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "write an object"),
+        ('{"licens": "MIT"}', "says 'licens'"),
+        ('{"licence": ["MIT"]}', "each as a text"),
+    ],
+)
+def test_a_broken_sidecar_leaves_rights_unknown_and_stops_nothing(
+    workspace: Workspace, footage: Path, text: str, message: str
+) -> None:
     (footage / "a.rights.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        ingest(workspace, [str(footage)])
+    seen = ingest(workspace, [str(footage)])
+    assert len(seen.new) == 2
+    ((name, reason),) = seen.rights
+    assert name == "a.mp4"
+    assert message in reason
+    assert videos(workspace)["a.mp4"]["consent"] == "unknown"
+    assert ingest(workspace, [str(footage)]).rights == []
+    (footage / "a.rights.json").write_text('{"consent": "signed"}')
+    ingest(workspace, [str(footage)])
+    assert videos(workspace)["a.mp4"]["consent"] == "signed"
+
+
+def test_a_copy_without_a_sidecar_changes_no_rights(workspace: Workspace, footage: Path) -> None:
+    (footage / "a.rights.json").write_text('{"licence": "CC-BY-4.0", "consent": "no"}')
+    (footage / "copy.mp4").write_bytes(b"one")
+    ingest(workspace, [str(footage)])
+    (footage / "later.mp4").write_bytes(b"one")
+    ingest(workspace, [str(footage)])
+    found = videos(workspace)["a.mp4"]
+    assert (found["licence"], found["consent"], found["told_by"]) == ("CC-BY-4.0", "no", "sidecar")
+
+
+def test_rights_are_taken_back_with_their_sidecar(workspace: Workspace, footage: Path) -> None:
+    (footage / "a.rights.json").write_text('{"licence": "CC0-1.0"}')
+    ingest(workspace, [str(footage)])
+    (footage / "a.rights.json").unlink()
+    ingest(workspace, [str(footage)])
+    assert (videos(workspace)["a.mp4"]["licence"], videos(workspace)["a.mp4"]["told_by"]) == ("unknown", "default")
+
+
+def test_a_moved_file_is_followed(workspace: Workspace, footage: Path) -> None:
+    ingest(workspace, [str(footage)])
+    (footage / "a.mp4").rename(footage / "moved.mp4")
+    assert ingest(workspace, [str(footage)]).new == []
+    assert set(videos(workspace)) == {"moved.mp4", "b.MOV"}
+    assert str(videos(workspace)["moved.mp4"]["uri"]).endswith("/moved.mp4")
 
 
 def test_a_path_that_is_not_there_says_so(workspace: Workspace) -> None:
