@@ -203,7 +203,7 @@ def curate(
     terminal.show(told, terminal.curated, as_json)
     if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
         told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"
-        print(f'headroom: {quarantined} files are quarantined; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
+        print(f'headroom: quarantined input: {quarantined}; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
         raise typer.Exit(1)
 
 

@@ -42,14 +42,17 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
+        if task.description == STAGE_TITLES["clip"]:
+            return Text("")  # it reads timelines, not footage
         return Text(f"{speed:.1f}x real time" if speed else "", style="dim")
 
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A progress bar per stage on standard error, with rate and time left; lines instead where there is no terminal."""
+    """A progress bar per stage on standard error, with rate and time left; lines instead where there is no terminal,
+    or when `quiet`: then standard output is for a program."""
     if quiet or not err.is_terminal:
-        yield _Lines() if not quiet else _nothing
+        yield _Lines()
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, _Rate(), TimeRemainingColumn(), console=err) as bars:
@@ -59,13 +62,10 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
             title = STAGE_TITLES.get(step.stage, step.stage)
             if step.stage not in tasks:
                 tasks[step.stage] = bars.add_task(title, total=step.total_s)
-            bars.update(tasks[step.stage], completed=step.done_s, total=step.total_s)
+            ended = step.done_s >= 0.999 * step.total_s  # the sum of the parts may fall short by a rounding
+            bars.update(tasks[step.stage], completed=step.total_s if ended else step.done_s, total=step.total_s)
 
         yield told
-
-
-def _nothing(_step: Any) -> None:
-    return
 
 
 class _Lines:

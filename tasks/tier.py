@@ -100,6 +100,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         )
         manifest_id = reader.manifest.id
     if latest and _same(_loaded(workspace, latest), made):
+        workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
         return _built(latest)
     saved = snapshot.save(made, workspace.scratch / "snapshots")
     row = {

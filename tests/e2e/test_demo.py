@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,12 @@ def test_a_threshold_costs_a_query_and_a_diff_tells_why(workspace: Path) -> None
     told = run("tier", "diff", "large_faces", workspace=workspace)
     assert (len(told["came"]), len(told["went"])) == (0, first["clips"])
     assert "main_face_height_px" in told["went"][0]["because"]
+    newest = sqlite3.connect(workspace / "ledger.sqlite").execute("SELECT max(id) FROM manifests").fetchone()
+    run("tier", "build", "a2v_bronze", workspace=workspace)
+    seen = sqlite3.connect(workspace / "ledger.sqlite").execute(
+        "SELECT manifest_id FROM snapshots WHERE tier = 'a2v_bronze' ORDER BY created_at DESC"
+    )
+    assert seen.fetchone() == newest, "an unchanged tier is known to hold at the newest manifest"
     assert run("curate", workspace=workspace)["computed"] == {}
 
 
@@ -158,6 +167,29 @@ def test_a_command_that_reads_makes_no_workspace(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_folder_of_footage_is_no_workspace(tmp_path: Path) -> None:
+    told = run("status", workspace=tmp_path, code=2)
+    assert "there is no workspace at" in told["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_that_is_none_says_so(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"not a database" * 100)
+    assert "it must be a Headroom ledger" in run("status", workspace=tmp_path, code=2)["error"]
+
+
+def test_an_interrupted_run_ends_in_one_line(samples: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "headroom", "curate", str(samples), "--workspace", str(tmp_path / "workspace")]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "workspace" / "scratch" / "normalise").exists() and child.poll() is None:
+        time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert told.strip().splitlines()[-1] == "headroom: interrupted; run the same command again to go on"
+    assert "nanobind" not in told
+
+
 def test_the_bare_command_helps_and_tells_its_version() -> None:
     for arguments, told in ((["--version"], "headroom 0.1.0"), ([], "Commands:")):
         done = subprocess.run(
@@ -169,6 +201,9 @@ def test_the_bare_command_helps_and_tells_its_version() -> None:
 
 def test_input_put_aside_fails_a_strict_run_each_time(workspace: Path) -> None:
     assert run("curate", "--strict", workspace=workspace, code=1)["computed"] == {}
+    command = [sys.executable, "-m", "headroom", "curate", "--strict", "--workspace", str(workspace)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "quarantined input: 1;" in done.stderr
 
 
 def test_python_says_the_same(workspace: Path) -> None:

@@ -1,0 +1,26 @@
+"""Progress reaches standard error, whoever reads standard output."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboards import terminal
+from tasks.curate import Progress
+
+
+def test_progress_is_told_beside_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(terminal, "err", Console(stderr=True, highlight=False, width=120))
+    with terminal.progress(quiet=True) as told:
+        told(Progress("timelines", 30.0, 60.0, 0))
+        told(Progress("clip", 60.0, 60.0, 0))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "video signals: 30 of 60 s of footage" in printed.err
+    assert "smart clipping: 100 %" in printed.err
+
+
+def test_rights_that_can_not_be_used_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.curated({"unusable_rights": [("a.mp4", "the sidecar is no JSON")]})
+    assert "rights unknown" in " ".join(capsys.readouterr().out.split())
