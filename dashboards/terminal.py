@@ -242,21 +242,25 @@ def funnel(told: Mapping[str, Any]) -> None:
     """Clauses in order; then the nearest thresholds that would change what the tier holds."""
     table = Table(box=None, header_style="dim")
     table.add_column("clause", overflow="fold", ratio=1)
-    for name in ("alone", "here", "left", "NULL", "price"):
+    for name in ("removes alone", "removes here", "left", "NULL", "price"):
         table.add_column(name, justify="right", no_wrap=True)
+    tier = ""
     for clause in told["clauses"]:
+        if clause["tier"] != tier:
+            tier = clause["tier"]
+            table.add_row(f"[bold]{escape(tier)}[/]")
         counts = (-clause["removed_alone"], -clause["removed_after"], clause["cumulative"], clause["nulls"])
         price = f"{clause['cpu_s']:,.0f} CPU-s" if clause["cpu_s"] >= 0.5 else ""
         table.add_row(escape(clause["clause"]), *(f"{c:,}" if c else "" for c in counts), f"[dim]{price}[/]")
     out.print(table)
     out.print(
-        "[dim]alone, here: clips the clause removes by itself, and after those above it; price: of the signals it[/]"
+        "[dim]removes: clips that the clause rejects by itself, and after those above it; price: of the signals it[/]"
     )
     out.print("[dim]reads first, over the clips left by then[/]")
     held = told["clauses"][-1]["cumulative"] if told["clauses"] else 0
     moves = [(c["clause"], steps) for c in told["clauses"] if (steps := list(_next_thresholds(c["thresholds"], held)))]
     if moves:
-        out.print(f"\n[bold]the next threshold that would change the {held:,} clips[/]")
+        out.print(f"\n[bold]the next threshold that would change what is in the tier, now {held:,}[/]")
     for clause, steps in moves:
         brings = ", ".join(f"{_cell(t['value'])} -> {t['clips']:,} clips" for t in steps)
         out.print(f"  {escape(clause)}  [dim]{brings}[/]")
