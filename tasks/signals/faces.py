@@ -76,7 +76,8 @@ def _detect(image_rgb: np.ndarray, scale: float, min_score: float) -> np.ndarray
     found = detector.detect(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))[1]
     if found is None:
         return np.zeros((0, 15), np.float32)
-    kept: np.ndarray = found[found[:, 14] >= min_score].copy()
+    # On a picture a few pixels high the network's box sizes overflow: no face is there.
+    kept: np.ndarray = found[(found[:, 14] >= min_score) & np.isfinite(found).all(axis=1)].copy()
     # Pixel centres: a pixel of the small image covers `scale` pixels of the proxy.
     kept[:, 4:14] = (kept[:, 4:14] + 0.5) * scale - 0.5
     kept[:, :4] *= scale

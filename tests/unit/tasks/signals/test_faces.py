@@ -59,3 +59,18 @@ def test_a_real_face(real_media: Path) -> None:
     frames, _ = read_frames(real_media / "talk" / "lipnet__lbax4n.mpg", 5, max_s=1)
     table = faces.compute(footage_media(frames, 5), {}).timeline
     assert table["frame"].to_pylist() == [5 * i for i in range(len(frames))]
+
+
+def test_a_box_that_overflows_is_no_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Overflowing:
+        def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802 - OpenCV's name
+            self.size = size
+
+        def detect(self, image: np.ndarray) -> tuple[int, np.ndarray]:
+            found = np.ones((2, 15), np.float32)
+            found[0, 3] = np.inf
+            return 2, found
+
+    monkeypatch.setattr(faces, "_detector", Overflowing)
+    rows = faces.compute(media_of({0: wall(640, 26)}, 5), {}).timeline.to_pylist()
+    assert len(rows) == 1
