@@ -89,7 +89,7 @@ def test_the_tiers_hold_the_talkers_and_nest(workspace: Path) -> None:
 )
 def test_each_fault_is_rejected_by_the_clause_that_measures_it(workspace: Path, name: str, signal: str) -> None:
     query = f"SELECT clip_id FROM clips JOIN videos USING (video_id) WHERE name = '{name}'"
-    (row,) = run("sql", query, workspace=workspace)
+    (row,) = run("sql", query, workspace=workspace)["rows"]
     told = run("tier", "explain", row["clip_id"], "--tier", "a2v_gold", workspace=workspace)
     failed = [v["clause"] for v in told["tiers"]["a2v_gold"] if not v["passed"]]
     assert any(signal in clause for clause in failed), failed
@@ -97,7 +97,7 @@ def test_each_fault_is_rejected_by_the_clause_that_measures_it(workspace: Path, 
 
 def test_a_cut_lies_in_no_clip(workspace: Path) -> None:
     query = "SELECT start_frame, end_frame FROM clips JOIN videos USING (video_id) WHERE name = 'made_two_scenes.mp4' ORDER BY 1"
-    spans = [(r["start_frame"], r["end_frame"]) for r in run("sql", query, workspace=workspace)]
+    spans = [(r["start_frame"], r["end_frame"]) for r in run("sql", query, workspace=workspace)["rows"]]
     assert len(spans) == 2
     assert spans[0][1] <= 126
     assert spans[1][0] >= 124
@@ -107,7 +107,7 @@ def test_shifted_sound_is_measured(workspace: Path) -> None:
     query = """SELECT v.name, s.lip_sync_offset_ms AS ms FROM signals s JOIN clips USING (clip_id)
                JOIN videos v USING (video_id)
                WHERE v.name IN ('made_talker_1.mp4', 'made_talker_1_sound_late.mp4') ORDER BY ALL"""
-    in_sync, late = (r["ms"] for r in run("sql", query, workspace=workspace))
+    in_sync, late = (r["ms"] for r in run("sql", query, workspace=workspace)["rows"])
     assert in_sync == pytest.approx(0, abs=40)
     assert late == pytest.approx(280, abs=40)
 

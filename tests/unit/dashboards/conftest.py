@@ -46,7 +46,11 @@ def video_row(video_id: str, name: str, **told: Any) -> dict[str, Any]:
 def with_proxy(workspace: Workspace, video_id: str, colour: str, **told: Any) -> dict[str, Any]:
     made = make_proxy(workspace.settings.workspace / "media" / video_id, colour, **told)
     seconds = told.get("seconds", 4)
-    facts = {"proxy_uri": str(made), "proxy_sha256": hashlib.sha256(video_id.encode()).hexdigest(), "num_frames": round(seconds * 25)}
+    facts = {
+        "proxy_uri": str(made),
+        "proxy_sha256": hashlib.sha256(video_id.encode()).hexdigest(),
+        "num_frames": round(seconds * 25),
+    }
     return {**facts, "width_px": 160, "height_px": 120, "normalise_cpu_s": 0.5, "has_audio": told.get("sound", True)}
 
 
