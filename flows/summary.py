@@ -32,8 +32,9 @@ class Summary:
     """Rows of each signal that was touched."""
     quarantined_files: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
-    unusable_rights: list[tuple[str, str]] = field(default_factory=list)
     """Files that are no video by their name, by suffix."""
+    unusable_rights: list[tuple[str, str]] = field(default_factory=list)
+    """Name and what is wrong, of the sidecars that this run could not use."""
     out_of_budget: bool = False
     cpu_s: float = 0.0
     wall_s: float = 0.0

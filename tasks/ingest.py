@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,8 +111,13 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
     ledger = workspace.ledger
     known_sources = {row["uri"]: row for row in ledger.rows(tables.sources.select())}
     manifest = ledger.manifest()
-    columns = workspace.record.read(manifest, "videos", ["video_id", "uri"])
-    known_videos = dict(zip(columns["video_id"].to_pylist(), columns["uri"].to_pylist(), strict=True))
+    rows = workspace.record.read(manifest, "videos", ["video_id", "uri", "state", "stage"]).to_pylist()
+    known_videos = {row["video_id"]: row["uri"] for row in rows}
+    # Quarantined since their content was nowhere to be found: seen anywhere again, they are tried again.
+    missing = {row["video_id"] for row in rows if row["state"] == "quarantined" and row["stage"] == "source"}
+    addresses: dict[str, set[str]] = {}
+    for row in known_sources.values():
+        addresses.setdefault(row["video_id"], set()).add(row["uri"])
     seen, batch, told = Ingested(), Batch(), []
     for path in paths:
         for source in find_sources(path):
@@ -123,25 +128,26 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
             rights_sha256 = hashlib.sha256(rights).hexdigest() if rights else ""
             known = known_sources.get(source.uri)
             same = known is not None and known["hint"] == source.hint and not verify
-            if same and known is not None and known["rights_sha256"] == rights_sha256:
+            untouched = same and known is not None and known["rights_sha256"] == rights_sha256
+            if untouched and known is not None and known["video_id"] not in missing:
                 seen.unchanged += 1
                 continue
             video_id = str(known["video_id"]) if same and known is not None else _content_id(workspace, source)
             is_new = video_id not in known_videos
             if not is_new:
                 seen.unchanged += 1
-                if not _is_there(known_videos[video_id]):
-                    batch.add("videos", _moved(video_id, source.uri))
+                if video_id in missing or not _is_there(known_videos[video_id]):
+                    batch.add("videos", _moved(video_id, source.uri, again=video_id in missing))
                     known_videos[video_id] = source.uri
+                    missing.discard(video_id)
             else:
                 known_videos[video_id] = source.uri
                 seen.new.append(video_id)
                 batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
             gone = known is not None and bool(known["rights_sha256"]) and rights is None
             if gone or rights is not None or is_new:
-                told_by = {s["uri"]: s["video_id"] for s in known_sources.values() if s["uri"] != source.uri}
                 row = _rights_row(
-                    workspace, video_id, source.uri, rights, [u for u, v in told_by.items() if v == video_id]
+                    workspace, video_id, source.uri, rights, addresses.get(video_id, set()) - {source.uri}
                 )
                 batch.add("rights", table_of([row], RIGHTS))
                 if row["told_by"] not in ("sidecar", "default"):
@@ -196,8 +202,11 @@ def _is_there(uri: str) -> bool:
     return uri.startswith("s3://") or os.path.lexists(local_path(uri))
 
 
-def _moved(video_id: str, uri: str) -> pa.Table:
-    return pa.table({"video_id": [video_id], "uri": [uri], "name": [uri.rsplit("/", 1)[-1]]})
+def _moved(video_id: str, uri: str, *, again: bool) -> pa.Table:
+    """The video's new address; `again`: it is normalised anew."""
+    told = {"video_id": [video_id], "uri": [uri], "name": [uri.rsplit("/", 1)[-1]]}
+    anew = {"state": ["new"], "stage": [None], "reason": [None], "normalise_fingerprint": [None]}
+    return pa.table({n: pa.array(v, pa.string()) for n, v in {**told, **(anew if again else {})}.items()})
 
 
 def _video_row(source: Source, video_id: str) -> dict[str, object]:
@@ -229,7 +238,7 @@ RIGHTS_KEYS = ("licence", "consent", "origin")
 
 
 def _rights_row(
-    workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None, elsewhere: Sequence[str] = ()
+    workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None, elsewhere: Iterable[str]
 ) -> dict[str, object]:
     """Rights from the sidecar, the machine's defaults where it is silent.
 

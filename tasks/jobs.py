@@ -122,13 +122,16 @@ def source_of(workspace: Workspace, video: Mapping[str, Any]) -> str:
     others = [r["uri"] for r in workspace.ledger.rows(sources.select().where(sources.c.video_id == video["video_id"]))]
     met = "is not there any more"
     for uri in dict.fromkeys([video["uri"], *sorted(others)]):
-        try:
-            if content_id(workspace.objects.local(uri)) == video["video_id"]:
-                return str(uri)
-            met = "holds something else now"
-        except OSError:
+        if not workspace.objects.exists(uri):
             continue
-    raise MediaError("normalise", f"the source {met}: {video['uri']}; put it back, or curate it where it is")
+        file = workspace.objects.local(uri)
+        met = "holds something else now"
+        try:
+            if file.is_file() and content_id(file) == video["video_id"]:  # a pipe in its place would block
+                return str(uri)
+        except OSError as error:
+            met = f"can't be read now ({error.strerror})"
+    raise MediaError("source", f"the source {met}: {video['uri']}; put it back, or curate it where it is")
 
 
 def chosen_spans(

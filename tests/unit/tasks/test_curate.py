@@ -17,13 +17,13 @@ from store.record import Batch
 from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import clipping, compute, curate, held, jobs, plan, reclip, run_clips, run_windows, stale
+from tasks import clipping, compute, curate, plan, reclip, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
 from tasks.media.media import Media
-from tasks.signal import LoadedSignal, Needs, Output
+from tasks.signal import Needs, Output
 from tests.unit.tasks import stand_in
 
 CLIP_SIGNALS = ("brightness", "double", "loudness")
@@ -36,17 +36,6 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stand_in.make_video(folder / "b.mp4", 4.0, luma=160, tone=False)
     (folder / "broken.mp4").write_bytes(b"no video at all")
     return folder
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
-        made = stand_in.signals(**changed)
-        for module in (plan, stale, held, run_windows, run_clips):
-            monkeypatch.setattr(module, "discover", lambda: made)
-        return made
-
-    return use_signals
 
 
 @pytest.fixture
@@ -376,59 +365,6 @@ def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Worksp
     assert again.tally.computed["luma"] == 2
     assert again.tally.computed["double"] == 2
     assert run(workspace).tally.computed == {}
-
-
-@pytest.fixture
-def own_footage(tmp_path: Path) -> Path:
-    folder = tmp_path / "own"
-    folder.mkdir()
-    stand_in.make_video(folder / "a.mp4", 3.0, luma=90)
-    return folder
-
-
-def video(workspace: Workspace) -> dict[str, Any]:
-    with workspace.views() as reader:
-        return reader.sql("SELECT * FROM videos").to_dicts()[0]
-
-
-def test_a_new_normalise_leaves_clips_standing(
-    tmp_path: Path, own_footage: Path, use: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use()
-    workspace = open_workspace(tmp_path / "workspace")
-    ingest(workspace, [str(own_footage)])
-    run(workspace)
-    before = wide(workspace)["clip_id"].to_list()
-    for module in (plan, jobs):
-        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the next")
-    run(workspace)
-    assert (video(workspace)["state"], video(workspace)["normalise_fingerprint"]) == ("done", "the next")
-    assert wide(workspace)["clip_id"].to_list() == before
-    assert run(workspace).tally.computed == {}
-
-
-def test_another_file_in_a_videos_place_is_not_taken_for_it(
-    tmp_path: Path, own_footage: Path, use: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use()
-    workspace = open_workspace(tmp_path / "workspace")
-    ingest(workspace, [str(own_footage)])
-    run(workspace)
-    before = video(workspace)
-    copy = own_footage / "copy.mp4"
-    copy.write_bytes((own_footage / "a.mp4").read_bytes())
-    stand_in.make_video(own_footage / "a.mp4", 2.0, luma=200)
-    for module in (plan, jobs):
-        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the next")
-    run(workspace)
-    now = video(workspace)
-    assert (now["state"], now["proxy_sha256"]) == ("quarantined", before["proxy_sha256"])
-    assert "holds something else now" in now["reason"]
-    ingest(workspace, [str(copy)])
-    for module in (plan, jobs):
-        monkeypatch.setattr(module, "NORMALISE_FINGERPRINT", "the one after")
-    run(workspace)
-    assert (video(workspace)["state"], video(workspace)["name"]) == ("done", "copy.mp4")
 
 
 def test_a_reclip_proposed_before_a_commit_is_refused(workspace: Workspace) -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from infra import weights
 from tasks.litert import interpreter
 
@@ -21,7 +23,9 @@ made.invoke()
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_what_is_said_meanwhile_is_passed_on(capfd: object, monkeypatch: object) -> None:
+def test_what_is_said_meanwhile_is_passed_on(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ai_edge_litert.interpreter as litert
 
     class Talking(litert.Interpreter):  # type: ignore[misc]
@@ -29,6 +33,6 @@ def test_what_is_said_meanwhile_is_passed_on(capfd: object, monkeypatch: object)
             os.write(2, b"something else\nINFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
             super().allocate_tensors()
 
-    monkeypatch.setattr(litert, "Interpreter", Talking)  # type: ignore[attr-defined]
+    monkeypatch.setattr(litert, "Interpreter", Talking)
     interpreter(weights.path("face_blendshapes").read_bytes())
-    assert capfd.readouterr().err == "something else\n"  # type: ignore[attr-defined]
+    assert capfd.readouterr().err == "something else\n"
