@@ -142,10 +142,11 @@ class Tier:
 def existing(workspace: Path | None) -> Corpus:
     """The workspace for a command that only reads. Raises ValueError where there is none."""
     from infra import settings
+    from store.workspace import is_workspace
 
     told = settings.load(workspace)
-    root, ledger = told.workspace, told.ledger_url.removeprefix("sqlite:///")
-    if not root.is_dir() or ("://" not in ledger and not Path(ledger).is_file()):
+    root = told.workspace
+    if not is_workspace(told):
         raise ValueError(f"there is no workspace at {root}; headroom curate PATH makes one, --workspace names another")
     return open(workspace)
 

@@ -88,6 +88,12 @@ class Reader:
         return [str(row[0]) for row in self.connection.execute(f"DESCRIBE {view}").fetchall()]
 
 
+def is_workspace(told: infra_settings.Settings) -> bool:
+    """Whether there is something to open; any other folder is left as it is. A server's ledger is not asked."""
+    ledger = told.ledger_url.removeprefix("sqlite:///")
+    return told.workspace.is_dir() and ("://" in ledger or Path(ledger).is_file())
+
+
 def open_workspace(root: str | Path | None = None) -> Workspace:
     """The workspace at `root` (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
     loaded = infra_settings.load(root)
