@@ -342,13 +342,15 @@ def demo(
     """Curate a folder, build all tiers, write the report, and say what to do next."""
     from dashboards import terminal
     from dashboards.report import write_report
+    from tasks.status import footage
 
     corpus = open(workspace)
     with terminal.progress(quiet=False) as on_progress:
         told = corpus.curate(source, on_progress=on_progress)
     terminal.curated(told)
     built = [corpus.tier(name).build() for name in corpus.tiers()]
-    terminal.funnel_of_corpus(corpus.status(), built)
+    with corpus.workspace.views() as reader:
+        terminal.funnel_of_corpus(footage(reader), built)
     terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
 
 

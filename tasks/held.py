@@ -34,12 +34,18 @@ def windows_of(clip: Mapping[str, Any]) -> Iterator[int]:
     yield from range(int(clip["start_frame"]) // WINDOW_FRAMES, (int(clip["end_frame"]) - 1) // WINDOW_FRAMES + 1)
 
 
+def _provenance(told: dict[str, Any]) -> dict[str, Any]:
+    """As stored; a digest of another type, as an older version wrote it, counts as none, as it does in tasks/stale.py."""
+    digests = {k: told[k] if isinstance(told[k], int) else 0 for k in ("input_digest", "output_digest")}
+    return {**told, **digests, "reason": told["reason"] or ""}
+
+
 def held_row(signal: LoadedSignal, row: Mapping[str, Any]) -> Held | None:
     if row.get(f"{signal.name}_status") is None:
         return None
-    told = {k: row[f"{signal.name}_{k}"] for k in compute.provenance(_NO_ROW)}
+    told = _provenance({k: row[f"{signal.name}_{k}"] for k in compute.provenance(_NO_ROW)})
     values = {c.name: row.get(f"{signal.name}_{c.name}") for c in signal.spec.columns}
-    return Held(**{**told, "reason": told["reason"] or "", "row": values})
+    return Held(**{**told, "row": values})
 
 
 def held_timelines(
@@ -53,9 +59,9 @@ def held_timelines(
         where += " AND name IN (" + ", ".join(f"'{n}'" for n in names) + ")"
     found: dict[int, dict[str, Held]] = {}
     for row in workspace.record.read(manifest, "timelines", where=where).to_pylist():
-        told = {k: row[k] for k in compute.provenance(_NO_ROW)}
+        told = _provenance({k: row[k] for k in compute.provenance(_NO_ROW)})
         timeline = unpack(row["payload"]) if row["payload"] is not None else None
-        held = Held(**{**told, "reason": told["reason"] or "", "timeline": timeline})
+        held = Held(**{**told, "timeline": timeline})
         found.setdefault(row["window_index"], {})[row["name"]] = held
     return found
 

@@ -5,27 +5,34 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from store.workspace import Workspace
+from store.workspace import Reader, Workspace
 from tasks import plan, tier
 from tasks.clipping import ClipParams
+
+
+def footage(reader: Reader) -> dict[str, Any]:
+    """{"videos": {state: n}, "clips": n, "hours": x}."""
+    states = reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL ORDER BY ALL")
+    clips = reader.sql("SELECT count(*), coalesce(sum(duration_s), 0) / 3600 FROM clips").row(0)
+    rejected = reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item()
+    unclipped = reader.sql("SELECT count(*) FROM videos WHERE state = 'done' AND stage = 'clip'").item()
+    videos = {"done": 0, "quarantined": 0, "new": 0, **dict(states.iter_rows())}
+    return {
+        "videos": {**videos, "rejected_by_prefilter": int(rejected), "without_clips": int(unclipped)},
+        "clips": int(clips[0]),
+        "hours": round(float(clips[1]), 4),
+    }
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """{"videos": {state: n}, "clips": n, "hours": x, "signals": {name: counts}, "tiers": [...], "clipping": {...}}."""
     with workspace.views() as reader:
-        states = reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL ORDER BY ALL")
-        clips = reader.sql("SELECT count(*), coalesce(sum(duration_s), 0) / 3600 FROM clips").row(0)
-        rejected = reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item()
-        unclipped = reader.sql("SELECT count(*) FROM videos WHERE state = 'done' AND stage = 'clip'").item()
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
         run = reader.manifest.clipping_run
-        videos = {"done": 0, "quarantined": 0, "new": 0, **dict(states.iter_rows())}
         return {
             "workspace": str(workspace.settings.workspace),
             "manifest": reader.manifest.id,
-            "videos": {**videos, "rejected_by_prefilter": int(rejected), "without_clips": int(unclipped)},
-            "clips": int(clips[0]),
-            "hours": round(float(clips[1]), 4),
+            **footage(reader),
             "signals": signals,
             "tiers": tier.listed(workspace, reader),
             "clipping": {

@@ -347,7 +347,9 @@ def test_windows_that_hold_the_same_do_not_cancel_out() -> None:
     assert held[0].output_digest != held[1].output_digest
 
 
-def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Workspace) -> None:
+def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Workspace, use: Any) -> None:
+    needy = replace(stand_in.LUMA, needs=("faces",))
+    use(luma=stand_in.loaded("luma", needy, stand_in.luma))
     run(workspace)
     manifest = workspace.ledger.manifest()
     for table in ("timelines", "signals"):
