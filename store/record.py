@@ -255,18 +255,23 @@ def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, c
 
 
 def embedding_rows(
-    clip_ids: list[str], video_ids: list[str], vectors: Any, fingerprint: str, digests: list[int]
+    clip_ids: Sequence[str],
+    video_ids: Sequence[str],
+    vectors: Sequence[Any | None],
+    dim: int,
+    fingerprint: str,
+    digests: Sequence[int],
 ) -> pa.Table:
-    """Rows of an embeddings table; `vectors` is float32 (N, D)."""
-    flat = pa.array(vectors.reshape(-1), pa.float32())
+    """Rows of an embeddings table; a vector is float32 (dim,), or None where the signal is not ok: NULL, as its columns."""
+    column = pa.array([None if v is None else v.tolist() for v in vectors], pa.list_(pa.float32(), dim))
     columns = {
         "clip_id": pa.array(clip_ids, pa.string()),
         "video_id": pa.array(video_ids, pa.string()),
-        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        "vector": column,
         "fingerprint": pa.array([fingerprint] * len(clip_ids), pa.string()),
         "output_digest": pa.array(digests, pa.uint64()),
     }
-    return pa.table(columns, schema=embedding_schema(vectors.shape[1]))
+    return pa.table(columns, schema=embedding_schema(dim))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

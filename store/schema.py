@@ -163,3 +163,7 @@ def embedding_schema(dim: int) -> pa.Schema:
             ("output_digest", U64),
         ]
     )
+
+
+def embeddings_table(signal: str, vector: str) -> str:
+    return f"embeddings_{signal}_{vector}"

@@ -7,9 +7,11 @@ from functools import reduce
 from operator import xor
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from store.ledger import Manifest
+from store.schema import embeddings_table
 from store.workspace import Workspace
 from tasks import compute
 from tasks.compute import Held
@@ -63,6 +65,27 @@ def held_timelines(
         timeline = unpack(row["payload"]) if row["payload"] is not None else None
         held = Held(**{**told, "timeline": timeline})
         found.setdefault(row["window_index"], {})[row["name"]] = held
+    return found
+
+
+def clip_parts(
+    workspace: Workspace, manifest: Manifest, signal: LoadedSignal, clip_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """By clip: what a clip signal holds beside its row, `timeline` and `vectors`, where it declares them."""
+    found: dict[str, dict[str, Any]] = {}
+    told = ", ".join(f"'{c}'" for c in clip_ids)
+    if signal.spec.timeline:
+        where = f"clip_id IN ({told}) AND name = '{signal.name}' AND payload IS NOT NULL"
+        for row in workspace.record.read(manifest, "timelines", ["clip_id", "payload"], where).to_pylist():
+            found.setdefault(row["clip_id"], {})["timeline"] = unpack(row["payload"])
+    for vector in signal.spec.vectors:
+        table = embeddings_table(signal.name, vector)
+        if table not in manifest.versions:
+            continue
+        where = f"clip_id IN ({told}) AND vector IS NOT NULL"
+        for row in workspace.record.read(manifest, table, ["clip_id", "vector"], where).to_pylist():
+            values = np.asarray(row["vector"], np.float32)
+            found.setdefault(row["clip_id"], {}).setdefault("vectors", {})[vector] = values
     return found
 
 

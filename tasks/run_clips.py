@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from store.ledger import Manifest
 from store.record import Batch, embedding_rows, table_of
-from store.schema import LOG, TIMELINES, signal_fields
+from store.schema import LOG, TIMELINES, embeddings_table, signal_fields
 from store.workspace import Workspace
 from tasks import compute
 from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale
 from tasks.digest import between
-from tasks.held import held_row, held_timelines, payload_of, stitched, timeline_of, video_row, windows_of
+from tasks.held import clip_parts, held_row, held_timelines, payload_of, stitched, timeline_of, video_row, windows_of
 from tasks.job import Done, Job
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
@@ -37,9 +37,13 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
     read = {s.name: s for s in (*wanted, *needs.values()) if s.spec.grain == "clip"}.values()
     windows = {w for c in clips for w in windows_of(c)}
     lines = held_timelines(workspace, manifest, job.video_id, sorted(windows), names) if names else {}
+    parts = {n: clip_parts(workspace, manifest, need, job.items) for n, need in needs.items() if need.spec.grain == "clip"}
     made_rows: dict[str, dict[str, Held]] = {}
     for clip in clips:
         held = {s.name: h for s in read if (h := held_row(s, rows.get(clip["clip_id"], {}))) is not None}
+        for name, values in parts.items():
+            if name in held:
+                held[name] = replace(held[name], **values.get(clip["clip_id"], {}))
         video_needs = {n: stitched(lines, n, clip) for n in names}
         made = _bring_clip_up_to_date(workspace, video, clip, wanted, held, video_needs, reader, done)
         if made:
@@ -146,10 +150,8 @@ def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str
                 for c, h in rows.items()
             ]
             batch.add("timelines", table_of(lines, TIMELINES))
-        for vector in signal.spec.vectors:
-            ok = {c: h for c, h in rows.items() if h.status == "ok"}
-            if ok:
-                values = np.stack([h.vectors[vector] for h in ok.values()])
-                digests = [h.output_digest for h in ok.values()]
-                made_rows = embedding_rows(list(ok), [video_id] * len(ok), values, signal.fingerprint, digests)
-                batch.add(f"embeddings_{name}_{vector}", made_rows)
+        for vector, dim in signal.spec.vectors.items():
+            values = [h.vectors.get(vector) for h in rows.values()]
+            digests = [h.output_digest for h in rows.values()]
+            told = embedding_rows(list(rows), [video_id] * len(rows), values, dim, signal.fingerprint, digests)
+            batch.add(embeddings_table(name, vector), told)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lance
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -23,7 +24,7 @@ from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
 from tasks.media.media import Media
-from tasks.signal import Needs, Output
+from tasks.signal import Column, Needs, NotApplicable, Output, Signal
 from tests.unit.tasks import stand_in
 
 CLIP_SIGNALS = ("brightness", "double", "loudness")
@@ -345,6 +346,41 @@ def test_windows_that_hold_the_same_do_not_cancel_out() -> None:
     empty = Output(timeline=pa.table({"frame": pa.array([], pa.int32()), "luma": pa.array([], pa.float32())}))
     held = [compute.attempt(signal, lambda: empty, 0, None, 0.0, window) for window in (0, 1)]
     assert held[0].output_digest != held[1].output_digest
+
+
+def test_what_a_clip_signal_holds_beside_its_row_reaches_a_dependant_of_a_later_run(
+    workspace: Workspace, use: Any
+) -> None:
+    pulse = Column("at", stand_in.F32, "s", "when", decimals=2)
+    count = Column("count", pa.int32(), "count", "how many")
+    made = Signal(grain="clip", version=1, columns=(count,), timeline=(pulse,), vectors={"shape": 3})
+    told = Signal(grain="clip", version=1, columns=(count,), needs=("pulses",))
+
+    def pulses(media: Media, needs: Needs) -> Output:
+        schema = pa.schema([("frame", pa.int32()), ("at", pa.float32())])
+        frames = [media.start_frame, media.start_frame + 1]
+        line = pa.table({"frame": frames, "at": [0.5, 0.25]}, schema=schema)
+        return Output({"count": 2}, line, {"shape": np.array([1, 0, 2], np.float32)})
+
+    def follower(media: Media, needs: Needs) -> Output:
+        seen = needs["pulses.timeline"].num_rows + len(needs["pulses.shape"]) + needs["pulses"]["count"]
+        return Output({"count": seen})
+
+    first = {"pulses": stand_in.loaded("pulses", made, pulses), "follower": stand_in.loaded("follower", told, follower)}
+    use(**first)
+    run(workspace)
+    use(**{**first, "follower": stand_in.raised(first["follower"])})
+    assert run(workspace).tally.computed == {"follower": 2}
+    assert wide(workspace)["follower_count"].to_list() == [7, 7]
+
+    def absent(media: Media, needs: Needs) -> Output:
+        raise NotApplicable("none here")
+
+    use(**{**first, "pulses": stand_in.raised(first["pulses"], absent)})
+    run(workspace)
+    vectors = workspace.record.read(workspace.ledger.manifest(), "embeddings_pulses_shape")
+    assert vectors.num_rows == vectors["vector"].null_count == 2, "a vector outlived its signal's row"
+    assert set(wide(workspace)["follower_status"]) == {"not_applicable"}
 
 
 def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Workspace, use: Any) -> None:
