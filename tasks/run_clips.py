@@ -37,7 +37,9 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
     read = {s.name: s for s in (*wanted, *needs.values()) if s.spec.grain == "clip"}.values()
     windows = {w for c in clips for w in windows_of(c)}
     lines = held_timelines(workspace, manifest, job.video_id, sorted(windows), names) if names else {}
-    parts = {n: clip_parts(workspace, manifest, need, job.items) for n, need in needs.items() if need.spec.grain == "clip"}
+    parts = {
+        n: clip_parts(workspace, manifest, need, job.items) for n, need in needs.items() if need.spec.grain == "clip"
+    }
     made_rows: dict[str, dict[str, Held]] = {}
     for clip in clips:
         held = {s.name: h for s in read if (h := held_row(s, rows.get(clip["clip_id"], {}))) is not None}

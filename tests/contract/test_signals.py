@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,13 @@ def run(name: str, start: int, end: int, pixel: Callable[[int], np.ndarray], aud
     signal = SIGNALS[name]
     needs: dict[str, Any] = {}
     for need in signal.spec.needs:
-        held = run(need, start, end, pixel, audio)
+        held = run_once(need, start, end, pixel, audio)
         if held.status != "ok":
             return held
         needs[need] = held.timeline if SIGNALS[need].spec.grain == "video" else held.row
         if SIGNALS[need].spec.grain == "clip" and held.timeline is not None:
             needs[f"{need}.timeline"] = held.timeline
+        needs.update({f"{need}.{vector}": values for vector, values in held.vectors.items()})
 
     def compute() -> Output:
         made = signal.compute(media_for(signal, start, end, pixel, audio), needs)
@@ -65,7 +67,11 @@ def run(name: str, start: int, end: int, pixel: Callable[[int], np.ndarray], aud
             return Output(timeline=declared_table(signal.spec.timeline, made.timeline))
         return made
 
-    return attempt(signal, compute, "i", None, 0.0)
+    return attempt(signal, compute, 0, None, 0.0)
+
+
+run_once = cache(run)
+"""A need of many signals is computed once a span."""
 
 
 @pytest.mark.parametrize("name", SIGNALS)
