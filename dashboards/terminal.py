@@ -120,6 +120,11 @@ def curated(told: Mapping[str, Any]) -> None:
         out.print("the time allowed is spent; what is left is computed by the next run")
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
+    if gone := told.get("gone"):
+        names = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
+        out.print(
+            f"[yellow]not there any more[/]  {escape(names)}: what was computed of {'it' if len(gone) == 1 else 'them'} stands"
+        )
     for name, reason in told.get("unusable_rights", [])[:20]:
         out.print(f"[yellow]rights unknown[/]  {escape(name)}: {escape(reason)}")
     if "cpu_s" in told:

@@ -177,8 +177,16 @@ def _clocks(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "variable rate.mp4", uneven, moving, made.tone(2.5))
     made.write(folder / "late sound.mp4", made.grid(2.6), moving, made.tone(1.5), sound_start_s=1.0)
     made.write(folder / "late picture.mkv", made.grid(2.4, start_s=0.71), moving, made.tone(3.1))
-    made.remake(
-        good, folder / "negative start.mkv", "-c", "copy", "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled"
+    longer = made.write(folder / "longer.mp4", made.grid(3.2), moving, made.tone(3.2))
+    made.remake(  # half a second of it can't be shown
+        longer,
+        folder / "negative start.mkv",
+        "-c",
+        "copy",
+        "-output_ts_offset",
+        "-0.5",
+        "-avoid_negative_ts",
+        "disabled",
     )
     made.write(folder / "starts after a day.mkv", made.grid(2.4, start_s=86_400.0), moving)
     leap = made.grid(1.2) + made.grid(1.2, start_s=1800.0)
@@ -186,7 +194,9 @@ def _clocks(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "two minutes.mp4", made.grid(120.0, fps=5.0), moving, made.tone(120.0))
     made.write(folder / "sixty.mp4", made.grid(2.4, fps=60.0), moving)
     return {
-        **dict.fromkeys(["variable rate.mp4", "late sound.mp4", "late picture.mkv", "negative start.mkv"], "done"),
+        **dict.fromkeys(
+            ["variable rate.mp4", "late sound.mp4", "late picture.mkv", "longer.mp4", "negative start.mkv"], "done"
+        ),
         **dict.fromkeys(["starts after a day.mkv", "two minutes.mp4", "sixty.mp4"], "done"),
         "leaps half an hour.mkv": "quarantined: stands still for more than 600 s",
     }
