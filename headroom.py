@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,6 +173,7 @@ def everywhere(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."""
     if workspace:
@@ -396,7 +398,7 @@ def tier_diff(
 
 @tier_app.command("explain")
 def tier_explain(
-    clip: Annotated[str, typer.Argument(help="A clip's id.")],
+    clip: Annotated[str, typer.Argument(help="A clip's id (6 characters are enough).")],
     tier: Annotated[str | None, typer.Option(help="One tier; else all.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -404,8 +406,10 @@ def tier_explain(
     """Each clause of each tier with the clip's value and verdict."""
     from dashboards import terminal
     from tasks import tier as tiers
+    from tasks.trace import clip_named
 
     corpus = existing(workspace)
+    clip = clip_named(corpus.workspace, clip)
     names = [tier] if tier else corpus.tiers()
     verdicts = {n: tiers.explain(corpus.workspace, clip, n) for n in names}
     told = {"clip": clip, "tiers": dict(sorted(verdicts.items(), key=lambda item: len(item[1])))}
@@ -454,10 +458,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = told if isinstance(told, int) else 0
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
+    except Exception as error:  # noqa: BLE001 - the boundary to a person: one line, or all of it with --debug
         code = 2
+        if debug:
+            traceback.print_exception(error)
         if type(error).__name__ == "NoArgsIsHelpError":
             print(str(error) or getattr(error, "message", ""))  # noqa: T201
         else:

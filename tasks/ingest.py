@@ -20,16 +20,19 @@ from store.workspace import Workspace
 
 VIDEO_SUFFIXES = frozenset(
     [
+        ".3g2",
         ".3gp",
         ".asf",
         ".avi",
         ".divx",
+        ".dv",
         ".f4v",
         ".flv",
         ".gif",
         ".h264",
         ".h265",
         ".hevc",
+        ".ivf",
         ".m2ts",
         ".m2v",
         ".m4v",
@@ -40,12 +43,16 @@ VIDEO_SUFFIXES = frozenset(
         ".mpg",
         ".mts",
         ".mxf",
+        ".nut",
         ".ogv",
         ".qt",
+        ".rm",
         ".ts",
         ".vob",
         ".webm",
         ".wmv",
+        ".wtv",
+        ".y4m",
     ]
 )
 """What a folder is searched for; a file named on the command line is taken whatever its name."""
