@@ -42,7 +42,7 @@ __all__ = ["CATALOGUE", "Sample", "make_samples"]
 MANIFEST = "manifest.jsonl"
 
 
-def make_samples(out_dir: Path, before_each: Callable[[str], None] = lambda told: None) -> list[Sample]:
+def make_samples(out_dir: Path, before_each: Callable[[str], object] = lambda told: None) -> list[Sample]:
     """Makes what is not there yet, and lists all; `before_each` is told such as "3 of 17: made_talker_2.mp4".
 
     Killed at any moment, the next call goes on where it stopped.
