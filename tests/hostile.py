@@ -141,6 +141,7 @@ def _shapes(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "not square.mp4", times, moving, made.tone(2.4), sar=Fraction(64, 45))
     made.remake(good, folder / "old.avi", "-c:v", "mpeg4", "-c:a", "mp2")
     made.write(folder / "wide.mp4", times, made.moving(1600, 64))
+    made.write(folder / "narrow.mp4", times, made.moving(640, 64))
     made.write(folder / "tiny.mp4", times, made.moving(48, 32))
     made.remake(good, folder / "turned.mp4", "-c", "copy", before=["-display_rotation", "90"])
     made.remake(good, folder / "askew.mp4", "-c", "copy", before=["-display_rotation", "37"])
@@ -165,7 +166,8 @@ def _shapes(folder: Path, good: Path) -> dict[str, str]:
         part.unlink()
     return {
         **dict.fromkeys(["ten bit.mp4", "odd.mp4", "not square.mp4", "old.avi", "turned.mp4", "askew.mp4"], "done"),
-        **dict.fromkeys(["interlaced.mp4", "raw.h264", "changes size.ts", "wide.mp4"], "done"),
+        **dict.fromkeys(["interlaced.mp4", "raw.h264", "changes size.ts", "narrow.mp4"], "done"),
+        "wide.mp4": "rejected: too narrow",
         "raw at 90000 fps.h264": "quarantined: no frame on the grid",
         "tiny.mp4": "rejected: too small",
     }

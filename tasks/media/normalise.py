@@ -27,6 +27,8 @@ from tasks.media.transcode import GRAY_LONGEST_PX, GRID_FPS, Outcome, Plan
 VERSION = 2
 LONGEST_PX = 640
 SMALLEST_PX = 64
+MAX_ASPECT = 10.0
+"""OpenCV's DIS flow writes beyond its memory on pictures 11 times as wide as high, and crashes the process."""
 MIN_DECODED_RATIO = 0.9
 MIN_SOUND_RATIO = 0.5
 MAX_START_GAP_S = 60.0
@@ -36,7 +38,7 @@ OUT_OF_MEMORY = 256 - errno.ENOMEM
 FINGERPRINT = hashlib.sha256(
     json.dumps(
         [
-            VERSION, LONGEST_PX, SMALLEST_PX, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
+            VERSION, LONGEST_PX, SMALLEST_PX, MAX_ASPECT, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
             transcode.X264, transcode.AAC, transcode.MAX_SOUND_SLIP_S,
             {k: v for module in (prefilter, borders) for k, v in vars(module).items() if k.isupper()},
         ],
@@ -226,6 +228,10 @@ def _finish(
     source_width, source_height = crop[2] - crop[0], crop[3] - crop[1]
     if min(source_width, source_height) < SMALLEST_PX:
         rejected = f"too small: {source_width}x{source_height} px, at least {SMALLEST_PX} px a side are needed"
+    elif max(plan.width_px, plan.height_px) > MAX_ASPECT * min(plan.width_px, plan.height_px):
+        rejected = (
+            f"too narrow: {source_width}x{source_height} px, at most {MAX_ASPECT:g} times as long as wide can be used"
+        )
     proxy, audio = out_dir / "proxy.mp4", out_dir / "audio.flac"
     size = sum(f.stat().st_size for f in scratch.iterdir() if not f.is_symlink())
     # The proxy comes last: where it is, all of it is.
