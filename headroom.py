@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tier_app, name="tier")
+signal_app = typer.Typer(help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
     Path | None, typer.Option("--workspace", "-w", help="Workspace folder; else HEADROOM_WORKSPACE, else ./workspace.")
@@ -418,6 +420,16 @@ def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOptio
     from dashboards import terminal
 
     terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+
+
+@signal_app.command("new")
+def signal_new(name: str, as_json: JsonOption = False) -> None:
+    """Write the three files of a new signal: a small one that works, its test and its scorecard."""
+    from dashboards import terminal
+    from tasks.new_signal import new_signal
+
+    told = {"name": name, "files": [str(f) for f in new_signal(name)]}
+    terminal.show(told, terminal.signal_written, as_json)
 
 
 def seconds(text: str) -> float:

@@ -336,3 +336,9 @@ def next_steps(report: Any, workspace: Any) -> None:
         (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
     ):
         out.print(f"  {escape(command):<46} [dim]{does}[/]", soft_wrap=True)
+
+
+def signal_written(told: Mapping[str, Any]) -> None:
+    for file in told["files"]:
+        out.print(f"wrote {escape(file)}", soft_wrap=True)
+    out.print(f"[dim]see it on footage:[/] headroom signal try {escape(told['files'][0])}", soft_wrap=True)
