@@ -21,6 +21,7 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
+    from modeling.data import ClipLoader
     from store.workspace import Workspace
 
 app = typer.Typer(
@@ -123,6 +124,38 @@ class Tier:
         from tasks import tier as tiers
 
         return tiers.members(self.workspace, self.name)
+
+    def to_torch(
+        self,
+        *,
+        snapshot: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        **ranges: Any,
+    ) -> ClipLoader:
+        """Batches of clip ranges of a snapshot: of the one named, else of the tier as it is frozen now.
+
+        `ranges` are the fields of modeling.data.ClipRanges: length_s, hop_s, fps, size, pad, frames, audio, timelines.
+        """
+        from modeling.data import ClipDataset, ClipLoader, ClipRanges
+        from store.frozen import frozen
+
+        held = frozen(self.workspace, snapshot or str(self.build()["snapshot"]))
+        if held.tier != self.name:
+            raise ValueError(f"snapshot {held.snapshot_id} is of tier {held.tier}, not of {self.name}")
+        return ClipLoader(
+            ClipDataset(held, ClipRanges(**ranges)),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def clips(self) -> list[str]:
         """Ids of the clips now in the tier, sorted."""
