@@ -22,6 +22,7 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
+    from modeling.data import ClipLoader
     from store.workspace import Workspace
 
 app = typer.Typer(
@@ -34,6 +35,8 @@ app = typer.Typer(
 )
 tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tier_app, name="tier")
+signal_app = typer.Typer(help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
     Path | None, typer.Option("--workspace", "-w", help="Workspace folder; else HEADROOM_WORKSPACE, else ./workspace.")
@@ -122,6 +125,38 @@ class Tier:
         from tasks import tier as tiers
 
         return tiers.members(self.workspace, self.name)
+
+    def to_torch(
+        self,
+        *,
+        snapshot: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        **ranges: Any,
+    ) -> ClipLoader:
+        """Batches of clip ranges of a snapshot: of the one named, else of the tier as it is frozen now.
+
+        `ranges` are the fields of modeling.data.ClipRanges: length_s, hop_s, fps, size, pad, frames, audio, timelines.
+        """
+        from modeling.data import ClipDataset, ClipLoader, ClipRanges
+        from store.frozen import frozen
+
+        held = frozen(self.workspace, snapshot or str(self.build()["snapshot"]))
+        if held.tier != self.name:
+            raise ValueError(f"snapshot {held.snapshot_id} is of tier {held.tier}, not of {self.name}")
+        return ClipLoader(
+            ClipDataset(held, ClipRanges(**ranges)),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def clips(self) -> list[str]:
         """Ids of the clips now in the tier, sorted."""
@@ -280,6 +315,28 @@ def grid(
 
 
 @app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="SNAPSHOT|TIER", help="A snapshot's id; a tier is frozen first.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="A new folder, or one of an export that was cut off.")],
+    shard_mb: Annotated[int, typer.Option(min=1, help="A shard's size at most; one clip may be larger.")] = 256,
+    timelines: Annotated[
+        list[str] | None, typer.Option("--timeline", help="A timeline to write; may be repeated (default: all).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a snapshot as WebDataset tar shards; run it again to go on with one that was cut off."""
+    from dashboards import terminal
+    from tasks.export import export as write_export
+
+    corpus = existing(workspace).workspace
+    told = write_export(
+        corpus, name, out, shard_mb=shard_mb, timelines=timelines or None, on_shard=terminal.shard_written
+    )
+    terminal.show(told, terminal.exported, as_json)
+
+
+@app.command()
 def trace(
     name: Annotated[
         str,
@@ -422,6 +479,16 @@ def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOptio
     from dashboards import terminal
 
     terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+
+
+@signal_app.command("new")
+def signal_new(name: str, as_json: JsonOption = False) -> None:
+    """Write the three files of a new signal: a small one that works, its test and its scorecard."""
+    from dashboards import terminal
+    from tasks.new_signal import new_signal
+
+    told = {"name": name, "files": [str(f) for f in new_signal(name)]}
+    terminal.show(told, terminal.signal_written, as_json)
 
 
 def seconds(text: str) -> float:
