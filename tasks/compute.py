@@ -88,9 +88,9 @@ def input_digest(
 
 
 def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
-    """Why the signal can't apply: the first need that is not ok; empty when all are."""
+    """Why the signal can't apply: the first need that is not ok and not optional; empty when there is none."""
     for need in signal.spec.needs:
-        if need in held and held[need].status != "ok":
+        if need not in signal.spec.optional and need in held and held[need].status != "ok":
             return f"{need}: {held[need].reason}"
     return ""
 

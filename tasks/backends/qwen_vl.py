@@ -15,8 +15,19 @@ import numpy as np
 
 from tasks.backend import Checkpoint
 from tasks.backends.hub import NotLoaded, image_processor, in_batches, moved, network, part
+from tasks.media.media import Media
+from tasks.signal import Compute, Needs, Output
 
 MAX_NEW_TOKENS = 256
+FPS = 1
+SIDE_PX = 448
+MAX_FRAMES = 8
+LENGTHS = ("short", "medium", "long")
+QUESTION = (
+    "These are frames of one video clip, in order. Describe only what can be seen; guess no names and no ages. "
+    'Answer with one JSON object: "short" is one sentence, "medium" is two sentences, "long" is a paragraph that tells '
+    "how many people there are, the framing, the setting, what they do, the camera and any text on screen."
+)
 
 
 @dataclass(frozen=True)
@@ -110,3 +121,16 @@ def told_as_json(answer: str, keys: Sequence[str]) -> Mapping[str, str]:
         return {key: " ".join(str(found[key]).split()) for key in keys}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"the model's answer is no JSON object with {', '.join(keys)}: {answer[:200]!r}") from error
+
+
+def caption(model: VisionLanguage, media: Media, needs: Needs, default: Compute) -> Output:
+    """The three captions by the model, from up to 8 frames; windows and events are those of the default.
+
+    An answer that is no JSON object is a failure of the row, whose message holds its beginning.
+    """
+    frames = media.at(FPS)
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int))]
+    prompt = Prompt(tuple(media.image(frame, SIDE_PX) for frame in chosen), QUESTION)
+    told = told_as_json(model.answers([prompt])[0], LENGTHS)
+    made = default(media, needs)
+    return Output(row={**made.row, **told}, timeline=made.timeline)

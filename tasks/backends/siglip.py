@@ -80,3 +80,10 @@ def embedding(model: Siglip, media: Media, needs: Needs, default: Compute) -> Ou
     return Output(
         row={"num_frames": len(frames_TD), "temporal_spread": spread}, vectors={"video": video.astype(np.float32)}
     )
+
+
+def caption_agreement(model: Siglip, media: Media, needs: Needs, default: Compute) -> Output:
+    """The default's checks, and how well the short caption fits one frame a second, mean."""
+    row = dict(default(media, needs).row)
+    fits = model.match([media.image(frame, 320) for frame in media.at(FPS)], [needs["caption"]["short"]])
+    return Output(row=row | {"video_match": float(fits.mean())})

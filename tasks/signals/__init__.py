@@ -39,6 +39,8 @@ def _discover(backends: tuple[tuple[str, str], ...]) -> dict[str, LoadedSignal]:
     if unknown := sorted(set(told) - set(found)):
         raise ValueError(f"HEADROOM_BACKENDS: signal {unknown[0]!r} is none of {', '.join(sorted(found))}")
     for name, signal in found.items():
+        if stray := set(signal.spec.optional) - set(signal.spec.needs):
+            raise ValueError(f"signal {name}: {sorted(stray)[0]!r} is optional and not among its needs")
         for need in signal.spec.needs:
             if need not in found:
                 raise ValueError(f"signal {name}: needs {need!r}, which is none of {sorted(found)}")
