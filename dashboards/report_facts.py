@@ -47,7 +47,7 @@ def videos_of(reader: Reader) -> list[dict[str, Any]]:
         """SELECT video_id, name, uri, state, stage, reason, tool_version, prefilter_reason, num_bytes, proxy_uri,
            proxy_sha256, num_frames, coalesce(num_frames, 0) / 25.0 AS footage_s,
            coalesce(normalise_cpu_s, 0.0) AS normalise_cpu_s
-           FROM videos ORDER BY name, video_id"""
+           FROM videos WHERE state <> 'removed' ORDER BY name, video_id"""
     )
     return rows.to_dicts()
 

@@ -24,7 +24,7 @@ VIDEOS = pa.schema(
         ("name", S),
         ("uri", S),
         ("num_bytes", I64),
-        ("state", S),  # new | done | quarantined
+        ("state", S),  # new | done | quarantined | removed: quarantined once, and its file is gone or mended since
         ("stage", S),  # the stage that quarantined or rejected it
         ("reason", S),
         ("tool_version", S),
@@ -45,6 +45,7 @@ VIDEOS = pa.schema(
         ("has_audio", B),
         ("audio_reason", S),
         ("num_frames", I32),
+        ("first_frame", I32),  # those before it repeat the first picture: it starts later than the sound
         ("width_px", I32),
         ("height_px", I32),
         ("proxy_uri", S),

@@ -109,6 +109,8 @@ def bring_up_to_date(
         assert todo.stage is not None
         groups = plan.batches(todo.jobs)
         total_s, done_s = sum(j.media_s for j in todo.jobs), 0.0
+        if on_progress:
+            on_progress(Progress(todo.stage, 0.0, total_s, len(outcome.quarantined)))
         for done in submit(todo.stage, reader.manifest, groups):
             workspace.commit(done.batch, clipping_run=run if todo.stage == "clip" else None)
             outcome.tally.add(done.tally)

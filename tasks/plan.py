@@ -92,7 +92,7 @@ def batches(jobs: Sequence[Job]) -> list[list[Job]]:
 def _normalise_jobs(reader: Reader, _wanted: Sequence[str], _run: str) -> list[Job]:
     rows = reader.sql(
         """SELECT video_id, name, num_bytes FROM videos
-           WHERE normalise_fingerprint IS DISTINCT FROM ? AND normalise_fingerprint IS DISTINCT FROM '-'
+           WHERE state <> 'removed' AND normalise_fingerprint IS DISTINCT FROM ? AND normalise_fingerprint IS DISTINCT FROM '-'
            ORDER BY name, video_id""",
         [NORMALISE_FINGERPRINT],
     )
@@ -119,7 +119,7 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
         """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v LEFT JOIN (
                SELECT DISTINCT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
            WHERE (c.video_id IS NULL OR v.state = 'new')
-             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state <> 'quarantined'
+             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state NOT IN ('quarantined', 'removed')
            ORDER BY v.name, v.video_id""",
         [run],
     )

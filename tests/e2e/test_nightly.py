@@ -117,13 +117,14 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     assert "| motion | 1 | 0 | 0 | 1 |" in told["summary"]
     assert "| broken.mp4 | " in told["summary"]
     by_run = {"task_runs": {"flow_run_id": {"any_": [run_id]}}}
-    tasks = wait(lambda: (r := running.api("task_runs/filter", by_run)) and len(r) == 5 and r, 60)
+    tasks = wait(lambda: (r := running.api("task_runs/filter", by_run)) and len(r) == 6 and r, 60)
     assert {(t["name"], t["state_name"]) for t in tasks} == {
         ("normalise: broken.mp4", "Completed"),
         ("normalise: left.mp4", "Completed"),
         ("timelines: 1 window of left.mp4", "Completed"),
         ("choose clips: left.mp4", "Completed"),
         ("signals: 1 clip of left.mp4", "Completed"),
+        ("maintain: join the tables' pieces, drop versions older than a day", "Completed"),
     }
     assert running.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
 

@@ -218,7 +218,9 @@ def test_the_second_call_writes_nothing_and_a_lost_file_comes_back_the_same(made
     lost = folder / "made_two_scenes.mp4"
     content = lost.read_bytes()
     lost.unlink()
-    make_samples(folder)
+    told: list[str] = []
+    make_samples(folder, told.append)
+    assert told == ["1 of 1: made_two_scenes.mp4"]
     assert lost.read_bytes() == content
     kept = {f: (f.stat().st_mtime_ns, f.stat().st_ino) for f in folder.iterdir() if "two_scenes" not in f.name}
     assert {f: v for f, v in before.items() if f in kept and f.name != "manifest.jsonl"} == {
