@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.media.media import Media
-from tasks.recognise import BEAM_SIZE, CERTAIN, MAX_COMPRESSION_RATIO, Word, recognise
-from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
+from tasks.recognise import BEAM_SIZE, CERTAIN, MAX_COMPRESSION_RATIO, Heard, Word, recognise
+from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Resources, Signal
 from tasks.whisper import RECOGNISER, weights_of
 
 SAMPLES_PER_FRAME = 16_000 // GRID_FPS
@@ -71,8 +74,25 @@ SIGNAL = Signal(
 )
 
 
+BACKENDS = {
+    "whisper": Backend(
+        run="tasks.backends.whisper:speech",
+        model="openai/whisper-large-v3",
+        licence="Apache-2.0",
+        dtype="float16",
+        source="Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023.",
+        changes={"weights": (), "resources": Resources(gpu_gib=5.0)},
+    ),
+}
+
+
 def compute(media: Media, needs: Needs) -> Output:
     """Raises NotApplicable: no audio, no speech."""
+    return transcribe(media, needs, recognise)
+
+
+def transcribe(media: Media, needs: Needs, hear: Callable[[np.ndarray], tuple[str, float, Heard]]) -> Output:
+    """The row and the words, as `hear` makes them out of the voice. Raises NotApplicable: no audio, no speech."""
     if media.audio is None:
         raise NotApplicable("no audio")
     speech_prob = needs["vad"]["speech_prob"].to_numpy()
@@ -81,7 +101,7 @@ def compute(media: Media, needs: Needs) -> Output:
         raise NotApplicable("no speech")
     first, last = spoken_span(speaks)
     voice = np.ascontiguousarray(media.audio[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME], np.float32)
-    language, language_probability, heard = recognise(voice)
+    language, language_probability, heard = hear(voice)
     words = voiced([placed(w, first / GRID_FPS, media.duration_s) for w in heard.words], speech_prob)
     known = bool(words) and language_probability >= MIN_LANGUAGE_PROBABILITY
     return Output(
