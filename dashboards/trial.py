@@ -137,7 +137,8 @@ def _sheet(page: SignalPage, out: Path) -> None:
             scale = SHEET_PX / picture.width
             part = Image.new("RGB", (SHEET_PX, round(picture.height * scale) + CAPTION_PX), (20, 23, 28))
             part.paste(picture.resize((SHEET_PX, round(picture.height * scale))), (0, CAPTION_PX))
-        caption = fitted(f"{heading}: {page.main} {clip.value}   {clip.title}", font(17), SHEET_PX - 12)
+        told = f"{page.main} {clip.value}" if clip.values or not page.main else clip.value
+        caption = fitted(f"{heading}: {told}   {clip.title}", font(17), SHEET_PX - 12)
         ImageDraw.Draw(part).text((6, 3), caption, font=font(17), fill=(232, 235, 239))
         parts.append(part)
     if not parts:
