@@ -22,7 +22,7 @@ POOLED_TENSOR = "efficientnet-lite0/model/head/Squeeze1"
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("num_frames", pa.int32(), "count", "frames that were pooled", 1, 1_000_000),
         Column(
