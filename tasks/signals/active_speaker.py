@@ -33,7 +33,15 @@ SIGNAL = Signal(
     version=1,
     columns=(
         Column("speaking_score", pa.float32(), "score", "that the face in view says what is heard; from 0.5 it is taken to", 0, 1, 4),
-        Column("margin", pa.float32(), "score", "lips against predicted lips: correlation at the best lag, less its upper decile over all; 0 without any", -1, 2, 4),
+        Column(
+            "margin",
+            pa.float32(),
+            "score",
+            "lips against predicted lips: correlation at the best lag, less its upper decile over all; 0 without any",
+            -1,
+            2,
+            4,
+        ),
         Column("on_screen_ratio", pa.float32(), "ratio", "share of the clip in which the face in view speaks, by windows of 3 s", 0, 1, 4),
         Column("off_screen_ratio", pa.float32(), "ratio", "share of the clip in which somebody speaks, but not the face in view", 0, 1, 4),
         Column("voice_over_ratio", pa.float32(), "ratio", "share of the clip in which somebody speaks and no face is in view", 0, 1, 4),
