@@ -277,7 +277,9 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT over clips, signals, videos, rights, timelines, or a tier.")],
+    query: Annotated[
+        str, typer.Argument(help="One SELECT over clips, signals, videos, rights, identities, timelines, or a tier.")
+    ],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -143,6 +143,8 @@ def status(told: Mapping[str, Any]) -> None:
     ]
     out.print(", ".join(facts))
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
+    if told["identities"]["clips"]:
+        out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"

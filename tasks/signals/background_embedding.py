@@ -54,7 +54,7 @@ SIGNAL = Signal(
     vectors={"background": DIMENSION},
     needs=("faces",),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.015,
+    cost_cpu_s=0.016,
     weights=(MASK_WEIGHTS, "efficientnet_lite0"),
     params={
         "fps": FPS,
