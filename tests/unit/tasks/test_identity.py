@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flows.curate import has_work
 from store.record import Batch, embedding_rows, table_of
 from store.schema import CLIPS, embeddings_table
 from store.tier_sql import parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import identity
+from tasks import identity, plan
+from tasks.curate import bring_up_to_date
 from tasks.identity import groups_of, links, named
 from tasks.signals import discover
 from tasks.status import identities
+from tasks.wanted import Pass
 
 DIMENSION = 128
 
@@ -119,7 +122,9 @@ def write(
             "active": [active] * len(vectors),
             "face_embedding_status": ["not_applicable" if v is None else "ok" for v in vectors.values()],
             "face_embedding_fingerprint": [told] * len(vectors),
+            "face_embedding_input_digest": pa.array(digests, pa.uint64()),
             "face_embedding_output_digest": pa.array(digests, pa.uint64()),
+            "face_embedding_not_before": pa.array([0.0] * len(vectors), pa.float64()),
         }
     )
     batch.add("signals", wide)
@@ -229,3 +234,23 @@ def test_tiers_and_status_read_it(workspace: Workspace) -> None:
         assert sorted(reader.guarded(tier.inlined)["clip_id"]) == ["a", "b"]
         assert reader.guarded(parse_tier("nobody", without, {}).inlined)["clip_id"].to_list() == ["d"]
         assert identities(reader) == {"people": 2, "clips": 3}
+
+
+def test_a_run_ends_with_identities_and_one_without_faces_does_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace, {"a": person(0), "b": person(1)})
+    monkeypatch.setattr(plan, "next_jobs", lambda *given: plan.Plan())  # every signal is up to date
+
+    def work(*signals: str) -> bool:
+        return has_work(workspace, [Pass(signals, ())])
+
+    def run(signal: str) -> int:
+        return bring_up_to_date(workspace, lambda *given: iter(()), signals=[signal]).num_identified
+
+    assert not work("vad")
+    assert run("vad") == 0
+    assert work("face_embedding")
+    assert run("face_embedding") == 2
+    assert not work("face_embedding")
+    assert run("face_embedding") == 0
