@@ -24,7 +24,8 @@ SIDE_LIT_OCTAVES = 0.9
 MIN_GROUND_RATIO = 0.06
 PLAIN_GRADIENT, BLURRED_DETAIL = 1.6, 2.2
 """Gray levels: mean step between neighbours, and mean Laplacian, at 320 px."""
-KEYED_CHROMA = 0.3
+KEYED_GREEN, KEYED_BLUE = 0.17, 0.3
+"""By how much the colour stands above both others: painted walls are rarely so green, skies and shirts more often so blue."""
 
 # Chardon, Cretois and Hourseau, Int. J. Cosmetic Science 1991.
 ITA_BANDS = ((55, "very_light"), (41, "light"), (28, "intermediate"), (10, "tan"), (-30, "brown"))
@@ -102,7 +103,7 @@ def background(image_rgb: np.ndarray, ground: np.ndarray) -> str:
     colours = image_rgb[ground].astype(np.float32) / 255
     red, green, blue = np.median(colours, axis=0)
     spread = float(np.abs(colours - np.median(colours, axis=0)).mean())
-    if max(green, blue) - max(red, min(green, blue)) > KEYED_CHROMA and spread < 0.08:
+    if (green - max(red, blue) > KEYED_GREEN or blue - max(red, green) > KEYED_BLUE) and spread < 0.08:
         return "keyed"
     if float(steps[ground].mean()) < PLAIN_GRADIENT:
         return "plain" if float(gray[ground].std()) < 40 else "blurred"

@@ -16,7 +16,8 @@ from benchmarks.scorecards.footage import manifest, media_of, read_frames
 from benchmarks.scorecards.score import Row, bootstrap_ci, command
 from tasks.signals import unsafe
 
-SECONDS = 10.0
+SECONDS = 0.1
+"""One frame of each file."""
 LIKELY_SAFE = 0.2
 SKIN_RULE = 0.3
 """Baseline: a frame of which so much is skin by colour is taken for nude (after Chai and Ngan's rule)."""

@@ -15,8 +15,8 @@ HELD_OUT = ("testsrc2", "pal100bars", "yuvtestsrc")
 
 def test_pattern(stage: Stage) -> Iterator[np.ndarray]:
     """Bars, charts and ramps, at times with a counter; held out: other sources of FFmpeg, a zone plate."""
-    drawn = stage.pick([_counter, _checks, _ramps], [_zone_plate])
-    frames = drawn(stage) if stage.rng.random() < 0.4 else _ffmpeg(stage, stage.pick(TRAIN, HELD_OUT))
+    drawn = stage.pick([_counter, _checks, _ramps, _rings, _star, _cross_hatch, _snow], [_zone_plate])
+    frames = drawn(stage) if stage.rng.random() < 0.5 else _ffmpeg(stage, stage.pick(TRAIN, HELD_OUT))
     told = stage.rng.random() < 0.3
     size = stage.height_px * stage.rng.uniform(0.06, 0.15)
     for i, image in zip(SHOWN, frames, strict=True):
@@ -88,6 +88,44 @@ def _ramps(stage: Stage) -> Iterator[np.ndarray]:
         planes = [((wx * x / stage.width_px + wy * y / stage.height_px + i * 0.01) % 1.0) for wx, wy in ways]
         levels = np.stack(planes if steps < 256 else [planes[0]] * 3, axis=-1)
         yield (np.floor(levels * steps) / steps * 255).astype(np.uint8)
+
+
+def _rings(stage: Stage) -> Iterator[np.ndarray]:
+    import cv2
+
+    back, ink, step = stage.colour(), stage.colour(), int(stage.rng.integers(6, 50))
+    for i in SHOWN:
+        image = stage.canvas(back)
+        for radius in range(step, stage.width_px, step):
+            cv2.circle(
+                image, (stage.width_px // 2, stage.height_px // 2), radius + i, ink, max(1, step // 3), cv2.LINE_AA
+            )
+        yield image
+
+
+def _star(stage: Stage) -> Iterator[np.ndarray]:
+    y, x = _grid(stage)
+    arms, turns = int(stage.rng.integers(8, 60)), stage.rng.choice([0.0, 0.05])
+    angle = np.arctan2(y - stage.height_px / 2, x - stage.width_px / 2)
+    a, b = (np.array(stage.colour(), np.uint8) for _ in range(2))
+    for i in SHOWN:
+        yield np.where((np.sin(arms * (angle + turns * i)) > 0)[..., None], a, b)
+
+
+def _cross_hatch(stage: Stage) -> Iterator[np.ndarray]:
+    step, ink = int(stage.rng.integers(16, 70)), stage.colour(120, 256)
+    image = stage.canvas(stage.colour(0, 90))
+    image[::step] = image[:, ::step] = ink
+    for _ in SHOWN:
+        yield image.copy()
+
+
+def _snow(stage: Stage) -> Iterator[np.ndarray]:
+    grain = int(stage.rng.integers(1, 5))
+    for _ in SHOWN:
+        small = stage.rng.integers(0, 256, (stage.height_px // grain + 1, stage.width_px // grain + 1, 1), np.uint8)
+        large = small.repeat(grain, axis=0).repeat(grain, axis=1).repeat(3, axis=2)
+        yield large[: stage.height_px, : stage.width_px]
 
 
 def _zone_plate(stage: Stage) -> Iterator[np.ndarray]:

@@ -24,11 +24,14 @@ def natural(stage: Stage) -> Iterator[np.ndarray]:
     y0, x0 = (int(rng.uniform(0, 1 - crop) * n) for n in photo.shape[:2])
     part = photo[y0 : y0 + int(crop * photo.shape[0]), x0 : x0 + int(crop * photo.shape[1])]
     base = cover(part, width, height)
-    if rng.random() < 0.35:
-        base = _in_front(stage, base)
+    calm = rng.random() < 0.45
+    if rng.random() < 0.3:
+        base = _room(stage, base)
+    if rng.random() < 0.45:
+        base = _in_front(stage, base, rooms=True)
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    bumps = [_bump(stage, x, y) for _ in range(int(rng.integers(2, 7)))]
-    hand = rng.choice([0.0, 0.0, 1.0, 3.0]) * rng.uniform(0.5, 1.5)
+    bumps = [_bump(stage, x, y, calm) for _ in range(int(rng.integers(2, 7)))]
+    hand = rng.choice([0.0, 0.0, 1.0, 3.0]) * rng.uniform(0.5, 1.5) * (not calm)
     sway = np.cumsum(rng.normal(0, hand, (NUM_FRAMES, 2)), axis=0)
     zoom = 1 + np.cumsum(rng.normal(0, 0.002 * hand, NUM_FRAMES))
     grain, blur = rng.choice([0.0, 1.5, 4.0, 8.0]), rng.choice([0.0, 0.0, 0.8, 1.6])
@@ -51,26 +54,58 @@ def natural(stage: Stage) -> Iterator[np.ndarray]:
         yield made
 
 
-def _bump(stage: Stage, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A round weight (H, W), and its push in pixels at each frame (T, 2)."""
+def _bump(stage: Stage, x: np.ndarray, y: np.ndarray, calm: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A round weight (H, W), and its push in pixels at each frame (T, 2). Calm ones stay near the middle and move
+    little, as of a person who sits before a tripod."""
     rng, size = stage.rng, stage.height_px
-    at, reach = rng.uniform(0.15, 0.85, 2) * (stage.width_px, size), rng.uniform(0.05, 0.35) * size
+    low, high = (0.35, 0.65) if calm else (0.15, 0.85)
+    at, reach = rng.uniform(low, high, 2) * (stage.width_px, size), rng.uniform(0.05, 0.35) * size
     weight = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * reach**2))
     time = np.arange(NUM_FRAMES) / 5
     waves = [np.sin(2 * np.pi * (rng.uniform(0.2, 2.2) * time + rng.random())) for _ in range(2)]
-    drift = rng.normal(0, 0.01 * size, 2) * time[:, None]
-    return weight, np.stack(waves, axis=1) * rng.uniform(0.005, 0.05) * size + drift
+    drift = rng.normal(0, 0.01 * size, 2) * time[:, None] * (not calm)
+    return weight, np.stack(waves, axis=1) * (
+        rng.uniform(0.002, 0.02) if calm else rng.uniform(0.005, 0.05)
+    ) * size + drift
 
 
-def _in_front(stage: Stage, subject: np.ndarray) -> np.ndarray:
-    """The middle of the picture in front of a plain, a dark or an unsharp wall, as in a studio."""
+def _room(stage: Stage, back: np.ndarray) -> np.ndarray:
+    """Doors, windows, pictures and shelves on the wall: straight lines that stay, as in any room."""
+    import cv2
+
+    rng, (height, width) = stage.rng, back.shape[:2]
+    wall = (
+        np.asarray(cv2.GaussianBlur(back, (0, 0), 7))
+        if rng.random() < 0.5
+        else np.full_like(back, stage.colour(30, 240))
+    )
+    for _ in range(int(rng.integers(1, 5))):
+        x0, y0 = rng.uniform(-0.1, 0.8) * width, rng.uniform(-0.2, 0.6) * height
+        wide, high = rng.uniform(0.08, 0.5) * width, rng.uniform(0.15, 1.1) * height
+        corners = np.array([[x0, y0], [x0 + wide, y0], [x0 + wide, y0 + high], [x0, y0 + high]])
+        corners += rng.normal(0, 0.012 * height, (4, 2)) * rng.choice([0, 1])
+        inside = np.zeros((height, width), np.uint8)
+        cv2.fillConvexPoly(inside, corners.astype(np.int32), 255, cv2.LINE_AA)
+        filled = (
+            cover(stage.photo(), width, height) if rng.random() < 0.3 else np.full_like(back, stage.colour(20, 240))
+        )
+        share = (inside / 255 * rng.uniform(0.3, 1.0))[..., None]
+        wall = np.clip(wall * (1 - share) + filled * share, 0, 255).astype(np.uint8)
+        cv2.polylines(wall, [corners.astype(np.int32)], True, stage.colour(), int(rng.integers(1, 6)), cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(wall, (0, 0), rng.uniform(0.3, 1.5)))
+
+
+def _in_front(stage: Stage, subject: np.ndarray, *, rooms: bool = False) -> np.ndarray:
+    """The middle of the picture in front of a plain, a dark or an unsharp wall, or in a room, as in a studio."""
     import cv2
 
     height, width = subject.shape[:2]
     mask = np.zeros((height, width), np.float32)
     cv2.ellipse(mask, (width // 2, int(height * 0.6)), (int(width * 0.28), int(height * 0.5)), 0, 0, 360, 1.0, -1)
     mask = cv2.GaussianBlur(mask, (0, 0), 3)[..., None]
-    if stage.rng.random() < 0.5:
+    if rooms and stage.rng.random() < 0.5:
+        wall = _room(stage, cover(stage.photo(), width, height))
+    elif stage.rng.random() < 0.5:
         y = np.linspace(0.85, 1.1, height)[:, None, None]
         wall = np.array(stage.colour(15, 230)) * y + np.zeros((height, width, 1))
     else:

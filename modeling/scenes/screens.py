@@ -15,8 +15,8 @@ ACCENTS = ((52, 120, 246), (40, 160, 90), (220, 90, 50), (150, 80, 200), (200, 1
 
 
 def screencast(stage: Stage) -> Iterator[np.ndarray]:
-    """An editor, a terminal, a page or a desktop, with a pointer; held out: a spreadsheet, a chat."""
-    draw = stage.pick([_editor, _terminal, _page, _desktop], [_sheet, _chat])
+    """An editor, a terminal, a page, a desktop, a form, cards or files, with a pointer; held out: a spreadsheet, a chat."""
+    draw = stage.pick([_editor, _terminal, _page, _desktop, _form, _cards, _files], [_sheet, _chat])
     theme = LIGHT if stage.rng.random() < 0.5 else DARK
     frames = draw(stage, theme)
     x, y = stage.rng.uniform(0.2, 0.8, 2) * (stage.width_px, stage.height_px)
@@ -144,6 +144,58 @@ def _desktop(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
         yield image
 
 
+def _form(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
+    base = stage.canvas(theme[0])
+    top, size = _bar(stage, base, theme), stage.height_px * 0.04
+    box(base, 0, top, stage.width_px * 0.2, stage.height_px, theme[2])
+    for row in range(8):
+        y = top + size + row * size * 2.6
+        write(base, stage.words(1, 3), 8, y, size, theme[1])
+        write(base, stage.words(1, 4), stage.width_px * 0.24, y, size, theme[1])
+        box(base, stage.width_px * 0.5, y - 3, stage.width_px * 0.9, y + size * 1.4, theme[2], -1 if row % 2 else 1)
+    box(base, stage.width_px * 0.75, stage.height_px * 0.9, stage.width_px * 0.92, stage.height_px * 0.97, ACCENTS[0])
+    told = stage.words(4, 8)
+    for i in SHOWN:
+        image = base.copy()
+        write(image, told[: 2 * i], stage.width_px * 0.51, top + size, size, theme[1])
+        yield image
+
+
+def _cards(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
+    base = stage.canvas(theme[2])
+    top, num = _bar(stage, base, theme), int(stage.rng.integers(2, 5))
+    wide, high = stage.width_px / num, (stage.height_px - top) / int(stage.rng.integers(2, 4))
+    for column in range(num):
+        for row in range(int((stage.height_px - top) / high)):
+            x, y = column * wide + 6, top + row * high + 6
+            filled = ACCENTS[int(stage.rng.integers(5))] if stage.rng.random() < 0.3 else theme[0]
+            box(base, x, y, x + wide - 12, y + high - 12, filled)
+            write(base, stage.words(1, 3), x + 6, y + 4, stage.height_px * 0.035, theme[1])
+            write(base, str(int(stage.rng.integers(1, 9999))), x + 6, y + high * 0.35, stage.height_px * 0.07, theme[1])
+    for i in SHOWN:
+        image = base.copy()
+        write(image, str(1000 + 37 * i), stage.width_px * 0.8, 2, top * 0.6, ACCENTS[1])
+        yield image
+
+
+def _files(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
+    base = stage.canvas(theme[0])
+    top, high = _bar(stage, base, theme), stage.height_px * stage.rng.uniform(0.045, 0.07)
+    chosen = int(stage.rng.integers(0, 6))
+    for row in range(int((stage.height_px - top) / high)):
+        y = top + row * high
+        if row % 2:
+            box(base, 0, y, stage.width_px, y + high, theme[2])
+        box(base, 8, y + 3, 8 + high * 0.7, y + high * 0.8, ACCENTS[int(stage.rng.integers(5))])
+        for place in (0.08, 0.5, 0.7, 0.85):
+            write(base, stage.words(1, 3), stage.width_px * place, y + 2, high * 0.6, theme[1])
+    for i in SHOWN:
+        image = base.copy()
+        y = top + (chosen + i // 5) * high
+        box(image, 0, y, stage.width_px, y + high, ACCENTS[0], 2)
+        yield image
+
+
 def _sheet(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
     base = stage.canvas(theme[0])
     top, wide, high = int(_bar(stage, base, theme)), stage.width_px // 8, 20
@@ -200,7 +252,9 @@ def _slide(stage: Stage, back: Colour, ink: Colour) -> np.ndarray:
     if stage.rng.random() < 0.5:
         box(image, 0, 0, stage.width_px, high * stage.rng.uniform(0.02, 0.16), accent)
     write(image, stage.words(2, 5).title(), stage.width_px * 0.06, high * 0.06, high * 0.085, ink)
-    stage.pick([_bullets, _bullets, _pictured, _chart], [_table, _diagram])(stage, image, ink, accent)
+    stage.pick([_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line], [_table, _diagram])(
+        stage, image, ink, accent
+    )
     if stage.rng.random() < 0.5:
         write(image, str(int(stage.rng.integers(1, 60))), stage.width_px * 0.94, high * 0.93, high * 0.035, ink)
     return image
@@ -234,6 +288,33 @@ def _chart(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None
     else:
         points = np.stack([x0 + np.arange(num) * step, y0 - tall], axis=1).astype(np.int32)
         cv2.polylines(image, [points], False, accent, 2, cv2.LINE_AA)
+
+
+def _columns(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+    for column in range(int(stage.rng.integers(2, 4))):
+        x, size = stage.width_px * (0.06 + 0.31 * column), stage.height_px * 0.045
+        box(image, x, stage.height_px * 0.24, x + stage.width_px * 0.28, stage.height_px * 0.33, ACCENTS[column])
+        write(image, stage.words(1, 2).title(), x + 6, stage.height_px * 0.255, size, (255, 255, 255))
+        for row in range(5):
+            write(image, stage.words(1, 4), x + 6, stage.height_px * (0.38 + 0.1 * row), size, ink)
+
+
+def _quote(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+    size = stage.height_px * stage.rng.uniform(0.07, 0.12)
+    for row in range(int(stage.rng.integers(1, 4))):
+        write(image, stage.words(2, 5), stage.width_px * 0.1, stage.height_px * 0.35 + row * size * 1.4, size, ink)
+    box(image, stage.width_px * 0.1, stage.height_px * 0.85, stage.width_px * 0.35, stage.height_px * 0.86, accent)
+
+
+def _time_line(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+    import cv2
+
+    y, num = stage.height_px * 0.55, int(stage.rng.integers(3, 7))
+    box(image, stage.width_px * 0.08, y - 2, stage.width_px * 0.92, y + 2, ink)
+    for i in range(num):
+        x = stage.width_px * (0.1 + 0.8 * i / num)
+        cv2.circle(image, (int(x), int(y)), 9, ACCENTS[i % 5], -1, cv2.LINE_AA)
+        write(image, stage.words(1, 2), x - 20, y + (20 if i % 2 else -40), stage.height_px * 0.045, ink)
 
 
 def _table(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:

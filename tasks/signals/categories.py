@@ -38,7 +38,7 @@ SIDE_PX = 320
 
 # Height of the face (hairline to chin) in the frame's height, from which a shot has its name.
 SHOTS = (
-    (0.7, "extreme_close_up"),
+    (0.85, "extreme_close_up"),
     (0.33, "close_up"),
     (0.19, "medium_close_up"),
     (0.11, "medium"),

@@ -119,7 +119,7 @@ def test_without_a_face_only_the_picture_is_told() -> None:
 @pytest.mark.parametrize(
     ("height", "told"),
     [
-        (300, "extreme_close_up"),
+        (330, "extreme_close_up"),
         (150, "close_up"),
         (80, "medium_close_up"),
         (50, "medium"),
