@@ -32,7 +32,7 @@ SIGNAL = Signal(
     ),
     needs=("body",),
     look=Look(frames_fps=LOOK_FPS),
-    cost_cpu_s=0.013,
+    cost_cpu_s=0.017,
     weights=("hand_detector", "hand_landmarks"),
     params={
         "detect_side_px": DETECT_SIDE_PX,
