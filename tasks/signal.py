@@ -76,6 +76,9 @@ class Output:
     row: Mapping[str, Any] = field(default_factory=dict)
     timeline: pa.Table | None = None
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    objects: Mapping[str, bytes] = field(default_factory=dict)
+    """Video grain only: what is too large for a table, by its address below the video's folder in object storage. The
+    address names the content (a digest), and the timeline tells it; the engine puts objects there before the rows."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Signal:
     needs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     """Those of `needs` that a clip signal can do without: where one is not ok, `compute` is given None for it."""
+    on_request: bool = False
+    """Computed only where it is asked for by name, or a tier reads it: large or costly, and not for everybody."""
     look: Look = Look()
     resources: Resources = Resources()
     cost_cpu_s: float = 0.0
