@@ -25,7 +25,7 @@ JOIN_FRAMES = 15
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("short", pa.string(), "text", "one sentence: who, how near, what they do"),
         Column("medium", pa.string(), "text", "and where they face, their first words, text on screen, the camera"),
@@ -60,7 +60,7 @@ SIGNAL = Signal(
         "visual_quality",
         "speech_quality",
     ),
-    cost_cpu_s=0.001,
+    cost_cpu_s=0.0015,
     params={
         "window_frames": WINDOW_FRAMES,
         "shots": facts.SHOTS,

@@ -24,7 +24,7 @@ EVIDENCE = (
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column(
             "agreement",
