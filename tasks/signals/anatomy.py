@@ -47,7 +47,8 @@ RULES: Mapping[str, tuple[float, float]] = {
     "finger_excess": (0.16, 0.3),
     "limb_change": (0.12, 0.3),
 }
-"""Value that raises no doubt, about the worst of 37 talking heads, and value that takes all trust."""
+"""Value that raises no doubt, and value that takes all trust. Set by hand with clean portraits and generated footage in
+view; of 37 talking heads looked at afterwards each rule leaves at least 36 without doubt."""
 
 INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 EYES = ((33, 133, 159, 145, 160, 144, 158, 153), (263, 362, 386, 374, 387, 373, 385, 380))
