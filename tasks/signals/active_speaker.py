@@ -25,8 +25,9 @@ CHANCE_QUANTILE = 0.9
 MIN_MOUTH_MOTION = 0.012
 WINDOW_FRAMES, HOP_FRAMES = 3 * GRID_FPS, GRID_FPS
 EVEN_MARGIN, MARGIN_SCALE = 0.15, 0.03
-"""Margins at which the score is 0.5, and by which its odds rise e-fold: 4 % of voices that are put under another's
-talking face, and 1 % of those under a silent one, reach 0.15, and 97 % of the own."""
+"""Margins at which the score is 0.5, and by which its odds rise e-fold. Over 34 clips nine in ten own voices lie above
+0.18; of others' voices under a talking face one in twenty lies above 0.16, under a silent face one in a hundred above
+0.13. Chosen by these figures, not fitted."""
 
 SIGNAL = Signal(
     grain="clip",
