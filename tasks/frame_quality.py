@@ -206,16 +206,19 @@ FEATURES: dict[str, Callable[[Measures], float]] = {
     "noise": lambda m: float(np.log(m["noise"] + 0.1)),
     "blockiness": lambda m: float(np.log1p(m["blockiness"])),
     "highlight": lambda m: m["highlight"],
+    "brisque": lambda m: m["brisque"] / 100,
 }
 # Each damage alone takes 0 to 4 grades, by a logistic function. Fitted to five grades each of blur, noise, JPEG,
-# downscaling and darkness of clean frames by `python -m benchmarks.scorecards.visual_quality --fit`: a ranking of
-# technical damage, not opinions of people. Exposure has no say: a stage in the dark or a white wall may be meant.
+# downscaling, darkness and starving (small, blurred, few bits, which leave edges of their own) of clean frames by
+# `python -m benchmarks.scorecards.visual_quality --fit`: a ranking of technical damage, not opinions of people.
+# Exposure has no say: a stage in the dark or a white wall may be meant.
 DAMAGES: dict[str, dict[str, float]] = {
-    "blur": {"fine_slope": -1.749, "coarse_slope": -1.749, "constant": -6.526},
-    "downscale": {"coarse_slope": -3.982, "sharpness": -6.084, "constant": -4.047},
-    "noise": {"noise": 1.901, "constant": -3.113},
-    "jpeg": {"blockiness": 4.932, "constant": -3.284},
-    "darkness": {"highlight": -9.607, "constant": 2.968},
+    "blur": {"fine_slope": -2.002, "coarse_slope": -1.223, "constant": -6.362},
+    "downscale": {"coarse_slope": -3.791, "constant": -8.336},
+    "noise": {"noise": 1.907, "constant": -3.129},
+    "jpeg": {"blockiness": 4.846, "constant": -3.219},
+    "darkness": {"highlight": -9.0, "constant": 2.71},
+    "starving": {"brisque": 11.888, "constant": -8.375},
 }
 WORST = 4.0
 """Exponent of the norm that adds up damages: the worst one decides almost alone."""
