@@ -339,14 +339,16 @@ def next_steps(report: Any, workspace: Any) -> None:
     where = f" -w {workspace}" if workspace.name != "workspace" else ""
     out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
     out.print("\n[bold]next[/]")
-    for command, does in (
+    steps = (
         ("make demo INPUT=/your/footage", "curate your own"),
         (f".venv/bin/headroom{where} tier funnel a2v_gold", "which clause removes what"),
         (f".venv/bin/headroom{where} tier explain CLIP", "why a clip is in or out"),
         (f'.venv/bin/headroom{where} sql "SELECT ..."', "ask anything"),
         (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
-    ):
-        out.print(f"  {escape(command):<46} [dim]{does}[/]", soft_wrap=True)
+    )
+    widest = max(len(escape(command)) for command, _ in steps)
+    for command, does in steps:
+        out.print(f"  {escape(command):<{widest}}  [dim]{does}[/]", soft_wrap=True)
 
 
 def signal_written(told: Mapping[str, Any]) -> None:
