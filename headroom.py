@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
+    from modeling.data import ClipLoader
     from store.workspace import Workspace
 
 app = typer.Typer(
@@ -33,6 +35,8 @@ app = typer.Typer(
 )
 tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tier_app, name="tier")
+signal_app = typer.Typer(help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
     Path | None, typer.Option("--workspace", "-w", help="Workspace folder; else HEADROOM_WORKSPACE, else ./workspace.")
@@ -122,6 +126,38 @@ class Tier:
 
         return tiers.members(self.workspace, self.name)
 
+    def to_torch(
+        self,
+        *,
+        snapshot: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        **ranges: Any,
+    ) -> ClipLoader:
+        """Batches of clip ranges of a snapshot: of the one named, else of the tier as it is frozen now.
+
+        `ranges` are the fields of modeling.data.ClipRanges: length_s, hop_s, fps, size, pad, frames, audio, timelines.
+        """
+        from modeling.data import ClipDataset, ClipLoader, ClipRanges
+        from store.frozen import frozen
+
+        held = frozen(self.workspace, snapshot or str(self.build()["snapshot"]))
+        if held.tier != self.name:
+            raise ValueError(f"snapshot {held.snapshot_id} is of tier {held.tier}, not of {self.name}")
+        return ClipLoader(
+            ClipDataset(held, ClipRanges(**ranges)),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
     def clips(self) -> list[str]:
         """Ids of the clips now in the tier, sorted."""
         return sorted(self.to_polars()["clip_id"].to_list())
@@ -172,6 +208,7 @@ def everywhere(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."""
     if workspace:
@@ -240,7 +277,9 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT over clips, signals, videos, rights, timelines, or a tier.")],
+    query: Annotated[
+        str, typer.Argument(help="One SELECT over clips, signals, videos, rights, identities, timelines, or a tier.")
+    ],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -275,6 +314,28 @@ def grid(
 
     path = write_grid(existing(workspace).workspace, query, out, columns=columns, seconds=clip_seconds)
     terminal.show({"path": str(path)}, lambda told: print(f"grid: {told['path']}"), as_json)  # noqa: T201
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="SNAPSHOT|TIER", help="A snapshot's id; a tier is frozen first.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="A new folder, or one of an export that was cut off.")],
+    shard_mb: Annotated[int, typer.Option(min=1, help="A shard's size at most; one clip may be larger.")] = 256,
+    timelines: Annotated[
+        list[str] | None, typer.Option("--timeline", help="A timeline to write; may be repeated (default: all).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a snapshot as WebDataset tar shards; run it again to go on with one that was cut off."""
+    from dashboards import terminal
+    from tasks.export import export as write_export
+
+    corpus = existing(workspace).workspace
+    told = write_export(
+        corpus, name, out, shard_mb=shard_mb, timelines=timelines or None, on_shard=terminal.shard_written
+    )
+    terminal.show(told, terminal.exported, as_json)
 
 
 @app.command()
@@ -396,7 +457,7 @@ def tier_diff(
 
 @tier_app.command("explain")
 def tier_explain(
-    clip: Annotated[str, typer.Argument(help="A clip's id.")],
+    clip: Annotated[str, typer.Argument(help="A clip's id (6 characters are enough).")],
     tier: Annotated[str | None, typer.Option(help="One tier; else all.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -404,8 +465,10 @@ def tier_explain(
     """Each clause of each tier with the clip's value and verdict."""
     from dashboards import terminal
     from tasks import tier as tiers
+    from tasks.trace import clip_named
 
     corpus = existing(workspace)
+    clip = clip_named(corpus.workspace, clip)
     names = [tier] if tier else corpus.tiers()
     verdicts = {n: tiers.explain(corpus.workspace, clip, n) for n in names}
     told = {"clip": clip, "tiers": dict(sorted(verdicts.items(), key=lambda item: len(item[1])))}
@@ -418,6 +481,47 @@ def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOptio
     from dashboards import terminal
 
     terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+
+
+@signal_app.command("new")
+def signal_new(name: str, as_json: JsonOption = False) -> None:
+    """Write the three files of a new signal: a small one that works, its test and its scorecard."""
+    from dashboards import terminal
+    from tasks.new_signal import new_signal
+
+    told = {"name": name, "files": [str(f) for f in new_signal(name)]}
+    terminal.show(told, terminal.signal_written, as_json)
+
+
+@signal_app.command("try")
+def signal_try(
+    file: Annotated[Path, typer.Argument(help="The signal's file; it need not lie among the others.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips at most, of as many videos as possible.")] = 50,
+    limit: Annotated[float, typer.Option("--seconds", min=1, help="Time to spend, about.")] = 50.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page (default: a temporary one).")] = None,
+    scorecard: Annotated[bool, typer.Option(help="Measure its scorecard on a few files, too.")] = True,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a signal under development says of clips of the workspace, without storing anything."""
+    import tempfile
+    import time
+
+    from dashboards import terminal
+    from dashboards.trial import write_trial
+    from tasks.try_signal import Scorecard, load_signal, start_scorecard, try_signal
+
+    began = time.monotonic()
+    corpus = existing(workspace).workspace
+    load_signal(file.absolute())  # what is wrong with it is told before anything is started
+    card = start_scorecard(file) if scorecard else Scorecard("was not asked for")
+    try:
+        trial = try_signal(corpus, file, num_clips=clips, budget_s=0.7 * limit)
+        rows = card.rows(limit - (time.monotonic() - began))
+    finally:
+        card.stop()
+    folder = out or Path(tempfile.mkdtemp(prefix=f"headroom-try-{file.stem}-"))
+    terminal.show(write_trial(corpus, trial, rows, card.problem, folder.absolute()), terminal.tried, as_json)
 
 
 def seconds(text: str) -> float:
@@ -454,10 +558,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = told if isinstance(told, int) else 0
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
+    except Exception as error:  # noqa: BLE001 - the boundary to a person: one line, or all of it with --debug
         code = 2
+        if debug:
+            traceback.print_exception(error)
         if type(error).__name__ == "NoArgsIsHelpError":
             print(str(error) or getattr(error, "message", ""))  # noqa: T201
         else:

@@ -220,8 +220,8 @@ def _draw_labels(cells: Sequence[Cell], width_cells: int, cell_px: int, out: Pat
     """
     from PIL import Image, ImageDraw
 
-    font = _font(max(9, cell_px // 14))
-    line_px = round(font.size * 1.3)
+    face = font(max(9, cell_px // 14))
+    line_px = round(face.size * 1.3)
     strip_px = 2 * line_px + 4
     picture = Image.new("RGBA", (width_cells * cell_px, cell_px))
     draw = ImageDraw.Draw(picture)
@@ -230,13 +230,13 @@ def _draw_labels(cells: Sequence[Cell], width_cells: int, cell_px: int, out: Pat
         draw.rectangle((x, y, x + cell_px - 1, cell_px - 1), fill=(10, 12, 16, 168))
         draw.rectangle((x, 0, x + cell_px - 1, cell_px - 1), outline=(10, 12, 16, 255))
         for line, (text, colour) in enumerate(((cell.title, (245, 247, 250, 255)), (cell.value, (158, 220, 205, 255)))):
-            fitted = _fitted(text, font, cell_px - 12)
-            draw.text((x + 6, y + 2 + line * line_px), fitted, font=font, fill=colour)
+            told = fitted(text, face, cell_px - 12)
+            draw.text((x + 6, y + 2 + line * line_px), told, font=face, fill=colour)
     picture.save(out)
 
 
 @cache
-def _font(size_px: int) -> FreeTypeFont:
+def font(size_px: int) -> FreeTypeFont:
     """Pillow's own font, so that labels look alike on every machine."""
     from PIL import ImageFont
 
@@ -245,13 +245,13 @@ def _font(size_px: int) -> FreeTypeFont:
     return found
 
 
-def _fitted(text: str, font: FreeTypeFont, width_px: int) -> str:
+def fitted(text: str, face: FreeTypeFont, width_px: int) -> str:
     """Text cut in the middle, where file names differ least, to the width."""
     text = " ".join(text.split())
-    if font.getlength(text) <= width_px:
+    if face.getlength(text) <= width_px:
         return text
     kept = len(text)
-    while kept > 2 and font.getlength(_elided(text, kept)) > width_px:
+    while kept > 2 and face.getlength(_elided(text, kept)) > width_px:
         kept -= 1
     return _elided(text, kept)
 

@@ -12,18 +12,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dashboards import charts, clip_media, distributions, report_clips, report_facts, tier_facts
+from dashboards import (
+    charts,
+    clip_media,
+    distributions,
+    overlays,
+    report_clips,
+    report_facts,
+    report_signals,
+    strips,
+    tier_facts,
+)
 from dashboards.report_clips import ASSET, Assets, ClipBook
 from store import ledger as tables
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
 from tasks.signals import discover
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 TEMPLATES = Path(__file__).with_name("templates")
 _STAMP = re.compile(r'<meta name="headroom-stamp" content="([0-9a-f]{16})">')
 _ASSET_IN_PAGE = re.compile(r'"assets/([^"]+)"')
+_PAGE_IN_PAGE = re.compile(r'href="(signal-[a-z0-9_]+\.html)"')
+SIGNAL_PAGE = re.compile(r"signal-[a-z0-9_]+\.html")
+"""Names of pages that the report writes, and may delete again."""
 
 
 def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
@@ -40,33 +56,51 @@ def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
         if _is_current(page, stamp):
             return page
         assets = Assets(folder / "assets")
-        html = _page(workspace, reader, assets, stamp)
-        part = folder / ".index.html.part"
-        part.write_text(html, encoding="utf-8")
-        part.replace(page)
-        _drop_unused(assets)
+        pages = _pages(workspace, reader, assets, stamp)
+        for name, html in pages.items():  # the index comes last: what it links to is there
+            part = folder / f".{name}.part"
+            part.write_text(html, encoding="utf-8")
+            part.replace(folder / name)
+        _drop_unused(folder, assets, set(pages))
     return page
 
 
-def _page(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> str:
+def _pages(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> dict[str, str]:
+    """The pages by file name, index.html last."""
+    told, book = _told(workspace, reader, assets)
+    templates = environment()
+    common = {k: told[k] for k in ("name", "manifest", "made")} | {"stamp": stamp}
+    pictures = report_signals.Pictures(workspace)
+    pages = {}
+    for facts in told["signals"]:
+        signal = discover()[facts.name]
+        shown = report_signals.signal_page(book, reader, signal, pictures)
+        template = templates.get_template("signal.html")
+        spec, names = signal.spec, [s.name for s in told["signals"]]
+        pages[shown.file] = template.render(**common, page=shown, facts=facts, spec=spec, names=names)
+    return {**pages, "index.html": templates.get_template("report.html").render(**told, stamp=stamp)}
+
+
+def environment() -> Environment:
+    """The templates, with what they call."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["rough"] = _rough
-    environment.filters["short"] = distributions.short
-    environment.filters["share"] = _share
-    environment.filters["time"] = _time
-    return environment.get_template("report.html").render(**_told(workspace, reader, assets), stamp=stamp)
+    made.filters["rough"] = _rough
+    made.filters["short"] = distributions.short
+    made.filters["share"] = _share
+    made.filters["time"] = _time
+    return made
 
 
-def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any]:
-    """Everything the page shows."""
+def _told(workspace: Workspace, reader: Reader, assets: Assets) -> tuple[dict[str, Any], ClipBook]:
+    """Everything the index shows, and the clips it is made of."""
     videos = report_facts.videos_of(reader)
     run = tiers.guarded(workspace, reader.manifest)
     found = tier_facts.tier_facts(workspace, reader, run)
@@ -78,7 +112,7 @@ def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any
     picked = report_clips.picked_samples(book)
     book.judge([*picked, *report_clips.evenly(report_clips.in_no_tier(book), report_clips.MAX_ON_SHEET)])
     outcomes = Counter(report_facts.outcome(v) for v in videos)
-    return {
+    told = {
         "name": workspace.settings.workspace.name,
         "manifest": reader.manifest.id,
         "made": _made(workspace, reader),
@@ -98,6 +132,7 @@ def _told(workspace: Workspace, reader: Reader, assets: Assets) -> dict[str, Any
         "quarantined": [v for v in videos if report_facts.outcome(v) == "quarantined"],
         "dropped": [v for v in videos if report_facts.outcome(v) in ("rejected", "no_clip")],
     }
+    return told, book
 
 
 def funnel_steps(
@@ -154,9 +189,8 @@ def _made(workspace: Workspace, reader: Reader) -> str:
 
 def _stamp(workspace: Workspace, reader: Reader) -> str:
     """Hash of all that decides the page: the manifest, the tiers and their snapshots, the signals and this code."""
-    code = [
-        Path(m.__file__ or "").read_bytes() for m in (charts, clip_media, distributions, report_clips, report_facts)
-    ]
+    modules = (charts, clip_media, distributions, overlays, report_clips, report_facts, report_signals, strips)
+    code = [Path(m.__file__ or "").read_bytes() for m in modules]
     code += [Path(__file__).read_bytes(), *(f.read_bytes() for f in sorted(TEMPLATES.iterdir()) if f.is_file())]
     frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.id))
     told = {
@@ -172,14 +206,22 @@ def _stamp(workspace: Workspace, reader: Reader) -> str:
 def _is_current(page: Path, stamp: str) -> bool:
     if not page.is_file():
         return False
-    html = page.read_text(encoding="utf-8")
-    found = _STAMP.search(html)
+    index = page.read_text(encoding="utf-8")
+    others = [page.parent / name for name in sorted(set(_PAGE_IN_PAGE.findall(index)))]
+    if not all(other.is_file() for other in others):
+        return False
+    texts = [index, *(other.read_text(encoding="utf-8") for other in others)]
+    stamps = [found[1] if (found := _STAMP.search(text)) else "" for text in texts]
     present = {entry.name for entry in os.scandir(page.parent / "assets")}
-    return found is not None and found[1] == stamp and present.issuperset(_ASSET_IN_PAGE.findall(html))
+    return set(stamps) == {stamp} and all(present.issuperset(_ASSET_IN_PAGE.findall(text)) for text in texts)
 
 
-def _drop_unused(assets: Assets) -> None:
-    """Pictures and cuts that the page no longer shows, and what a killed process left half written."""
+def _drop_unused(folder: Path, assets: Assets, pages: set[str]) -> None:
+    """Pages, pictures and cuts that are no longer shown, and what a killed process left half written."""
+    for entry in list(os.scandir(folder)):
+        name = entry.name.removeprefix(".").removesuffix(".part")
+        if SIGNAL_PAGE.fullmatch(name) and entry.name not in pages:
+            Path(entry.path).unlink()
     for entry in list(os.scandir(assets.folder)):
         ours = ASSET.fullmatch(entry.name.removeprefix(".part-"))
         if ours and entry.name not in assets.used:

@@ -20,7 +20,7 @@ from tasks.signals import discover
 MAX_ON_SHEET = 60
 MAX_SAMPLES = 24
 STILL_PX, POSTER_PX = 256, 480
-ASSET = re.compile(r"(?:still|poster|clip)-[0-9a-zA-Z_-]+\.(?:jpg|mp4)")
+ASSET = re.compile(r"(?:still|poster|clip|signal)-[0-9a-zA-Z_-]+\.(?:jpg|mp4)")
 """Names of files that the report writes, and may delete again."""
 
 
@@ -135,7 +135,7 @@ def clip_rows(reader: Reader) -> dict[str, dict[str, Any]]:
     """All clips by id, in the order of their videos' names."""
     rows = reader.sql(
         """SELECT c.clip_id, c.video_id, c.start_frame, c.end_frame, c.start_s, c.end_s, c.duration_s, v.name,
-           v.proxy_uri, v.proxy_sha256 FROM clips c JOIN videos v USING (video_id)
+           v.proxy_uri, v.proxy_sha256, v.audio_uri FROM clips c JOIN videos v USING (video_id)
            ORDER BY v.name, c.video_id, c.start_frame"""
     )
     return {row["clip_id"]: row for row in rows.iter_rows(named=True)}
@@ -223,7 +223,7 @@ def _card(book: ClipBook, clip_id: str, lines: tuple[tuple[str, str], ...]) -> C
     row = book.clips[clip_id]
     middle = (int(row["start_frame"]) + int(row["end_frame"])) // 2
     image, problem = book.still("still", row, middle, STILL_PX, clip_id)
-    return Card(row["name"], _span(row), image, problem, lines, book.colours(clip_id), f"clip-{clip_id}")
+    return Card(row["name"], span_of(row), image, problem, lines, book.colours(clip_id), f"clip-{clip_id}")
 
 
 def picked_samples(book: ClipBook) -> list[str]:
@@ -258,7 +258,7 @@ def _sample(book: ClipBook, reader: Reader, clip_id: str, columns: set[str]) -> 
     )
     wide = reader.sql("SELECT * FROM signals WHERE clip_id = ?", [clip_id]).row(0, named=True)
     return Sample(
-        clip_id, row["name"], _span(row), video, poster, problem, told, tuple(_values(wide, columns, book.columns))
+        clip_id, row["name"], span_of(row), video, poster, problem, told, tuple(_values(wide, columns, book.columns))
     )
 
 
@@ -306,8 +306,9 @@ def _shared_out(groups: Sequence[list[str]], most: int) -> list[str]:
     return [clip_id for n, group in zip(counts, groups, strict=True) for clip_id in group[:n]]
 
 
-def _span(row: Mapping[str, Any]) -> str:
-    return f"{row['start_s']:.1f} to {row['end_s']:.1f} s"
+def span_of(row: Mapping[str, Any]) -> str:
+    start_s, end_s = (round(float(row[k]), 1) + 0.0 for k in ("start_s", "end_s"))  # never -0.0
+    return f"{start_s:.1f} to {end_s:.1f} s"
 
 
 def _write_jpeg(proxy: Path, frame: int, longest_px: int, part: Path) -> None:

@@ -47,7 +47,7 @@ def videos_of(reader: Reader) -> list[dict[str, Any]]:
         """SELECT video_id, name, uri, state, stage, reason, tool_version, prefilter_reason, num_bytes, proxy_uri,
            proxy_sha256, num_frames, coalesce(num_frames, 0) / 25.0 AS footage_s,
            coalesce(normalise_cpu_s, 0.0) AS normalise_cpu_s
-           FROM videos ORDER BY name, video_id"""
+           FROM videos WHERE state <> 'removed' ORDER BY name, video_id"""
     )
     return rows.to_dicts()
 
@@ -65,7 +65,7 @@ def outcome(video: dict[str, Any]) -> str:
 
 def costs_of() -> dict[str, tuple[float, float]]:
     """CPU-seconds per second of footage by signal, as its declaration tells: the log misses threads that models own."""
-    return {n: (s.spec.cost_cpu_s, s.spec.cost_cpu_s) for n, s in discover().items()}
+    return {n: (s.spec.cost_cpu_s, s.spec.cost_cpu_s) for n, s in discover().items() if not s.spec.on_request}
 
 
 def saving_of(videos: Sequence[dict[str, Any]], clip_s: float, costs: dict[str, tuple[float, float]]) -> Saving:
@@ -99,7 +99,9 @@ def signal_facts(
     counts = plan.counts(reader)
     found = []
     for name, signal in discover().items():
-        facts = SignalFacts(name, signal.spec.grain, signal.spec.summary, counts[name], costs.get(name, (None,))[0])
+        facts = SignalFacts(
+            name, signal.spec.grain, signal.spec.summary, counts[name], costs.get(name, (signal.spec.cost_cpu_s,))[0]
+        )
         if signal.spec.grain == "video":
             table, status, reason = "timelines", "status", "reason"
             where = f"name = '{name}' AND clip_id IS NULL"

@@ -69,20 +69,22 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
 
 
 class _Lines:
-    """Progress where there is no terminal: a line per commit, with the rate and the time left of the stage."""
+    """Progress where there is no terminal: a line when a stage begins and per commit, with the rate and the time left of the stage."""
 
     def __init__(self) -> None:
-        self._stage, self._began, self._last = "", 0.0, time.monotonic()
+        self._stage, self._began = "", 0.0
 
     def __call__(self, step: Any) -> None:
-        if step.stage != self._stage:
-            self._stage, self._began = step.stage, self._last  # the stage began when the one before ended
-        self._last = time.monotonic()
         title = STAGE_TITLES.get(step.stage, step.stage)
+        if step.stage != self._stage:
+            self._stage, self._began = step.stage, time.monotonic()
+        if not step.done_s:
+            err.print(f"{title}: begins" + (f", {step.total_s:.0f} s of footage" if step.stage != "clip" else ""))
+            return
         if step.stage == "clip":
             err.print(f"{title}: {100 * step.done_s / step.total_s if step.total_s else 100:.0f} %")
             return
-        rate = step.done_s / max(self._last - self._began, 1e-3)
+        rate = step.done_s / max(time.monotonic() - self._began, 1e-3)
         left = (
             f", about {(step.total_s - step.done_s) / rate:.0f} s left" if rate and step.done_s < step.total_s else ""
         )
@@ -92,7 +94,7 @@ class _Lines:
 def curated(told: Mapping[str, Any]) -> None:
     """The result of `curate` and `reprocess`."""
     videos = told.get("videos", {})
-    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "none named"
+    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "no new path given"
     out.print(f"[bold]videos[/]  {line}    [bold]clips[/]  {told.get('clips', 0)}")
     ignored = told.get("ignored", {})
     if ignored:
@@ -120,6 +122,11 @@ def curated(told: Mapping[str, Any]) -> None:
         out.print("the time allowed is spent; what is left is computed by the next run")
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
+    if gone := told.get("gone"):
+        names = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
+        out.print(
+            f"[yellow]not there any more[/]  {escape(names)}: what was computed of {'it' if len(gone) == 1 else 'them'} stands"
+        )
     for name, reason in told.get("unusable_rights", [])[:20]:
         out.print(f"[yellow]rights unknown[/]  {escape(name)}: {escape(reason)}")
     if "cpu_s" in told:
@@ -135,7 +142,9 @@ def status(told: Mapping[str, Any]) -> None:
         f"{videos['without_clips']} without a clip",
     ]
     out.print(", ".join(facts))
-    out.print(f"{told['clips']:,} clips, {told['hours']:.2f} h")
+    out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
+    if told["identities"]["clips"]:
+        out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -158,10 +167,12 @@ def tiers(told: Mapping[str, Any]) -> None:
         snapshot = tier.get("snapshot") or {}
         when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
         now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
-        hours = "" if tier.get("hours") is None else f"{tier['hours']:.2f}"
-        error = f"[red]{escape(tier['error'])}[/]" if tier.get("error") else snapshot.get("id", "")
-        table.add_row(tier["tier"], now, hours, error, str(snapshot.get("clips", "")), when)
+        hours = "" if tier.get("hours") is None else f"{tier['hours']:.3g}"
+        shown = "[red]can't run[/]" if tier.get("error") else now
+        table.add_row(tier["tier"], shown, hours, snapshot.get("id", ""), str(snapshot.get("clips", "")), when)
     out.print(table)
+    for tier in (t for t in told["tiers"] if t.get("error")):
+        out.print(f"[red]{escape(tier['tier'])}[/]  {escape(tier['error'])}")
 
 
 def rows(told: Mapping[str, Any]) -> None:
@@ -336,3 +347,57 @@ def next_steps(report: Any, workspace: Any) -> None:
         (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
     ):
         out.print(f"  {escape(command):<46} [dim]{does}[/]", soft_wrap=True)
+
+
+def signal_written(told: Mapping[str, Any]) -> None:
+    for file in told["files"]:
+        out.print(f"wrote {escape(file)}", soft_wrap=True)
+    out.print(f"[dim]see it on footage:[/] headroom signal try {escape(told['files'][0])}", soft_wrap=True)
+
+
+def shard_written(shard: Mapping[str, Any]) -> None:
+    """Progress, beside the output that a program may read."""
+    err.print(f"{escape(shard['path'])}: {shard['num_clips']} clips, {shard['bytes'] / 1e6:.1f} MB", soft_wrap=True)
+
+
+def exported(told: Mapping[str, Any]) -> None:
+    size = sum(s["bytes"] for s in told["shards"]) / 1e6
+    out.print(
+        f"{told['tier']} snapshot {told['snapshot']}: {told['num_clips']:,} clips in {told['num_shards']} shards, {size:,.1f} MB"
+    )
+    out.print(f"manifest: {escape(told['path'])}", soft_wrap=True)
+
+
+def tried(told: Mapping[str, Any]) -> None:
+    """A signal under development."""
+    states = ", ".join(f"{count} {status}" for status, count in told["status"].items())
+    short = f" of {told['asked']}, the time was up" if told["clips"] < told["asked"] else ""
+    out.print(f"[bold]{escape(told['name'])}[/] on {told['clips']} clips{short} in {told['wall_s']:.1f} s: {states}")
+    for reason, count in list(told["reasons"].items())[:8]:
+        out.print(f"  [dim]{count} ×[/] {escape(reason)}", soft_wrap=True)
+    table = Table("column", "n", "least", "median", "most", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, values in told["columns"].items():
+        table.add_row(
+            name, str(values["n"]), *(_cell(values[k]) if values["n"] else "" for k in ("least", "median", "most"))
+        )
+    out.print(table)
+    out.print(
+        f"cost: {told['cost_cpu_s']:.4g} CPU-s per second of clip (declared {told['declared_cpu_s']:g}), "
+        f"decoding for it alone {told['decode_cpu_s']:.4g}"
+    )
+    if told["computed_needs"]:
+        made = ", ".join(f"{name} on {count} clips" for name, count in told["computed_needs"].items())
+        out.print(f"[dim]computed beside it, since the store lacks them: {escape(made)}[/]", soft_wrap=True)
+    for row in told["scorecard"]:
+        goal = "" if row["goal"] is None else f", goal {row['goal']:g} {row['verdict']}"
+        measured = f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+        out.print(f"  {escape(row['claim'])}: {escape(row['measure'])} {measured}, n {row['n']}{goal}", soft_wrap=True)
+    if told["scorecard"]:
+        out.print(f"[dim]a look at a few files; all of them: python -m benchmarks.scorecards {escape(told['name'])}[/]")
+    else:
+        out.print(f"scorecard: {escape(told['scorecard_problem'])}", soft_wrap=True)
+    out.print(
+        f"look: {escape(told['page'])}, {escape(told['sheet'])}; values: {escape(told['values'])}", soft_wrap=True
+    )

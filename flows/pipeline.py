@@ -78,7 +78,19 @@ def curate(
 def reprocess(workspace: str, runner: str = "threads", budget_s: float | None = None) -> dict[str, Any]:
     """Recomputes what is stale and wanted: what the tiers need first; what failed in passing is tried again."""
     place = open_workspace(workspace)
-    return _up_to_date(place, begun.get() or begin(place), nightly_passes(place), runner, budget_s)
+    told = _up_to_date(place, begun.get() or begin(place), nightly_passes(place), runner, budget_s)
+    _maintain(place)
+    return told
+
+
+def _maintain(place: Workspace) -> None:
+    """Each night rewrites rows; what they were before would fill the disk."""
+
+    def tidy() -> None:
+        place.record.compact(place.ledger)
+
+    told = "maintain: join the tables' pieces, drop versions older than a day"
+    Task(tidy, name="maintain", task_run_name=lambda: told, cache_policy=NO_CACHE)()
 
 
 @flow(name="build_tiers", flow_run_name=_run_name, persist_result=False)

@@ -33,6 +33,8 @@ class Summary:
     quarantined_files: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     """Files that are no video by their name, by suffix."""
+    gone: list[str] = field(default_factory=list)
+    """Names of videos whose file is nowhere any more; what was computed of them stands."""
     unusable_rights: list[tuple[str, str]] = field(default_factory=list)
     """Name and what is wrong, of the sidecars that this run could not use."""
     out_of_budget: bool = False
@@ -74,6 +76,7 @@ def summary(
         totals={name: totals[name] for name in touched},
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),
+        gone=list(seen.gone),
         unusable_rights=list(seen.rights),
         out_of_budget=outcome.out_of_budget,
         cpu_s=round(cpu_s, 3),
@@ -89,7 +92,7 @@ def markdown(workspace: Workspace, made: Summary) -> str:
         clipped = int(reader.sql("SELECT count(DISTINCT video_id) FROM clips").item())
         tiers = tier.listed(workspace, reader)
         counts = plan.counts(reader)
-    total = sum(states.values())
+    total = sum(count for state, count in states.items() if state != "removed")
     decodable = total - states.get("quarantined", 0)
     funnel = [("videos found", total), ("decodable", decodable), ("past the prefilter", decodable - rejected)]
     funnel += [("with a clip", clipped), ("clips", made.clips)]

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +206,11 @@ class Ledger:
                     _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
                 )
                 connection.execute(upsert)
+
+    def drop_sources(self, uris: Iterable[str]) -> None:
+        with self.engine.connect() as connection, _write_transaction(connection):
+            for uri in uris:
+                connection.execute(sources.delete().where(sources.c.uri == uri))
 
     def setting(self, key: str, default: str) -> str:
         found = self.rows(sa.select(settings.c.value).where(settings.c.key == key))

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,21 +127,22 @@ class Record:
             dataset.delete(where)
             return turn.publish({table: dataset.version})
 
-    def compact(self, ledger: Ledger, *, fragments: int = 32) -> Manifest:
-        """Rewrites tables that lie in more than `fragments` pieces, and drops versions older than a day."""
-        from datetime import timedelta
+    def compact(self, ledger: Ledger, *, fragments: int = 32, keep: timedelta = timedelta(days=1)) -> Manifest:
+        """Rewrites tables that lie in more than `fragments` pieces, and drops what only versions older than `keep` hold.
 
+        A reader may hold on to its manifest for as long. Without a table in pieces the manifest stays.
+        """
         with ledger.turn() as turn:
             versions = {}
             for table in turn.manifest.versions:
                 dataset = self.open(table)
-                if dataset is None or len(dataset.get_fragments()) <= fragments:
-                    continue
+                assert dataset is not None, table
                 turn.check()
-                dataset.optimize.compact_files()
-                dataset.cleanup_old_versions(older_than=timedelta(days=1))
-                versions[table] = dataset.version
-            return turn.publish(versions)
+                if len(dataset.get_fragments()) > fragments:
+                    dataset.optimize.compact_files()
+                    versions[table] = dataset.version
+                dataset.cleanup_old_versions(older_than=keep)
+            return turn.publish(versions) if versions else turn.manifest
 
     def _upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
         key = KEYS.get(table, "clip_id")

@@ -24,7 +24,7 @@ VIDEOS = pa.schema(
         ("name", S),
         ("uri", S),
         ("num_bytes", I64),
-        ("state", S),  # new | done | quarantined
+        ("state", S),  # new | done | quarantined | removed: quarantined once, and its file is gone or mended since
         ("stage", S),  # the stage that quarantined or rejected it
         ("reason", S),
         ("tool_version", S),
@@ -45,6 +45,7 @@ VIDEOS = pa.schema(
         ("has_audio", B),
         ("audio_reason", S),
         ("num_frames", I32),
+        ("first_frame", I32),  # those before it repeat the first picture: it starts later than the sound
         ("width_px", I32),
         ("height_px", I32),
         ("proxy_uri", S),
@@ -113,6 +114,17 @@ TIMELINES = pa.schema(
 
 RIGHTS = pa.schema([("video_id", S), ("licence", S), ("consent", S), ("origin", S), ("told_by", S)])
 
+IDENTITIES = pa.schema(
+    [
+        ("clip_id", S),
+        ("video_id", S),
+        ("identity", S),  # NULL when the clip shows no face that can be told
+        ("fingerprint", S),
+        ("input_digest", U64),  # of the face embedding it was made from
+        ("computed_at", F64),
+    ]
+)
+
 LOG = pa.schema(
     [
         ("video_id", S),
@@ -136,6 +148,7 @@ KEYS = {
     "timelines": "key",
     "rights": "video_id",
     "signals": "clip_id",
+    "identities": "clip_id",
 }
 BASE_SCHEMAS = {
     "videos": VIDEOS,
@@ -145,6 +158,7 @@ BASE_SCHEMAS = {
     "rights": RIGHTS,
     "signals": SIGNALS_BASE,
     "log": LOG,
+    "identities": IDENTITIES,
 }
 
 

@@ -60,15 +60,19 @@ def timelines_from(
     cuts: pa.Table,
     vad: pa.Table | None = None,
     *,
+    first_frame: int = 0,
     speech_prob_min: float = 0.5,
 ) -> Timelines:
     """The video's timelines on units that no cut divides. `vad` is None when the video has no sound.
 
+    Frames before `first_frame` repeat the first picture until it starts: like a gradual cut, they are in no shot.
     Raises ValueError when the video has no frames.
     """
     if num_frames < 1:
         raise ValueError(f"video of {num_frames} frames; clipping needs at least one")
     edges = [(int(a), int(b)) for a, b in zip(_column(cuts, "frame"), _column(cuts, "end_frame"), strict=True)]
+    if first_frame:
+        edges = [(0, first_frame), *edges]
     bounds = unit_bounds(num_frames, edges)
     shot = shot_numbers(bounds, edges)
     face_frames, face_heights = _largest_faces(num_frames, faces)

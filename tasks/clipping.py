@@ -56,6 +56,9 @@ class ClipParams:
     speech_ratio_min: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; give a finite number")
         if not 0 < self.min_s <= self.max_s:
             raise ValueError(f"clip length is {self.min_s} to {self.max_s} s; give 0 < min_s <= max_s")
         for name in ("face_ratio_min", "speech_ratio_min"):

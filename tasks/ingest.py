@@ -20,16 +20,19 @@ from store.workspace import Workspace
 
 VIDEO_SUFFIXES = frozenset(
     [
+        ".3g2",
         ".3gp",
         ".asf",
         ".avi",
         ".divx",
+        ".dv",
         ".f4v",
         ".flv",
         ".gif",
         ".h264",
         ".h265",
         ".hevc",
+        ".ivf",
         ".m2ts",
         ".m2v",
         ".m4v",
@@ -40,12 +43,16 @@ VIDEO_SUFFIXES = frozenset(
         ".mpg",
         ".mts",
         ".mxf",
+        ".nut",
         ".ogv",
         ".qt",
+        ".rm",
         ".ts",
         ".vob",
         ".webm",
         ".wmv",
+        ".wtv",
+        ".y4m",
     ]
 )
 """What a folder is searched for; a file named on the command line is taken whatever its name."""
@@ -68,6 +75,8 @@ class Ingested:
     new: list[str] = field(default_factory=list)
     unchanged: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    """Names of videos whose content is at no address any more."""
     rights: list[tuple[str, str]] = field(default_factory=list)
     """(name, what is wrong) of sidecars that can't be used; their videos' rights are unknown until they are mended."""
 
@@ -111,19 +120,20 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
     ledger = workspace.ledger
     known_sources = {row["uri"]: row for row in ledger.rows(tables.sources.select())}
     manifest = ledger.manifest()
-    rows = workspace.record.read(manifest, "videos", ["video_id", "uri", "state", "stage"]).to_pylist()
+    rows = workspace.record.read(manifest, "videos", ["video_id", "name", "uri", "state", "stage"]).to_pylist()
     known_videos = {row["video_id"]: row["uri"] for row in rows}
-    # Quarantined since their content was nowhere to be found: seen anywhere again, they are tried again.
-    missing = {row["video_id"] for row in rows if row["state"] == "quarantined" and row["stage"] == "source"}
+    # Their content was nowhere to be found: seen anywhere again, they are tried again.
+    missing = {row["video_id"] for row in rows if row["state"] == "removed" or row["stage"] == "source"}
     addresses: dict[str, set[str]] = {}
     for row in known_sources.values():
         addresses.setdefault(row["video_id"], set()).add(row["uri"])
-    seen, batch, told = Ingested(), Batch(), []
+    seen, batch, told, met = Ingested(), Batch(), [], set[str]()
     for path in paths:
         for source in find_sources(path):
             if isinstance(source, str):
                 seen.ignored[source] = seen.ignored.get(source, 0) + 1
                 continue
+            met.add(source.uri)
             rights = _rights_sidecar(source.uri)
             rights_sha256 = hashlib.sha256(rights).hexdigest() if rights else ""
             known = known_sources.get(source.uri)
@@ -162,10 +172,20 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
                     "seen_at": time.time(),
                 }
             )
+    lost = {uri for uri in known_sources if uri not in met and any(_under(uri, path) for path in paths)}
+    now_at = {uri: row["video_id"] for uri, row in known_sources.items() if uri not in lost}
+    now_at |= {row["uri"]: row["video_id"] for row in told}
+    without = {row["video_id"] for row in known_sources.values()} - set(now_at.values())
+    for row in (r for r in rows if r["video_id"] in without):
+        if row["state"] == "quarantined" and row["stage"] != "source":
+            batch.add("videos", _removed(row["video_id"]))
+        elif row["state"] != "removed":
+            seen.gone.append(row["name"])
     if not batch.empty:
         workspace.commit(batch)
     # After the commit: were it before, a kill in between would leave a source that is known and has no video.
     ledger.put(tables.sources, told)
+    ledger.drop_sources(lost)
     return seen
 
 
@@ -196,6 +216,18 @@ def _content_id(workspace: Workspace, source: Source) -> str:
     found = content_id(path)
     path.unlink()
     return found
+
+
+def _under(uri: str, path: str) -> bool:
+    """Whether a search of `path` finds the address, if it is there."""
+    if path.startswith("s3://"):
+        return uri.startswith(path)
+    return uri.startswith(local_uri(Path(os.path.abspath(path))).rstrip("/") + "/")
+
+
+def _removed(video_id: str) -> pa.Table:
+    told = {"video_id": video_id, "state": "removed", "stage": "source", "reason": "its file is gone or mended since"}
+    return pa.table({n: pa.array([v], pa.string()) for n, v in told.items()})
 
 
 def _is_there(uri: str) -> bool:

@@ -148,7 +148,7 @@ def chosen_spans(
         if failed:
             return clipping.Clipping((), failed[0].reason, (name,)), (name, failed[0].reason)
         tables[name] = pa.concat_tables([timeline_of({name: p}, name) for p in parts])
-    lines = timelines_from(int(video["num_frames"]), **tables)
+    lines = timelines_from(int(video["num_frames"]), **tables, first_frame=int(video["first_frame"] or 0))
     return clipping.solve(lines, params), None
 
 

@@ -46,10 +46,13 @@ class Plan:
 
 
 def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
-    """The signals asked for with all they need, in order of computing; None: all. Raises ValueError for an unknown name."""
+    """The signals asked for with all they need, in order of computing; None: all but those that are on request.
+
+    Raises ValueError for an unknown name.
+    """
     known = discover()
     if names is None:
-        return tuple(known)
+        names = [n for n, signal in known.items() if not signal.spec.on_request]
     wanted = set(CLIPPING_NEEDS)
     queue = list(names)
     while queue:
@@ -92,7 +95,7 @@ def batches(jobs: Sequence[Job]) -> list[list[Job]]:
 def _normalise_jobs(reader: Reader, _wanted: Sequence[str], _run: str) -> list[Job]:
     rows = reader.sql(
         """SELECT video_id, name, num_bytes FROM videos
-           WHERE normalise_fingerprint IS DISTINCT FROM ? AND normalise_fingerprint IS DISTINCT FROM '-'
+           WHERE state <> 'removed' AND normalise_fingerprint IS DISTINCT FROM ? AND normalise_fingerprint IS DISTINCT FROM '-'
            ORDER BY name, video_id""",
         [NORMALISE_FINGERPRINT],
     )
@@ -119,7 +122,7 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
         """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v LEFT JOIN (
                SELECT DISTINCT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
            WHERE (c.video_id IS NULL OR v.state = 'new')
-             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state <> 'quarantined'
+             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state NOT IN ('quarantined', 'removed')
            ORDER BY v.name, v.video_id""",
         [run],
     )
@@ -242,7 +245,7 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
 
 
 def counts(reader: Reader) -> dict[str, Counts]:
-    """Rows of every signal by state, for `headroom status`."""
+    """Rows of every signal by state, for `headroom status`; none of those on request that nobody asked for."""
     found: dict[str, Counts] = {}
     names = list(discover())
     video = [n for n in names if discover()[n].spec.grain == "video"]
@@ -264,6 +267,9 @@ def counts(reader: Reader) -> dict[str, Counts]:
             statuses[name] = dict(rows.iter_rows())
         total = all_rows[name]
         have = statuses.get(name, {})
+        if discover()[name].spec.on_request and not have:
+            found[name] = Counts()  # nobody asked: nothing is late
+            continue
         late = int(stale_by_name.get(name, 0))
         found[name] = Counts(
             total=total,

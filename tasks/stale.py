@@ -77,7 +77,7 @@ _WINDOWS = f"""windows AS (
     FROM (SELECT video_id, {_MEDIA}, source_width_px, num_frames,
                  unnest(range((num_frames + {WINDOW_FRAMES - 1}) // {WINDOW_FRAMES})) AS window_index
           FROM videos WHERE proxy_sha256 IS NOT NULL AND prefilter_reason IS NULL
-            AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'source', 'probe', 'normalise'))) v)"""
+            AND state <> 'removed' AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'source', 'probe', 'normalise'))) v)"""
 
 
 def _held(names: Iterable[str], columns: Sequence[str]) -> str:

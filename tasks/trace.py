@@ -48,6 +48,18 @@ def trace(workspace: Workspace, name: str) -> Node:
         return _video(workspace, reader, key)
 
 
+def clip_named(workspace: Workspace, name: str) -> str:
+    """The id of a clip by it or its first 6 or more characters. Raises ValueError when there is none, or several."""
+    with workspace.views() as reader:
+        found = [key for kind, key in _candidates(workspace, reader, name) if kind == "clip"]
+    if len(found) != 1:
+        told = (
+            f"names {len(found)} clips ({', '.join(found[:5])}); give more characters" if found else "is no clip here"
+        )
+        raise ValueError(f'{name!r} {told}; headroom sql "SELECT clip_id FROM clips" lists all')
+    return found[0]
+
+
 def _candidates(workspace: Workspace, reader: Reader, name: str) -> list[tuple[str, str]]:
     prefix = name + "%" if len(name) >= 6 and name.isalnum() else name
     found = [

@@ -141,6 +141,7 @@ def _shapes(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "not square.mp4", times, moving, made.tone(2.4), sar=Fraction(64, 45))
     made.remake(good, folder / "old.avi", "-c:v", "mpeg4", "-c:a", "mp2")
     made.write(folder / "wide.mp4", times, made.moving(1600, 64))
+    made.write(folder / "narrow.mp4", times, made.moving(640, 64))
     made.write(folder / "tiny.mp4", times, made.moving(48, 32))
     made.remake(good, folder / "turned.mp4", "-c", "copy", before=["-display_rotation", "90"])
     made.remake(good, folder / "askew.mp4", "-c", "copy", before=["-display_rotation", "37"])
@@ -165,7 +166,8 @@ def _shapes(folder: Path, good: Path) -> dict[str, str]:
         part.unlink()
     return {
         **dict.fromkeys(["ten bit.mp4", "odd.mp4", "not square.mp4", "old.avi", "turned.mp4", "askew.mp4"], "done"),
-        **dict.fromkeys(["interlaced.mp4", "raw.h264", "changes size.ts", "wide.mp4"], "done"),
+        **dict.fromkeys(["interlaced.mp4", "raw.h264", "changes size.ts", "narrow.mp4"], "done"),
+        "wide.mp4": "rejected: too narrow",
         "raw at 90000 fps.h264": "quarantined: no frame on the grid",
         "tiny.mp4": "rejected: too small",
     }
@@ -177,8 +179,16 @@ def _clocks(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "variable rate.mp4", uneven, moving, made.tone(2.5))
     made.write(folder / "late sound.mp4", made.grid(2.6), moving, made.tone(1.5), sound_start_s=1.0)
     made.write(folder / "late picture.mkv", made.grid(2.4, start_s=0.71), moving, made.tone(3.1))
-    made.remake(
-        good, folder / "negative start.mkv", "-c", "copy", "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled"
+    longer = made.write(folder / "longer.mp4", made.grid(3.2), moving, made.tone(3.2))
+    made.remake(  # half a second of it can't be shown
+        longer,
+        folder / "negative start.mkv",
+        "-c",
+        "copy",
+        "-output_ts_offset",
+        "-0.5",
+        "-avoid_negative_ts",
+        "disabled",
     )
     made.write(folder / "starts after a day.mkv", made.grid(2.4, start_s=86_400.0), moving)
     leap = made.grid(1.2) + made.grid(1.2, start_s=1800.0)
@@ -186,7 +196,9 @@ def _clocks(folder: Path, good: Path) -> dict[str, str]:
     made.write(folder / "two minutes.mp4", made.grid(120.0, fps=5.0), moving, made.tone(120.0))
     made.write(folder / "sixty.mp4", made.grid(2.4, fps=60.0), moving)
     return {
-        **dict.fromkeys(["variable rate.mp4", "late sound.mp4", "late picture.mkv", "negative start.mkv"], "done"),
+        **dict.fromkeys(
+            ["variable rate.mp4", "late sound.mp4", "late picture.mkv", "longer.mp4", "negative start.mkv"], "done"
+        ),
         **dict.fromkeys(["starts after a day.mkv", "two minutes.mp4", "sixty.mp4"], "done"),
         "leaps half an hour.mkv": "quarantined: stands still for more than 600 s",
     }

@@ -57,7 +57,7 @@ def kills(folder: Path, sample: bool) -> tuple[bool, str]:
 
     Every fourth time the run after the kill is killed too. A run that ended before its moment came doesn't count.
     """
-    corpus = small_corpus(folder, 4 if sample else 9)
+    corpus = small_corpus(folder, 4 if sample else 5)
     whole = headroom("curate", corpus, workspace=folder / "whole")
     rows = sum(whole["computed"].values())
     rng = random.Random(20261121)

@@ -24,9 +24,11 @@ from tasks.media.prefilter import GrayStream
 from tasks.media.probe import Probe, probe
 from tasks.media.transcode import GRAY_LONGEST_PX, GRID_FPS, Outcome, Plan
 
-VERSION = 1
+VERSION = 2
 LONGEST_PX = 640
 SMALLEST_PX = 64
+MAX_ASPECT = 10.0
+"""OpenCV's DIS flow writes beyond its memory on pictures 11 times as wide as high, and crashes the process."""
 MIN_DECODED_RATIO = 0.9
 MIN_SOUND_RATIO = 0.5
 MAX_START_GAP_S = 60.0
@@ -36,7 +38,7 @@ OUT_OF_MEMORY = 256 - errno.ENOMEM
 FINGERPRINT = hashlib.sha256(
     json.dumps(
         [
-            VERSION, LONGEST_PX, SMALLEST_PX, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
+            VERSION, LONGEST_PX, SMALLEST_PX, MAX_ASPECT, MIN_DECODED_RATIO, MIN_SOUND_RATIO, MAX_START_GAP_S, GRAY_LONGEST_PX,
             transcode.X264, transcode.AAC, transcode.MAX_SOUND_SLIP_S,
             {k: v for module in (prefilter, borders) for k, v in vars(module).items() if k.isupper()},
         ],
@@ -50,6 +52,7 @@ FINGERPRINT = hashlib.sha256(
 class Normalised:
     """A proxy and what is known of its making.
 
+    Frames before `first_frame` repeat the first picture: it starts later than the sound.
     `crop_*` is the kept part in displayed (rotated, square) pixels of the source; `source_width_px` x
     `source_height_px` is its size. Ratios as in `tasks.media.prefilter`. `rejected` says why the video is not worth
     curating, None when it is. `cpu_s` is processor time of the FFmpeg run, not part of what is hashed.
@@ -58,6 +61,7 @@ class Normalised:
     proxy_path: Path
     audio_path: Path | None
     num_frames: int
+    first_frame: int
     width_px: int
     height_px: int
     source_width_px: int
@@ -139,24 +143,26 @@ def _plan(source: Path, found: Probe) -> Plan:
         height_px=proxy_height,
         gray_width_px=max(2, round(proxy_width * gray_scale)),
         gray_height_px=max(2, round(proxy_height * gray_scale)),
-        shift_s=_shift_s(found),
+        shift_s=_grid_start(found)[0],
+        first_frame=_grid_start(found)[1],
         sound=found.has_audio,
     )
 
 
-def _shift_s(found: Probe) -> float:
-    """Seconds from the proxy's zero to the container's start, 0 to 0.04.
+def _grid_start(found: Probe) -> tuple[float, int]:
+    """Seconds from the proxy's zero to the container's start, 0 to 0.04, and the frame on which the picture starts.
 
     The grid is laid so that the first frame of the video falls on it: a source at 25 fps keeps every time stamp
     exactly, however late its picture starts.
     """
     if found.video_start_s is None:
-        return 0.0
+        return 0.0, 0
     late_s = max(0.0, found.video_start_s - found.source_start_s)
     if late_s > MAX_START_GAP_S:
         told = f"{late_s:.0f} s after the sound, at most {MAX_START_GAP_S:.0f} s are bridged"
         raise MediaError("normalise", f"the picture starts {told}; cut the file")
-    return math.ceil(round(late_s * GRID_FPS, 4)) / GRID_FPS - late_s
+    first_frame = math.ceil(round(late_s * GRID_FPS, 4))
+    return first_frame / GRID_FPS - late_s, first_frame
 
 
 def _square_px(found: Probe) -> tuple[float, float]:
@@ -173,7 +179,7 @@ def _even(length_px: float) -> int:
 
 
 def _run(plan: Plan, proxy: Path, flac: Path, limits: Limits) -> tuple[GrayStream, Outcome]:
-    gray = GrayStream(plan.gray_width_px, plan.gray_height_px)
+    gray = GrayStream(plan.gray_width_px, plan.gray_height_px, skip=plan.first_frame)
     return gray, transcode.run(plan, proxy, flac, gray.take, limits)
 
 
@@ -184,7 +190,7 @@ def _sound_failed(outcome: Outcome, flac: Path) -> bool:
 
 def _judge(plan: Plan, outcome: Outcome, sound_s: float) -> None:
     """Raises MediaError for a video of which too little could be decoded."""
-    if outcome.status == 0 and outcome.num_frames == 0:
+    if outcome.status == 0 and outcome.num_frames <= plan.first_frame:
         raise MediaError("normalise", "its time stamps put no frame on the grid of 25 a second; remux the file")
     if outcome.status != 0:
         told = outcome.last_message
@@ -215,13 +221,17 @@ def _finish(
 ) -> Normalised:
     found = plan.probe
     figures = gray.figures()
-    rejected = prefilter.verdict(figures, outcome.num_frames, found.source_fps)
+    rejected = prefilter.verdict(figures, gray.num_frames, found.source_fps)
     per_x, per_y = _square_px(found)
     x0, y0, x1, y1 = plan.crop
     crop = [round(x0 * per_x), round(y0 * per_y), round(x1 * per_x), round(y1 * per_y)]
     source_width, source_height = crop[2] - crop[0], crop[3] - crop[1]
     if min(source_width, source_height) < SMALLEST_PX:
         rejected = f"too small: {source_width}x{source_height} px, at least {SMALLEST_PX} px a side are needed"
+    elif max(plan.width_px, plan.height_px) > MAX_ASPECT * min(plan.width_px, plan.height_px):
+        rejected = (
+            f"too narrow: {source_width}x{source_height} px, at most {MAX_ASPECT:g} times as long as wide can be used"
+        )
     proxy, audio = out_dir / "proxy.mp4", out_dir / "audio.flac"
     size = sum(f.stat().st_size for f in scratch.iterdir() if not f.is_symlink())
     # The proxy comes last: where it is, all of it is.
@@ -234,6 +244,7 @@ def _finish(
         proxy_path=proxy,
         audio_path=audio if plan.sound else None,
         num_frames=outcome.num_frames,
+        first_frame=plan.first_frame,
         width_px=plan.width_px,
         height_px=plan.height_px,
         source_width_px=source_width,

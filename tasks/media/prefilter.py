@@ -38,10 +38,12 @@ class Prefilter:
 class GrayStream:
     """Takes gray frames in order, in pieces of any size, and keeps only per-frame figures and sums.
 
+    The first `skip` frames only fill the time until the picture starts and count for nothing.
     `num_same` counts the last frames that equal, to the byte, those before them.
     """
 
-    def __init__(self, width_px: int, height_px: int) -> None:
+    def __init__(self, width_px: int, height_px: int, *, skip: int = 0) -> None:
+        self.num_to_skip = skip
         self.shape = (height_px, width_px)
         self.changes: list[np.ndarray] = []
         self.peaks: list[np.ndarray] = []
@@ -58,7 +60,10 @@ class GrayStream:
     def take(self, data: bytes) -> None:
         """Raises MediaError when nothing at all has changed for MAX_SAME_S: a clock that leaps makes FFmpeg repeat
         one frame for as long as it leapt, and that may be days."""
-        frames = np.frombuffer(data, np.uint8).reshape(-1, *self.shape)
+        frames: np.ndarray = np.frombuffer(data, np.uint8).reshape(-1, *self.shape)
+        skipped = min(self.num_to_skip, len(frames))
+        self.num_to_skip -= skipped
+        frames = frames[skipped:]
         for i in range(0, len(frames), 64):
             self._take_some(frames[i : i + 64])
         if self.num_same > 25 * MAX_SAME_S:

@@ -37,7 +37,7 @@ MAX_SOUND_SLIP_S = 0.008
 @dataclass(frozen=True)
 class Plan:
     """What the run makes of the source. `crop` counts rotated, not yet square pixels; `shift_s` is added to all
-    times of the container (which FFmpeg counts from the container's start)."""
+    times of the container (which FFmpeg counts from the container's start); the picture starts on `first_frame`."""
 
     source: Path
     probe: Probe
@@ -47,6 +47,7 @@ class Plan:
     gray_width_px: int
     gray_height_px: int
     shift_s: float
+    first_frame: int
     sound: bool
 
 

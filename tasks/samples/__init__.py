@@ -30,6 +30,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,8 +42,10 @@ __all__ = ["CATALOGUE", "Sample", "make_samples"]
 MANIFEST = "manifest.jsonl"
 
 
-def make_samples(out_dir: Path) -> list[Sample]:
-    """Makes what is not there yet, and lists all. Killed at any moment, the next call goes on where it stopped.
+def make_samples(out_dir: Path, before_each: Callable[[str], object] = lambda told: None) -> list[Sample]:
+    """Makes what is not there yet, and lists all; `before_each` is told such as "3 of 17: made_talker_2.mp4".
+
+    Killed at any moment, the next call goes on where it stopped.
 
     Raises ValueError when a package that carries footage is missing.
     """
@@ -53,7 +56,8 @@ def make_samples(out_dir: Path) -> list[Sample]:
         for carried in carriers.ALL:
             carried.path()
         out_dir.mkdir(parents=True, exist_ok=True)
-    for sample, make in wanted:
+    for number, (sample, make) in enumerate(wanted, 1):
+        before_each(f"{number} of {len(wanted)}: {sample.file}")
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".making-") as scratch:
             made = Path(scratch) / sample.file
             make(out_dir, made)

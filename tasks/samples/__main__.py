@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m tasks.samples FOLDER\n")
         return 2
     try:
-        samples = make_samples(Path(arguments[0]))
+        samples = make_samples(Path(arguments[0]), lambda told: sys.stderr.write(f"sample {told}\n"))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

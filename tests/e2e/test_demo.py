@@ -90,7 +90,7 @@ def test_the_tiers_hold_the_talkers_and_nest(workspace: Path) -> None:
 def test_each_fault_is_rejected_by_the_clause_that_measures_it(workspace: Path, name: str, signal: str) -> None:
     query = f"SELECT clip_id FROM clips JOIN videos USING (video_id) WHERE name = '{name}'"
     (row,) = run("sql", query, workspace=workspace)["rows"]
-    told = run("tier", "explain", row["clip_id"], "--tier", "a2v_gold", workspace=workspace)
+    told = run("tier", "explain", row["clip_id"][:8], "--tier", "a2v_gold", workspace=workspace)
     failed = [v["clause"] for v in told["tiers"]["a2v_gold"] if not v["passed"]]
     assert any(signal in clause for clause in failed), failed
 
@@ -217,6 +217,14 @@ def test_python_says_the_same(workspace: Path) -> None:
     assert all(v["passed"] for v in tier.explain(tier.clips()[0]))
 
 
+def test_debug_shows_where_an_error_comes_from(workspace: Path) -> None:
+    command = [sys.executable, "-m", "headroom", "tier", "show", "none", "--workspace", str(workspace), "--debug"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("headroom: tier 'none' is none of")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -225,7 +233,8 @@ def test_python_says_the_same(workspace: Path) -> None:
         (("sql", "DROP TABLE clips"), "SELECT"),
         (("sql", "SELECT * FROM '/etc/passwd'"), "passwd"),
         (("tier", "build", "nonsense"), "is none of"),
-        (("tier", "explain", "nonsense"), "nonsense"),
+        (("tier", "explain", "nonsense"), "'nonsense' is no clip here"),
+        (("reclip", "--set", "min_s=nan"), "min_s is nan; give a finite number"),
         (("trace", "nonsense"), "is no video, clip or snapshot"),
         (("tier", "diff", "nonsense"), "is no tier with a snapshot"),
         (("reprocess", "--budget", "soon"), "write it as 2h"),

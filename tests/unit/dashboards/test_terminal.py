@@ -13,10 +13,12 @@ def test_progress_is_told_beside_json(capsys: pytest.CaptureFixture[str], monkey
 
     monkeypatch.setattr(terminal, "err", Console(stderr=True, highlight=False, width=120))
     with terminal.progress(quiet=True) as told:
+        told(Progress("timelines", 0.0, 60.0, 0))
         told(Progress("timelines", 30.0, 60.0, 0))
         told(Progress("clip", 60.0, 60.0, 0))
     printed = capsys.readouterr()
     assert printed.out == ""
+    assert "video signals: begins, 60 s of footage" in printed.err
     assert "video signals: 30 of 60 s of footage" in printed.err
     assert "smart clipping: 100 %" in printed.err
 

@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -158,6 +160,25 @@ def test_compaction_keeps_rows_and_joins_pieces(workspace: Workspace) -> None:
     assert found is not None
     assert len(found.get_fragments()) == 1
     assert signals(workspace) == before
+    pinned = workspace.ledger.manifest()
+    assert workspace.record.compact(workspace.ledger) == pinned, "nothing to join, so no new manifest"
+
+
+def test_rows_that_were_replaced_leave_the_disk(workspace: Workspace) -> None:
+    def num_bytes() -> int:
+        folder = Path(workspace.record.uri("signals"))
+        return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+    ids = [f"c{i:05d}" for i in range(3000)]
+    sizes = []
+    for night in range(30):
+        values = np.random.default_rng(night).random(3000).tolist()
+        commit(workspace, "signals", wide(ids, motion_speed=values))
+        workspace.record.compact(workspace.ledger, keep=timedelta(0))
+        sizes.append(num_bytes())
+    assert sizes[-1] < 2 * sizes[0], sizes
+    assert [row["motion_speed"] for row in signals(workspace)] == values
+    assert workspace.record.readable(workspace.ledger.manifest())
 
 
 def _write_many(root: str, worker: int) -> None:

@@ -56,6 +56,30 @@ def test_a_unit_takes_what_was_measured_in_its_own_shot() -> None:
     assert made.speech.tolist() == [0.0] * 9
 
 
+def test_the_time_before_the_picture_starts_belongs_to_no_shot() -> None:
+    made = timelines_from(
+        20,
+        faces_table([0, 5, 10, 15], [50] * 4),
+        flow_table([0, 5, 10, 15], [0, 0, 2, 3]),
+        keyframes_table([0], [4.0]),
+        cuts_table(),
+        first_frame=7,
+    )
+    assert made.bounds.tolist() == [0, 5, 7, 10, 15, 20]
+    assert made.shot.tolist() == [-1, -1, -1, -1, -1], "no keyframe of the picture itself was measured"
+    measured = timelines_from(
+        20,
+        faces_table([0, 5, 10, 15], [50] * 4),
+        flow_table([0, 5, 10, 15], [0, 0, 2, 3]),
+        keyframes_table([0, 10], [1.0, 4.0]),
+        cuts_table(),
+        first_frame=7,
+    )
+    assert measured.shot.tolist() == [-1, -1, 1, 1, 1]
+    assert measured.motion.tolist()[2:] == [2, 2, 3]
+    assert measured.quality.tolist()[2:] == [4, 4, 4]
+
+
 def test_a_gradual_cut_and_what_was_never_measured_belong_to_no_shot() -> None:
     made = timelines_from(
         40,

@@ -111,3 +111,45 @@ def test_a_moved_file_is_normalised_where_it_is(workspace: Workspace, footage: P
     renew()
     curate(workspace)
     assert (video(workspace)["state"], video(workspace)["name"]) == ("done", "moved.mp4")
+
+
+def states(workspace: Workspace) -> dict[str, str]:
+    with workspace.views() as reader:
+        return dict(reader.sql("SELECT name || ' ' || num_bytes, state FROM videos").iter_rows())
+
+
+def test_a_broken_file_that_is_mended_at_its_place_is_no_longer_held_against_the_corpus(
+    workspace: Workspace, footage: Path
+) -> None:
+    (footage / "b.mp4").write_bytes(b"")
+    curate(workspace, footage)
+    assert states(workspace)["b.mp4 0"] == "quarantined"
+    stand_in.make_video(footage / "b.mp4", 3.0, luma=200)
+    curate(workspace, footage)
+    size = (footage / "b.mp4").stat().st_size
+    assert states(workspace) | {"b.mp4 0": "removed", f"b.mp4 {size}": "done"} == states(workspace)
+    (footage / "c.mp4").write_bytes(b"")  # the same content as before: it is tried again
+    curate(workspace, footage)
+    assert states(workspace)["c.mp4 0"] == "quarantined"
+    (footage / "c.mp4").unlink()
+    curate(workspace, footage)
+    assert states(workspace)["c.mp4 0"] == "removed"
+    assert curate(workspace, footage).tally.computed == {}
+
+
+def test_a_video_whose_file_is_gone_is_told_once_and_what_was_computed_stands(
+    workspace: Workspace, footage: Path
+) -> None:
+    (footage / "a.mp4").unlink()
+    before = clips(workspace)
+    assert ingest(workspace, [str(footage)]).gone == ["a.mp4"]
+    assert ingest(workspace, [str(footage)]).gone == []
+    assert (video(workspace)["state"], clips(workspace)) == ("done", before)
+
+
+def test_a_search_of_another_folder_says_nothing_of_this_one(
+    workspace: Workspace, footage: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "footage2").mkdir()
+    (footage / "a.mp4").unlink()
+    assert ingest(workspace, [str(tmp_path / "footage2")]).gone == []

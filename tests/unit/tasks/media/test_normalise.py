@@ -91,7 +91,18 @@ def test_a_steady_25_fps_source_keeps_every_time_stamp(tmp_path: Path) -> None:
     source = made.write(tmp_path / "source.mkv", times_s, made.flashing([1.033]), made.tone(4.0))
     got = normalise(source, tmp_path / "out")
     assert flash_times_s(got)[0] + got.source_start_s == pytest.approx(1.033, abs=0.0015)
-    assert got.num_frames == 13 + 100
+    assert (got.num_frames, got.first_frame) == (13 + 100, 13)
+
+
+def test_the_time_before_a_late_picture_counts_for_no_figure(tmp_path: Path) -> None:
+    """3 s of sound come first: 75 of 150 frames only repeat the first picture, which is half of all and not choppy."""
+    late = made.write(tmp_path / "late.mkv", made.grid(3.0, start_s=3.0), made.moving(), made.tone(6.0))
+    prompt = made.write(tmp_path / "prompt.mkv", made.grid(3.0), made.moving(), made.tone(3.0))
+    got, plain = normalise(late, tmp_path / "late"), normalise(prompt, tmp_path / "prompt")
+    assert (got.num_frames, got.first_frame, plain.first_frame) == (150, 75, 0)
+    assert got.rejected is None
+    assert got.duplicate_ratio == plain.duplicate_ratio
+    assert got.mean_motion == pytest.approx(plain.mean_motion, rel=0.02)
 
 
 def test_sound_in_the_proxy_agrees_with_the_analysis_sound(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Scenes drawn by the few kinds that the content filter tells apart, for training it and for judging it.
+
+    python -m modeling.scenes PHOTOS OUT --num 100 --seed 0            to train on
+    python -m modeling.scenes PHOTOS OUT --num 50 --seed 1 --held-out  to judge by: styles that training never saw
+
+PHOTOS is a folder of photographs. OUT gets KIND_NUMBER.mp4, four frames, one a second, coded by H.264 at a quality that
+changes from scene to scene, so that a codec's traces tell nothing of the kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modeling.scenes.drawn import cartoon, game
+from modeling.scenes.patterns import test_pattern
+from modeling.scenes.photos import inset, natural, statue, still
+from modeling.scenes.screens import screencast, slides
+from modeling.scenes.stage import Scene, Stage
+
+KINDS: dict[str, Scene] = {
+    "natural": natural,
+    "screencast": screencast,
+    "slides": slides,
+    "game": game,
+    "cartoon": cartoon,
+    "still": still,
+    "inset": inset,
+    "test_pattern": test_pattern,
+    "statue": statue,
+}
+SIZES = ((640, 360), (640, 360), (480, 270), (360, 640), (480, 480), (360, 288), (224, 224))
+MAX_PHOTO_PX = 1000
+
+
+def load_photos(files: Sequence[Path]) -> list[np.ndarray]:
+    """RGB images, the longest side at most 1000 px.
+
+    Raises ValueError when there is none, or for a file that is no image.
+    """
+    import cv2
+
+    photos = []
+    for file in files:
+        read = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if read is None:
+            raise ValueError(f"{file}: not an image that OpenCV reads; take it out of the folder")
+        scale = min(1.0, MAX_PHOTO_PX / max(read.shape[:2]))
+        photos.append(cv2.resize(read, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1])
+    if not photos:
+        raise ValueError("no photographs: name a folder that holds some")
+    return photos
+
+
+def scene(kind: str, seed: int, photos: Sequence[np.ndarray], *, held_out: bool) -> list[np.ndarray]:
+    """RGB frames of one scene, one a second; the same seed and photographs give the same scene."""
+    rng = np.random.default_rng([seed, list(KINDS).index(kind), int(held_out)])
+    width, height = SIZES[int(rng.integers(len(SIZES)))]
+    return list(KINDS[kind](Stage(rng, width, height, photos, held_out)))
+
+
+def coded(frames: Sequence[np.ndarray], seed: int) -> bytes:
+    """The frames as an H.264 MP4 of one frame a second, at a quality drawn from the seed."""
+    import io
+
+    import av
+
+    crf = int(np.random.default_rng([seed, 99]).integers(16, 33))
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=1, options={"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        )
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    return out.getvalue()
