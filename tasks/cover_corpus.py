@@ -96,7 +96,7 @@ def mesh_of(image_rgb: np.ndarray) -> np.ndarray | None:
     """Points (478, 3) of the picture's main face as the timelines would hold them, or None."""
     import cv2
 
-    from tasks.face_mesh import mesh
+    from tasks.face_mesh import MESH_SIDE_PX, mesh
     from tasks.media.media import Media
     from tasks.signals.landmarks import MIN_PRESENCE
 
@@ -107,7 +107,7 @@ def mesh_of(image_rgb: np.ndarray) -> np.ndarray | None:
     crops = crops_between(face_rows(found), [0])
     if not crops:
         return None
-    points, presence = mesh(even, crops[0])
+    points, presence = mesh(media.crop(0, crops[0].to_image(MESH_SIDE_PX), MESH_SIDE_PX), crops[0])
     return points if presence >= MIN_PRESENCE else None
 
 
