@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from infra import weights
-from tasks.face_cover import REGIONS, Region, cover_features
-from tasks.face_geometry import points_of
+from tasks.face_cover import REGIONS, Region, cover_features, square_of
+from tasks.face_geometry import Crop, points_of
 from tasks.head_geometry import CANONICAL, head_turns
 from tasks.media.media import Media
 from tasks.signal import Column, Look, Needs, NotApplicable, Output, Signal
@@ -46,6 +47,14 @@ SIGNAL = Signal(
             "num_frames", pa.int32(), "count", "frames looked at: sampled, with a face toward the camera", 1, 1_000_000
         ),
     ),
+    timeline=(
+        Column("region", pa.string(), "name", "mouth, or face"),
+        Column("x0", pa.float32(), "px", "left edge, in the proxy, of the square looked at", decimals=2),
+        Column("y0", pa.float32(), "px", "top edge; the square is turned as the head is rolled", decimals=2),
+        Column("x1", pa.float32(), "px", "right edge", decimals=2),
+        Column("y1", pa.float32(), "px", "bottom edge", decimals=2),
+        Column("score", pa.float32(), "score", "how surely some of it is covered", 0, 1, 4),
+    ),
     needs=("landmarks",),
     look=Look(frames_fps=FPS),
     cost_cpu_s=0.005,
@@ -55,6 +64,8 @@ SIGNAL = Signal(
     summary="Mouth and face covered, by linear models on gradients, colour against the skin, and texture, once a second.",
     source="Dalal and Triggs, CVPR 2005, for the gradients; fitted on things drawn over faces, see the card.",
 )
+
+_SCHEMA = pa.schema([("frame", pa.int32()), *((c.name, c.dtype) for c in SIGNAL.timeline)])
 
 
 def compute(media: Media, needs: Needs) -> Output:
@@ -66,6 +77,7 @@ def compute(media: Media, needs: Needs) -> Output:
     points = points_of(landmarks)
     facing = head_turns(points)[:, 2, 2] >= np.cos(np.radians(MAX_TURN_DEG))
     scores: list[list[float]] = []
+    told: list[dict[str, Any]] = []
     num_turned = 0
     for frame in media.at(FPS):
         nearest = int(np.abs(have - frame).argmin())
@@ -76,6 +88,10 @@ def compute(media: Media, needs: Needs) -> Output:
             continue
         image = media.image(frame)
         scores.append([covered_score(image, points[nearest], region) for region in REGIONS])
+        told += [
+            {"frame": frame, "region": region, **_box(square_of(points[nearest], region)), "score": score}
+            for region, score in zip(REGIONS, scores[-1], strict=True)
+        ]
     if not scores:
         raise NotApplicable("the face is turned away" if num_turned else "no face on a sampled frame")
     mouth, face = np.array(scores).T
@@ -87,8 +103,15 @@ def compute(media: Media, needs: Needs) -> Output:
             "face_score": float(face.mean()),
             "face_covered_ratio": float((face >= COVERED).mean()),
             "num_frames": len(scores),
-        }
+        },
+        timeline=pa.Table.from_pylist(told, schema=_SCHEMA),
     )
+
+
+def _box(square: Crop) -> dict[str, float]:
+    half = square.side_px / 2
+    x, y = square.center_x, square.center_y
+    return {"x0": x - half, "y0": y - half, "x1": x + half, "y1": y + half}
 
 
 def covered_score(image_rgb: np.ndarray, points: np.ndarray, region: Region) -> float:

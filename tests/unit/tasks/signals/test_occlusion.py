@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tasks.drawn_covers import covered_image, mouth_center
@@ -25,12 +26,20 @@ def test_the_share_of_time_with_a_covered_mouth(scene: tuple[np.ndarray, np.ndar
     image, points = scene
     covered = covered_image(image, points, "microphone", mouth_center(points), np.random.default_rng(0))[0]
     media = media_of({0: image, 25: image, 50: covered, 75: image}, 100)
-    row = occlusion.compute(media, {"landmarks": landmarks_of([points] * 100)}).row
+    output = occlusion.compute(media, {"landmarks": landmarks_of([points] * 100)})
+    row, timeline = output.row, output.timeline
     assert set(row) == {c.name for c in occlusion.SIGNAL.columns}
     assert row["num_frames"] == 4
     assert row["mouth_covered_ratio"] == 0.25
     assert row["mouth_max_score"] > 0.7
     assert row["mouth_score"] < 0.6
+    assert timeline is not None
+    assert timeline["frame"].to_pylist() == [0, 0, 25, 25, 50, 50, 75, 75]
+    assert timeline["region"].to_pylist() == ["mouth", "face"] * 4
+    mouths = timeline.filter(pa.array([True, False] * 4)).to_pylist()
+    assert max(mouths, key=lambda m: m["score"])["frame"] == 50
+    x, y = mouth_center(points)
+    assert all(m["x0"] < x < m["x1"] and m["y0"] < y < m["y1"] for m in mouths)
     free = occlusion.compute(media_of({0: image}, 25), {"landmarks": landmarks_of([points] * 25)}).row
     assert free["mouth_max_score"] == free["mouth_score"] < 0.5
     assert free["face_covered_ratio"] == 0
