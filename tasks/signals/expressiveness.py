@@ -16,6 +16,7 @@ from tasks.face_geometry import (
     blendshapes_of,
     points_of,
 )
+from tasks.face_plausibility import BLINK_DROP, MAX_BLINK_FRAMES, OPEN_AGAIN, blink_asymmetries
 from tasks.head_geometry import CANONICAL, head_turns
 from tasks.media.media import Media
 from tasks.signal import GRID_FPS, Column, Needs, NotApplicable, Output, Signal
@@ -24,8 +25,6 @@ BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 SPEED_STEP = 5
 """Speeds are taken over 0.2 s: from frame to frame most of a still face's motion is the mesh's jitter."""
 LOW, HIGH = 0.05, 0.95
-PARTLY_CLOSED = 0.3
-"""The mesh network expects both eyes to do the same, so it shows a wink as a good half of one."""
 
 SIGNAL = Signal(
     grain="clip",
@@ -49,13 +48,19 @@ SIGNAL = Signal(
         ),
         Column("blink_rate_per_min", pa.float32(), "per_min", "blinks per minute of measured face", 0, 750, 2),
         Column(
-            "blink_ms", pa.float32(), "ms", "how long a blink keeps the eyes closed, mean; 0 without one", 0, 500, 0
+            "blink_ms",
+            pa.float32(),
+            "ms",
+            "how long a blink keeps both eyes below half open, mean, seen in steps of 40 ms; 0 without one",
+            0,
+            500,
+            0,
         ),
         Column(
             "blink_asymmetry",
             pa.float32(),
             "ratio",
-            "how much less one eye closes than the other while either is partly closed, mean; 0 when none is",
+            "how much less one lid shuts than the other, over the farther, median over blinks of an eye; 0 without",
             0,
             1,
             4,
@@ -73,13 +78,13 @@ SIGNAL = Signal(
         ),
     ),
     needs=("landmarks", "head_pose"),
-    cost_cpu_s=0.0006,
+    cost_cpu_s=0.001,
     weights=(CANONICAL,),
     params={
         "speed_step": SPEED_STEP,
         "closed_share": CLOSED_SHARE,
         "usual_quantile": USUAL_QUANTILE,
-        "partly_closed": PARTLY_CLOSED,
+        "lid": [BLINK_DROP, OPEN_AGAIN, MAX_BLINK_FRAMES],
     },
     backend="mesh_dynamics",
     summary="Range and speed of mouth, brows and head, blinks and their symmetry, from the mesh in the head's frame.",
@@ -104,9 +109,9 @@ def compute(media: Media, needs: Needs) -> Output:
     width = np.abs(upright[:, MOUTH_LEFT, 0] - upright[:, MOUTH_RIGHT, 0]) / unit
     eye_level = upright[:, [RIGHT_EYE_OUTER, LEFT_EYE_OUTER], 1].mean(axis=1)
     brow = (upright[:, BROWS, 1].mean(axis=1) - eye_level) / unit
-    opening = eye_opening(upright)
-    closed = closed_eyes(opening)
+    closed = closed_eyes(eye_opening(upright))
     found = blinks(frames, np.asarray(closed.all(axis=1)))
+    uneven = blink_asymmetries(points)
     spread = shapes[:, [i for i, n in enumerate(BLENDSHAPES) if not n.startswith("eye_look")]].std(axis=0)
     head = needs["head_pose"]
     return Output(
@@ -119,7 +124,7 @@ def compute(media: Media, needs: Needs) -> Output:
             "num_blinks": len(found),
             "blink_rate_per_min": len(found) * 60 * GRID_FPS / len(frames),
             "blink_ms": float(np.mean([end - first for first, end in found]) * 1000 / GRID_FPS) if found else 0.0,
-            "blink_asymmetry": asymmetry(opening),
+            "blink_asymmetry": float(np.median(uneven)) if uneven else 0.0,
             "head_speed_deg_s": head["speed_deg_s"],
             "head_range_deg": float(
                 np.hypot(*(head[f"{angle}_p95_deg"] - head[f"{angle}_p05_deg"] for angle in ("yaw", "pitch")))
@@ -142,11 +147,3 @@ def speed(frames: np.ndarray, values: np.ndarray) -> float:
     if len(pair) == 0:
         return 0.0
     return float(min(np.abs(values[later[pair]] - values[pair]).mean() * GRID_FPS / SPEED_STEP, 100.0))
-
-
-def asymmetry(opening_T2: np.ndarray) -> float:
-    """Mean difference of how far the two eyes are closed, 0 to 1, over the frames on which either is partly."""
-    usual = np.quantile(opening_T2, USUAL_QUANTILE, axis=0)
-    shut = 1 - np.clip(opening_T2 / np.maximum(usual, 1e-6), 0, 1)
-    either = shut.max(axis=1) >= PARTLY_CLOSED
-    return float(np.abs(shut[either, 0] - shut[either, 1]).mean()) if either.any() else 0.0

@@ -57,7 +57,7 @@ SIGNAL = Signal(
     ),
     needs=("landmarks",),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.005,
+    cost_cpu_s=0.0065,
     weights=(WEIGHTS, CANONICAL),
     params={"fps": FPS, "covered": COVERED, "near_frames": NEAR_FRAMES, "max_turn_deg": MAX_TURN_DEG},
     backend="hog_colour_linear",

@@ -70,7 +70,15 @@ def test_blinks_their_rate_and_length() -> None:
     assert row["num_blinks"] == 3
     assert row["blink_rate_per_min"] == 30
     assert row["blink_ms"] == 200
-    assert row["blink_asymmetry"] == pytest.approx(3 / 18, abs=0.02)
+    assert row["blink_asymmetry"] < 0.02  # of four, three are even
+
+
+def test_a_wink_is_uneven_and_no_blink() -> None:
+    faces = [STILL] * 50
+    faces[20:25] = [shut(STILL, 1)] * 5
+    row = row_of(faces)
+    assert row["num_blinks"] == row["blink_ms"] == 0
+    assert row["blink_asymmetry"] > 0.98
 
 
 def test_one_eye_that_closes_less_far() -> None:
