@@ -28,8 +28,10 @@ $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
 	@$(BIN)/python -c 'import headroom'
 	@touch $@
 
+# A file a process, in the order of collection: the end-to-end tests take longest and are among the first. Three, because
+# they wait for servers much of the time.
 test: $(READY)
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
