@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tasks import voice_corpus
+from tasks.voice_corpus import CODECS, export, room, round_trip, sound_of, treatments
+from tests.moving_mouth import syllables
+
+AUDIO_HZ = 16_000
+
+
+def power_above(audio: np.ndarray, edge_hz: float) -> float:
+    power = np.square(np.abs(np.fft.rfft(audio)))
+    return float(power[round(edge_hz * len(audio) / AUDIO_HZ) :].sum() / power.sum())
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str) -> None:
+    audio = 0.3 * syllables(2.0) / np.abs(syllables(2.0)).max()
+    again = round_trip(audio, codec)
+    assert (again.shape, again.dtype) == (audio.shape, np.float32)
+    assert again.std() == pytest.approx(audio.std(), rel=0.3)
+    assert not np.allclose(again, audio, atol=1e-3)
+
+
+def test_treatments_are_named_and_as_long_as_the_voice() -> None:
+    voice = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ).astype(np.float32)
+    made = dict(treatments(voice, np.random.default_rng(0)))
+    assert list(made) == ["clean", "noise", "narrow", "room", *CODECS]
+    assert {(len(s), s.dtype) for s in made.values()} == {(len(voice), np.dtype(np.float32))}
+    assert made["clean"] is voice
+    assert power_above(made["narrow"], 7300) < 0.01 < power_above(voice, 7300)
+    noise_db = 20 * np.log10(voice.std() / (made["noise"] - voice).std())
+    assert voice_corpus.NOISE_DB[0] - 0.5 < noise_db < voice_corpus.NOISE_DB[1] + 0.5
+
+
+def test_a_room_is_a_pulse_and_what_dies_away() -> None:
+    response = room(np.random.default_rng(0))
+    tail_power = float(np.square(response[1:]).sum())
+    assert response[0] == pytest.approx(1, abs=0.3)
+    assert 10 ** (-voice_corpus.DIRECT_DB[1] / 10) * 0.8 < tail_power < 1.2
+    assert np.square(response[-800:]).sum() < 1e-2 * np.square(response[1:801]).sum()
+
+
+def test_sound_is_read_at_16_khz_mono(tmp_path: Path) -> None:
+    stereo = np.stack([syllables(1.0), np.zeros(AUDIO_HZ)], axis=1)
+    soundfile.write(tmp_path / "a.wav", np.repeat(stereo, 3, axis=0), 3 * AUDIO_HZ)
+    sound = sound_of(str(tmp_path / "a.wav"))
+    assert sound.dtype == np.float32
+    assert len(sound) == pytest.approx(AUDIO_HZ, abs=50)
+
+
+def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice_corpus, "voiced_part", lambda audio: audio)
+    for name, duration_s in (("ann_0", 2.5), ("ann_1", 2.5), ("bob-b_0", 0.5), ("robot_0", 2.5)):
+        soundfile.write(tmp_path / f"{name}.wav", syllables(duration_s), AUDIO_HZ)
+    real, made = [tmp_path / f"{n}.wav" for n in ("ann_0", "ann_1", "bob-b_0")], [tmp_path / "robot_0.wav"]
+    out = tmp_path / "out.npz"
+    num_rows = export(real, made, out)
+    with np.load(out) as held:
+        assert held["texture_RK"].shape == (num_rows, 174)
+        assert num_rows == 3 * 7  # files, treatments
+        assert set(held["voice_R"][held["made_R"]]) == {"robot"}
+        assert set(held["voice_R"][~held["made_R"]]) == {"ann"}
+    with pytest.raises(ValueError, match="no made file holds a second of speech"):
+        export(real, [tmp_path / "bob-b_0.wav"], out)
