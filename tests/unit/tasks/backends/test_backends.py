@@ -159,7 +159,26 @@ def test_a_synthetic_voice_is_what_the_labels_call_so(checkpoint: Made, voice: n
     model = load(CASES[4], checkpoint)
     told = model.probabilities(voice)
     assert sum(told.values()) == pytest.approx(1)
-    assert model.synthetic(voice) == told["spoof"]
+    of_windows = model.synthetic(voice)
+    assert of_windows.shape == (3,)  # of 4 s in 9 s
+    assert of_windows.mean() == pytest.approx(told["spoof"])
+
+
+def test_the_signal_takes_the_classes_of_a_checkpoint(checkpoint: Made, voice: np.ndarray) -> None:
+    from tasks.backends.wav2vec2 import synthetic_audio
+    from tasks.media.media import Media
+    from tests.moving_mouth import vad
+
+    model = load(CASES[4], checkpoint)
+    media = Media(0, 225, 64, 64, audio=voice)
+
+    def default(*_: Any) -> Any:
+        raise AssertionError("every column is the model's")
+
+    row = synthetic_audio(model, media, {"vad": vad(225)}, default).row
+    told = model.synthetic(voice)
+    assert row["synthetic_ratio"] == float((told >= 0.5).mean())
+    assert min(told) <= row["synthetic_score"] <= max(told)
 
 
 def test_whisper_reads_language_and_doubt_off_the_first_step(checkpoint: Made, voice: np.ndarray) -> None:
