@@ -19,7 +19,7 @@ setup: $(READY)
 # editable_mode=compat: else a folder named headroom beside a user's script would hide headroom.py.
 # torch goes first: with the version pinned and present, nothing else pulls another build of it.
 $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
-	@echo "setup: installing into $(VENV) (about 2 GB; a few minutes the first time)"
+	@echo "setup: installing into $(VENV) (about 4 GB; a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headroom needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)

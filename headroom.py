@@ -421,6 +421,7 @@ def demo(
     built = [corpus.tier(name).build() for name in corpus.tiers()]
     with corpus.workspace.views() as reader:
         terminal.funnel_of_corpus(footage(reader), built)
+    terminal.note("writing the report")
     terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
 
 
