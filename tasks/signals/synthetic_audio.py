@@ -38,7 +38,7 @@ SIGNAL = Signal(
     ),
     needs=("vad",),
     look=Look(audio=True),
-    cost_cpu_s=0.02,
+    cost_cpu_s=0.012,
     weights=(WEIGHTS,),
     params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S},
     backend="voice_texture",

@@ -65,10 +65,10 @@ def test_a_resynthesised_voice_is_held_back_with_its_own() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("modeling.synthetic_audio.line", note)
         fit(rows, made, copied, treatment)
-    assert len(asked) == 6
+    assert len(asked) == 11
     for seen in asked:
         assert all((f"griffinlim-voice {v}" in seen) == (f"voice {v}" in seen) for v in range(0, 20, 2))
-    assert [len(seen) for seen in asked] == [16] * 5 + [20]
+    assert [len(seen) for seen in asked] == [18] * 10 + [20]
 
 
 def test_what_was_never_seen_is_cut() -> None:
@@ -80,10 +80,10 @@ def test_what_was_never_seen_is_cut() -> None:
 def test_a_kind_of_few_voices_is_refused() -> None:
     parts = corpus(0)
     made, voice = parts[1:3]
-    with pytest.raises(ValueError, match="1 made voices; the fit would learn them by heart, give at least 2"):
+    with pytest.raises(ValueError, match="1 made voices; the fit would learn them by heart, give at least 3"):
         fit(*(part[~made | (voice == "voice 1")] for part in parts))
     few = made | np.isin(voice, ["voice 0", "voice 2"])
-    with pytest.raises(ValueError, match="2 real voices; the fit would learn them by heart, give at least 5"):
+    with pytest.raises(ValueError, match="2 real voices; the fit would learn them by heart, give at least 3"):
         fit(*(part[few] for part in parts))
 
 
