@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tasks import caption_facts as facts
 from tasks.backend import Backend
-from tasks.caption_facts import facts_of
+from tasks.caption_facts import EVIDENCE, facts_of
 from tasks.caption_text import written
 from tasks.digest import between
 from tasks.media.media import Media
@@ -37,29 +37,8 @@ SIGNAL = Signal(
         Column("kind", pa.string(), "name", "window (5 s), speech, face, camera or turn"),
         Column("text", pa.string(), "text", "the window's caption, or what happens"),
     ),
-    needs=(
-        "faces",
-        "flow",
-        "vad",
-        "head_pose",
-        "pose",
-        "speech",
-        "lip_sync",
-        "overlay_text",
-        "visual_quality",
-        "speech_quality",
-    ),
-    optional=(
-        "flow",
-        "vad",
-        "head_pose",
-        "pose",
-        "speech",
-        "lip_sync",
-        "overlay_text",
-        "visual_quality",
-        "speech_quality",
-    ),
+    needs=("faces", *EVIDENCE),
+    optional=EVIDENCE,
     cost_cpu_s=0.0015,
     params={
         "window_frames": WINDOW_FRAMES,
