@@ -8,7 +8,6 @@ hand_landmarks_detector_graph.cc). The refinement of the pose by heat maps is le
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +18,7 @@ from infra import weights
 from tasks.body_geometry import NUM_HAND_POINTS
 from tasks.face_geometry import Box, Crop
 from tasks.litert import ending_at, interpreter
+from tasks.networks import per_thread
 
 NUM_POSE_OUTPUTS = 39
 """Of the pose network: the 33, then the middle of the hips, the reach of the body, and four more."""
@@ -51,16 +51,10 @@ class Found:
     score: float
 
 
-_own = threading.local()
-
-
+@per_thread
 def _network(name: str, outputs: tuple[int, ...] | None = None) -> Any:
-    """One interpreter per thread and network: they keep their tensors while they run."""
-    networks = _own.__dict__.setdefault("networks", {})
-    if name not in networks:
-        model = weights.path(name).read_bytes()
-        networks[name] = interpreter(model if outputs is None else ending_at(model, outputs))
-    return networks[name]
+    model = weights.path(name).read_bytes()
+    return interpreter(model if outputs is None else ending_at(model, outputs))
 
 
 def _run(network: Any, image: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from infra import weights
 from tasks.face_geometry import NUM_POINTS, Crop
 from tasks.litert import interpreter
+from tasks.networks import per_thread
 
 MESH_SIDE_PX = 256
 UNIT = np.float32(1 / 255)
@@ -35,15 +35,10 @@ BLENDSHAPE_INPUTS = (
     388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
 )  # fmt: skip
 
-_own = threading.local()
 
-
+@per_thread
 def _network(name: str) -> Any:
-    """One interpreter per thread and network: they keep their tensors while they run."""
-    networks = _own.__dict__.setdefault("networks", {})
-    if name not in networks:
-        networks[name] = interpreter(weights.path(name).read_bytes())
-    return networks[name]
+    return interpreter(weights.path(name).read_bytes())
 
 
 def mesh(square_rgb: np.ndarray, crop: Crop) -> tuple[np.ndarray, float]:

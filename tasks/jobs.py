@@ -17,7 +17,7 @@ from store.ledger import Manifest, sources
 from store.record import table_of
 from store.schema import CLIPPING, CLIPS, VIDEOS
 from store.workspace import Workspace
-from tasks import clipping
+from tasks import clipping, networks
 from tasks.clip_timelines import timelines_from
 from tasks.held import held_timelines, num_windows, timeline_of, video_row
 from tasks.ingest import content_id
@@ -39,14 +39,15 @@ def run_batch(workspace: Workspace, manifest: Manifest, jobs: Sequence[Job], run
     done = Done(media_s=sum(job.media_s for job in jobs))
     with Reader() as reader:
         for job in jobs:
-            if job.stage == "normalise":
-                _normalise(workspace, manifest, job, done)
-            elif job.stage == "timelines":
-                run_windows(workspace, manifest, job, reader, done)
-            elif job.stage == "clip":
-                _clip(workspace, manifest, job, run, done)
-            else:
-                run_clips(workspace, manifest, job, reader, done)
+            with networks.stage(job.stage):
+                if job.stage == "normalise":
+                    _normalise(workspace, manifest, job, done)
+                elif job.stage == "timelines":
+                    run_windows(workspace, manifest, job, reader, done)
+                elif job.stage == "clip":
+                    _clip(workspace, manifest, job, run, done)
+                else:
+                    run_clips(workspace, manifest, job, reader, done)
     give_back_memory()
     return done
 

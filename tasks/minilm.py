@@ -6,12 +6,12 @@ N tokens, D width, H heads. Source: Wang et al., MiniLM, NeurIPS 2020; Reimers a
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from infra import weights
+from tasks.networks import per_process
 
 WEIGHTS = ("minilm_l6_v2", "minilm_l6_v2_tokenizer")
 DIMENSION = 384
@@ -19,6 +19,7 @@ LAYERS, HEADS = 6, 12
 MAX_TOKENS = 256
 """What the sentence encoder was trained with; longer texts are cut."""
 EPS = 1e-12
+WORDS = "embeddings.word_embeddings.weight"
 
 
 def tokens(text: str) -> list[int]:
@@ -30,7 +31,7 @@ def embed(text: str) -> np.ndarray:
     """Float32 (384,) of length 1: the mean over the tokens of the last layer."""
     w = _weights()
     ids = tokens(text)
-    x_ND = w["embeddings.word_embeddings.weight"][ids] + w["embeddings.position_embeddings.weight"][: len(ids)]
+    x_ND = _words(ids) + w["embeddings.position_embeddings.weight"][: len(ids)]
     x_ND = _norm(x_ND + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     for layer in range(LAYERS):
         name = f"encoder.layer.{layer}"
@@ -70,14 +71,26 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return np.asarray(x * 0.5 * (1 + erf(x / math.sqrt(2))))
 
 
-@cache
+def _words(ids: list[int]) -> np.ndarray:
+    """Embeddings of the words at hand, from the file: the table of all of them is half of the model."""
+    with _opened() as file:
+        table = file.get_slice(WORDS)
+        return np.concatenate([table[i : i + 1] for i in ids])
+
+
+@per_process
 def _weights() -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
+    with _opened() as file:  # its pages would stay in memory beside the copies
+        return {name: file.get_tensor(name) for name in file.keys() if name != WORDS}  # noqa: SIM118 - no dictionary
 
-    return dict(load_file(str(weights.path(WEIGHTS[0]))))
+
+def _opened() -> Any:
+    from safetensors import safe_open
+
+    return safe_open(str(weights.path(WEIGHTS[0])), framework="numpy")
 
 
-@cache
+@per_process
 def _tokenizer() -> Any:
     from tokenizers import Tokenizer
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
 from infra import weights
 from tasks.litert import interpreter
+from tasks.networks import per_thread
 
 WEIGHTS = "selfie_segmenter"
 SIDE_PX = 256
-
-_own = threading.local()
 
 
 def person_mask(image_rgb: np.ndarray) -> np.ndarray:
@@ -31,8 +29,6 @@ def person_mask(image_rgb: np.ndarray) -> np.ndarray:
     return out
 
 
+@per_thread
 def _network() -> Any:
-    """One interpreter per thread: it keeps its tensors while it runs."""
-    if not hasattr(_own, "network"):
-        _own.network = interpreter(weights.path(WEIGHTS).read_bytes())
-    return _own.network
+    return interpreter(weights.path(WEIGHTS).read_bytes())

@@ -1,20 +1,21 @@
-"""Who a voice sounds like: the GE2E speaker encoder, loaded once a process from checked weights.
+"""Who a voice sounds like: the GE2E speaker encoder, on weights that are checked and read once a process.
 
-Read by what asks whether two voices are one person's. Its version is the weights' sha256; raise the versions of the
-signals that use it when anything here changes.
+Run by numpy, which spares a worker torch. Read by what asks whether two voices are one person's. Its version is the
+weights' sha256; raise the versions of the signals that use it when anything here changes.
 
-N windows, T steps of 10 ms, M mel bands, D embedding.
+N windows, T steps of 10 ms, M mel bands, D embedding, G gates.
 Source: Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018; weights by Resemble AI.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from infra import weights
+from tasks import checkpoint_file
+from tasks.networks import per_process
 
 WEIGHTS = "ge2e"
 EMBEDDING_DIM = 256
@@ -24,7 +25,7 @@ WINDOW_STEPS = 160
 WINDOW_S = 1.6
 """The length of sound that the encoder was trained on."""
 SAMPLES_PER_FRAME = 640
-FFT_SAMPLES, NUM_MELS = 400, 40
+FFT_SAMPLES, NUM_MELS, NUM_LAYERS = 400, 40, 3
 SPEECH_RMS = 10 ** (-30 / 20)
 """-30 dBFS, the loudness of the encoder's training; its input is power, not a logarithm."""
 BATCH = 32
@@ -58,15 +59,35 @@ def embed_windows(voice: np.ndarray, hop_s: float) -> np.ndarray:
 
 def encode(mel_NTM: np.ndarray) -> np.ndarray:
     """float32 (N, 256), each of length 1 and without negative values, of mel spectrograms (N, T, 40)."""
-    import torch
-
-    network, embedded = _network(), []
-    with torch.inference_mode():
-        for start in range(0, len(mel_NTM), BATCH):
-            _, (hidden, _) = network["lstm"](torch.from_numpy(mel_NTM[start : start + BATCH]))
-            raw = torch.relu(network["linear"](hidden[-1]))
-            embedded.append((raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-9)).numpy())
+    w, embedded = _weights(), []
+    for start in range(0, len(mel_NTM), BATCH):
+        x_TND = np.ascontiguousarray(mel_NTM[start : start + BATCH].swapaxes(0, 1), np.float32)
+        for layer in range(NUM_LAYERS):
+            x_TND = _lstm(x_TND, w, layer)
+        raw = np.maximum(x_TND[-1] @ w["linear.weight"] + w["linear.bias"], 0)
+        embedded.append(raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-9))
     return np.concatenate(embedded)
+
+
+def _lstm(x_TND: np.ndarray, w: dict[str, np.ndarray], layer: int) -> np.ndarray:
+    """Outputs float32 (T, N, 256) of one layer.
+
+    The four gates lie side by side and take one hyperbolic tangent: a sigmoid is that of half its input, which the
+    weights are scaled for (`_weights`), moved to [0, 1].
+    Source: Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al. 2000.
+    """
+    num_steps, num, _ = x_TND.shape
+    given = x_TND.reshape(num_steps * num, -1) @ w[f"lstm.weight_ih_l{layer}"]
+    given_TNG = (given + (w[f"lstm.bias_ih_l{layer}"] + w[f"lstm.bias_hh_l{layer}"])).reshape(num_steps, num, -1)
+    back = w[f"lstm.weight_hh_l{layer}"]
+    hidden_ND = cell_ND = np.zeros((num, len(back)), np.float32)
+    made_TND = np.empty((num_steps, num, len(back)), np.float32)
+    for given_NG, made_ND in zip(given_TNG, made_TND, strict=True):
+        gates_NG = np.tanh(given_NG + hidden_ND @ back)
+        entering, kept, new, shown = np.split(gates_NG, 4, axis=1)
+        cell_ND = (0.5 + 0.5 * kept) * cell_ND + (0.5 + 0.5 * entering) * new
+        hidden_ND = np.multiply(0.5 + 0.5 * shown, np.tanh(cell_ND), out=made_ND)
+    return made_TND
 
 
 def spoken(audio: np.ndarray, speaks: np.ndarray) -> np.ndarray:
@@ -109,18 +130,10 @@ def _mel_filters() -> np.ndarray:
     return np.asarray(np.maximum(0, np.minimum(rising, falling)) * areas[:, None])
 
 
-@cache
-def _network() -> Any:
-    import torch
-
-    told = torch.load(weights.path(WEIGHTS), map_location="cpu", weights_only=True)["model_state"]
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):  # layers draw first weights when they are made
-        network = torch.nn.ModuleDict(
-            {
-                "lstm": torch.nn.LSTM(NUM_MELS, EMBEDDING_DIM, num_layers=3, batch_first=True),
-                "linear": torch.nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM),
-            }
-        )
-    network.load_state_dict({k: v for k, v in told.items() if k.startswith(("lstm.", "linear."))})
-    return network.eval()
+@per_process
+def _weights() -> dict[str, np.ndarray]:
+    """By name; matrices stand as `x @ w` multiplies them, in memory too: a transposed view costs ten times as much."""
+    told = checkpoint_file.load(weights.path(WEIGHTS))["model_state"]
+    half = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), EMBEDDING_DIM)  # gates: entering, kept, new, shown
+    made = {k: np.ascontiguousarray(v.T) for k, v in told.items() if k.startswith(("lstm.", "linear."))}
+    return {k: v * half if k.startswith("lstm.") else v for k, v in made.items()}

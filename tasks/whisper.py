@@ -10,13 +10,13 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from infra import weights
+from tasks.networks import per_process
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -48,7 +48,7 @@ def _folder(model: str) -> Iterator[str]:
         yield folder
 
 
-@cache
+@per_process
 def recogniser() -> WhisperModel:
     """Whisper base, multilingual, in int8 on one thread. Encodings of the last windows are kept: the language and
     the text in several languages are all read from them, and they cost more than the reading."""
@@ -68,7 +68,7 @@ def recogniser() -> WhisperModel:
         return Recogniser(folder, device="cpu", compute_type="int8", cpu_threads=1)
 
 
-@cache
+@per_process
 def _encoder() -> tuple[Any, Any]:
     import ctranslate2
     from faster_whisper.feature_extractor import FeatureExtractor

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
-from infra import weights
+from tasks.efficientnet import DIMENSION, SIDE_PX, WEIGHTS, feature_map
 from tasks.face_geometry import DETECTION_STEP, box_of, face_rows
-from tasks.litert import interpreter
 from tasks.media.media import Media
 from tasks.person_mask import WEIGHTS as MASK_WEIGHTS
 from tasks.person_mask import person_mask
@@ -18,8 +14,6 @@ from tasks.signal import Column, Look, Needs, NotApplicable, Output, Signal
 
 FPS = 1
 LOOK_SIDE_PX = 320
-SIDE_PX = 224
-DIMENSION = 1280
 EVERY_S, MAX_FRAMES = 4, 4
 """Backgrounds change little: one frame in four seconds, at most four."""
 PERSON_PROB = 0.3
@@ -29,11 +23,6 @@ FACE_GROWTH = 0.35
 """Of its height on each side: a face that the segmenter misses, such as one far behind, is masked with its hair."""
 MISSED_PROB = 0.5
 MIN_BACKGROUND = 0.04
-FEATURE_MAP = (
-    "efficientnet-lite0/model/head/Relu6;efficientnet-lite0/model/head/tpu_batch_normalization/FusedBatchNormV3;"
-    "efficientnet-lite0/head/conv2d/kernel;efficientnet-lite0/model/head/conv2d/Conv2D1"
-)
-"""Features (7, 7, 1280) before the average over the image."""
 
 SIGNAL = Signal(
     grain="clip",
@@ -55,7 +44,7 @@ SIGNAL = Signal(
     needs=("faces",),
     look=Look(frames_fps=FPS),
     cost_cpu_s=0.016,
-    weights=(MASK_WEIGHTS, "efficientnet_lite0"),
+    weights=(MASK_WEIGHTS, WEIGHTS),
     params={
         "fps": FPS,
         "every_s": EVERY_S,
@@ -71,8 +60,6 @@ SIGNAL = Signal(
     summary="EfficientNet-lite0 features of the picture with the people painted over, pooled over the background only.",
     source="Tan and Le, EfficientNet, ICML 2019; person mask by MediaPipe Selfie Segmentation.",
 )
-
-_own = threading.local()
 
 
 def compute(media: Media, needs: Needs) -> Output:
@@ -135,11 +122,7 @@ def masked_features(image_rgb: np.ndarray, behind: np.ndarray) -> np.ndarray:
     square = cv2.resize(image_rgb, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
     share = cv2.resize(behind.astype(np.float32), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)[..., None]
     share = (share > 0.999).astype(np.float32)  # a pixel that is part person would let him through
-    network = _network()
-    told = (painted_over(square, share) - 127) / 128
-    network.set_tensor(network.get_input_details()[0]["index"], told[None].astype(np.float32))
-    network.invoke()
-    map_HWD = network.get_tensor(network.get_output_details()[0]["index"])[0].astype(np.float64)
+    map_HWD = feature_map(painted_over(square, share)).astype(np.float64)
     cells = cv2.resize(share[..., 0], map_HWD.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
     pooled = np.sqrt(((map_HWD * cells[..., None]).sum(axis=(0, 1)) / max(float(cells.sum()), 1e-9)).clip(min=0))
     return np.asarray(pooled / max(float(np.linalg.norm(pooled)), 1e-12))
@@ -159,16 +142,3 @@ def painted_over(image: np.ndarray, share: np.ndarray) -> np.ndarray:
         weight = weight + here
     mean = (image * share).sum(axis=(0, 1)) / max(float(share.sum()), 1e-6)
     return np.asarray(filled + (1 - weight) * mean)
-
-
-def _network() -> Any:
-    """One interpreter per thread, which ends at the feature map."""
-    if not hasattr(_own, "network"):
-        from ai_edge_litert import schema_py_generated as schema
-
-        model = bytearray(weights.path("efficientnet_lite0").read_bytes())
-        graph = schema.Model.GetRootAsModel(model, 0).Subgraphs(0)
-        names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
-        graph.OutputsAsNumpy()[0] = names.index(FEATURE_MAP)
-        _own.network = interpreter(bytes(model))
-    return _own.network

@@ -22,7 +22,7 @@ MAX_PAUSE_FRAMES = 5
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("num_speakers", pa.int16(), "count", "voices told apart; of two at once, only one is heard", 1, 100),
         Column("num_turns", pa.int32(), "count", "turns; pauses of up to 0.2 s do not end one", 1, 1000),

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
-from infra import weights
 from tasks.backend import Backend
-from tasks.litert import interpreter
+from tasks.efficientnet import DIMENSION, SIDE_PX, WEIGHTS, feature_map
 from tasks.media.media import Media
 from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
-SIDE_PX = 224
-DIMENSION = 1280
-POOLED_TENSOR = "efficientnet-lite0/model/head/Squeeze1"
-"""Features after the average over the image, before the classifier."""
 
 SIGNAL = Signal(
     grain="clip",
-    version=2,
+    version=3,
     columns=(
         Column("num_frames", pa.int32(), "count", "frames that were pooled", 1, 1_000_000),
         Column(
@@ -38,8 +30,8 @@ SIGNAL = Signal(
     vectors={"video": DIMENSION},
     look=Look(frames_fps=FPS),
     cost_cpu_s=0.007,
-    weights=("efficientnet_lite0",),
-    params={"fps": FPS, "tensor": POOLED_TENSOR, "root": 0.5},
+    weights=(WEIGHTS,),
+    params={"fps": FPS, "root": 0.5},
     backend="efficientnet_lite0",
     summary="EfficientNet-lite0 features (ImageNet) of one frame a second, square-rooted, averaged, of length 1.",
     source="Tan and Le, EfficientNet, ICML 2019; lite0 for MediaPipe Image Classifier. Root: Arandjelovic, CVPR 2012.",
@@ -55,32 +47,13 @@ BACKENDS = {
     ),
 }
 
-_own = threading.local()
-
-
-def _network() -> Any:
-    """One interpreter per thread, which ends at the pooled features instead of the classes."""
-    if not hasattr(_own, "network"):
-        from ai_edge_litert import schema_py_generated as schema
-
-        model = bytearray(weights.path("efficientnet_lite0").read_bytes())
-        graph = schema.Model.GetRootAsModel(model, 0).Subgraphs(0)
-        names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
-        graph.OutputsAsNumpy()[0] = names.index(POOLED_TENSOR)
-        _own.network = interpreter(bytes(model))
-    return _own.network
-
 
 def features(image_rgb: np.ndarray) -> np.ndarray:
     """Float32 (1280,), >= 0, of an RGB image of any size, which is squeezed to a square."""
     import cv2
 
-    network = _network()
     square = cv2.resize(image_rgb, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    network.set_tensor(network.get_input_details()[0]["index"], ((square.astype(np.float32) - 127) / 128)[None])
-    network.invoke()
-    out: np.ndarray = network.get_tensor(network.get_output_details()[0]["index"]).ravel().copy()
-    return out
+    return np.asarray(feature_map(square).mean(axis=(0, 1)))
 
 
 def compute(media: Media, needs: Needs) -> Output:

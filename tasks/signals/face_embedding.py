@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from tasks.face_geometry import (
     points_of,
 )
 from tasks.media.media import Media
+from tasks.networks import per_thread
 from tasks.signal import Column, Look, Needs, NotApplicable, Output, Signal
 
 WEIGHTS = "sface"
@@ -92,8 +92,6 @@ SIGNAL = Signal(
     source="Zhong et al., SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition, TIP 2021; "
     "OpenCV Zoo weights, whose training on web-crawled celebrity faces is debated.",
 )
-
-_own = threading.local()
 
 
 def compute(media: Media, needs: Needs) -> Output:
@@ -179,10 +177,9 @@ def _eyes_px(points: np.ndarray) -> float:
     return float(np.linalg.norm(points[1] - points[0]))
 
 
+@per_thread
 def _recogniser() -> Any:
-    """One network per thread: OpenCV's networks keep state while they run."""
-    if not hasattr(_own, "recogniser"):
-        import cv2
+    """OpenCV's networks keep state while they run."""
+    import cv2
 
-        _own.recogniser = cv2.FaceRecognizerSF.create(str(weights.path(WEIGHTS)), "")
-    return _own.recogniser
+    return cv2.FaceRecognizerSF.create(str(weights.path(WEIGHTS)), "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from infra import weights
 from tasks.media.media import Media
+from tasks.networks import per_thread
 from tasks.signal import Column, Look, Needs, Output, Signal
 
 FPS = 5
@@ -54,17 +54,13 @@ SIGNAL = Signal(
     source="Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence Research 2023.",
 )
 
-_own = threading.local()
 
-
+@per_thread
 def _detector() -> Any:
-    """One detector per thread: OpenCV's networks keep state while they run."""
-    if not hasattr(_own, "detector"):
-        import cv2
+    """OpenCV's networks keep state while they run."""
+    import cv2
 
-        model = str(weights.path("yunet"))
-        _own.detector = cv2.FaceDetectorYN.create(model, "", (320, 320), MIN_SCORE, 0.3, 5000)
-    return _own.detector
+    return cv2.FaceDetectorYN.create(str(weights.path("yunet")), "", (320, 320), MIN_SCORE, 0.3, 5000)
 
 
 def _detect(image_rgb: np.ndarray, scale: float, min_score: float) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 from infra import weights
 from tasks.face_geometry import Box, box_of, face_rows, main_faces
 from tasks.media.media import Media
+from tasks.networks import per_thread
 from tasks.signal import Column, Look, Needs, Output, Signal
 
 FPS = 0.5
@@ -84,8 +84,6 @@ SIGNAL = Signal(
     source="PP-OCRv6 (PaddleOCR), by RapidOCR on ONNX Runtime.",
 )
 
-_own = threading.local()
-
 
 @dataclass
 class Piece:
@@ -109,25 +107,24 @@ class Piece:
         return bool((np.ptp(edges, axis=0) <= WATERMARK_DRIFT * height).all())
 
 
+@per_thread
 def _reader() -> Any:
-    """One reader per thread, of the files that infra.weights names; nothing is fetched."""
-    if not hasattr(_own, "reader"):
-        from rapidocr import RapidOCR
+    """Of the files that infra.weights names; nothing is fetched."""
+    from rapidocr import RapidOCR
 
-        _own.reader = RapidOCR(
-            params={
-                "Global.log_level": "critical",
-                "Global.use_cls": False,
-                "Det.model_path": str(weights.path("ppocr_det")),
-                "Det.limit_type": "max",
-                "Det.limit_side_len": SIDE_PX,
-                "Det.box_thresh": MIN_BOX_SCORE,
-                "Rec.model_path": str(weights.path("ppocr_rec")),
-                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            }
-        )
-    return _own.reader
+    return RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.use_cls": False,
+            "Det.model_path": str(weights.path("ppocr_det")),
+            "Det.limit_type": "max",
+            "Det.limit_side_len": SIDE_PX,
+            "Det.box_thresh": MIN_BOX_SCORE,
+            "Rec.model_path": str(weights.path("ppocr_rec")),
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )
 
 
 def find_text(image_bgr: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 from infra import weights
 from tasks.loudness import loudness_lufs
 from tasks.media.media import Media
+from tasks.networks import per_process
 from tasks.signal import Column, Look, Needs, NotApplicable, Output, Signal
 
 SEGMENT_SAMPLES = 144_160
@@ -138,7 +138,7 @@ def bandwidth_hz(audio: np.ndarray, audio_hz: int) -> float:
     return float(min((highest + 0.5) * audio_hz / FFT_SAMPLES, audio_hz / 2))
 
 
-@cache
+@per_process
 def _session() -> Any:
     import onnxruntime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from infra import weights
 from tasks.media.media import Media
+from tasks.networks import per_process
 from tasks.signal import Column, Look, Needs, Output, Signal
 
 WEIGHTS = "open_nsfw"
@@ -66,7 +66,7 @@ def nsfw_score(image_rgb: np.ndarray) -> float:
     return float(np.clip(session.run(None, {name: bgr[None]})[0][0, 1], 0, 1))
 
 
-@cache
+@per_process
 def _session() -> Any:
     import onnxruntime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from infra import weights
 from tasks.media.media import Media
+from tasks.networks import per_process
 from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
 
 STEP_SAMPLES = 512
@@ -56,7 +56,7 @@ def compute(media: Media, needs: Needs) -> Output:
     return Output(timeline=pa.table(columns))
 
 
-@cache
+@per_process
 def _session() -> Any:
     import onnxruntime
 

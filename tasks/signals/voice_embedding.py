@@ -28,7 +28,7 @@ halves of 32 talking heads alike (AUC 0.999 both)."""
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("num_windows", pa.int16(), "count", "windows of 1.6 s of speech that were averaged", 1, MAX_WINDOWS),
         Column("speech_s", pa.float32(), "s", "length of speech in the clip", 0, 60.1, 2),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from infra import weights
 from tasks import speaker_encoder
 from tests.moving_mouth import syllables
 
@@ -55,3 +56,20 @@ def test_pauses_are_cut_out() -> None:
     assert np.array_equal(
         speaker_encoder.spoken(audio, np.array([False, True, False, True])), np.repeat([1.0, 3.0], 640)
     )
+
+
+def test_it_is_the_published_network() -> None:
+    """Beside torch's own LSTM on the same weights."""
+    import torch
+
+    told = torch.load(weights.path("ge2e"), map_location="cpu", weights_only=True)["model_state"]
+    network = torch.nn.ModuleDict(
+        {"lstm": torch.nn.LSTM(40, 256, num_layers=3, batch_first=True), "linear": torch.nn.Linear(256, 256)}
+    )
+    network.load_state_dict({k: v for k, v in told.items() if k.startswith(("lstm.", "linear."))})
+    mel_TM = speaker_encoder.mel_power(speaker_encoder.levelled(syllables(4.0)))
+    mel_NTM = np.stack([mel_TM[s : s + 160] for s in range(0, 240, 60)])
+    with torch.inference_mode():
+        _, (hidden, _) = network["lstm"](torch.from_numpy(mel_NTM))
+        expected = torch.nn.functional.normalize(torch.relu(network["linear"](hidden[-1])), dim=1).numpy()
+    assert np.abs(speaker_encoder.encode(mel_NTM) - expected).max() < 1e-5
