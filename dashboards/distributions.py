@@ -58,11 +58,14 @@ def distributions(
 ) -> Iterator[Distribution]:
     """The columns of one signal (`prefix` is its name and _) or of the clips, as far as they hold a value."""
     present = set(reader.columns(table))
-    for column in columns:
+    held = [column for column in columns if prefix + column.name in present]
+    if not held:
+        return
+    told = ", ".join(f'"{prefix}{column.name}"' for column in held)
+    rows = reader.sql(f"SELECT {told} FROM {table}")
+    for column in held:
         full = prefix + column.name
-        if full not in present:
-            continue
-        values = reader.sql(f'SELECT "{full}" FROM {table}')[full]
+        values = rows[full]
         kept, nulls = values.drop_nulls(), values.null_count()
         if kept.is_empty():
             continue

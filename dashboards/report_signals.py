@@ -258,15 +258,13 @@ def _value(signal: LoadedSignal, main: Column, value: Any, known: Mapping[str, C
 
 def _main(reader: Reader, signal: LoadedSignal) -> Column | None:
     present = set(reader.columns("signals"))
-
-    def extremes(column: Column) -> tuple[Any, Any]:
-        full = f"{signal.name}_{column.name}"
-        if full not in present:
-            return None, None
-        low, high = reader.sql(f'SELECT min("{full}"), max("{full}") FROM signals').row(0)
-        return low, high
-
-    return main_column(signal.spec.columns, extremes)
+    told = [c.name for c in numeric(signal.spec.columns) if f"{signal.name}_{c.name}" in present]
+    if not told:
+        return main_column(signal.spec.columns)
+    asked = ", ".join(f'min("{signal.name}_{n}"), max("{signal.name}_{n}")' for n in told)
+    ends = reader.sql(f"SELECT {asked} FROM signals").row(0)
+    found = {name: (ends[2 * i], ends[2 * i + 1]) for i, name in enumerate(told)}
+    return main_column(signal.spec.columns, lambda column: found.get(column.name, (None, None)))
 
 
 def _picked_by_row(
@@ -331,7 +329,8 @@ def _rows_of(reader: Reader, signal: LoadedSignal, clip_ids: Sequence[str]) -> d
     if signal.spec.grain != "clip" or not clip_ids or f"{signal.name}_status" not in reader.columns("signals"):
         return {}
     told = ", ".join(f"'{c}'" for c in clip_ids)
-    names = [c.name for c in signal.spec.columns if f"{signal.name}_{c.name}" in reader.columns("signals")]
+    present = set(reader.columns("signals"))
+    names = [c.name for c in signal.spec.columns if f"{signal.name}_{c.name}" in present]
     asked = ", ".join(f'"{signal.name}_{n}" AS "{n}"' for n in names)
     rows = reader.sql(f"SELECT clip_id, {asked} FROM signals WHERE {signal.name}_status = 'ok' AND clip_id IN ({told})")
     missing = dict.fromkeys(c.name for c in signal.spec.columns)

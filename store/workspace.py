@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class Reader:
     connection: Any
     manifest: Manifest
     root: str
+    _columns: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def guarded(self, sql: str) -> pl.DataFrame:
         """SQL that people wrote, in a child process with limits; rows of every clip may come back."""
@@ -83,9 +84,13 @@ class Reader:
     def with_table(self, name: str, table: pa.Table) -> None:
         """Makes a table of ours joinable under `name`."""
         self.connection.register(name, table)
+        self._columns.clear()
 
     def columns(self, view: str) -> list[str]:
-        return [str(row[0]) for row in self.connection.execute(f"DESCRIBE {view}").fetchall()]
+        if view not in self._columns:
+            found = self.connection.execute(f"DESCRIBE {view}").fetchall()
+            self._columns[view] = [str(row[0]) for row in found]
+        return self._columns[view]
 
 
 def is_workspace(told: infra_settings.Settings) -> bool:

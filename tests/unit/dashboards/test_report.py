@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -18,7 +20,7 @@ from dashboards.report import funnel_steps, write_report
 from store.record import Batch, table_of
 from store.schema import VIDEOS
 from store.tier_sql import parse_tier
-from store.workspace import Workspace, open_workspace
+from store.workspace import Reader, Workspace, open_workspace
 from tasks.signals import discover
 from tests.unit.dashboards.conftest import EVIL, fill, video_row
 
@@ -283,3 +285,27 @@ def test_a_browser_shows_it(page: Path, tmp_path: Path) -> None:
     assert len(colours) > 100
     dump = subprocess.run([*command, "--dump-dom", page.as_uri()], check=True, capture_output=True, timeout=120)
     assert "t_narrow" in dump.stdout.decode()
+
+
+def test_a_signals_columns_are_read_by_one_query(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    arrow = Reader.arrow
+
+    def counted(self: Reader, query: str, parameters: Sequence[object] = ()) -> pa.Table:
+        asked.append(query)
+        return arrow(self, query, parameters)
+
+    monkeypatch.setattr(Reader, "arrow", counted)
+    columns = discover()["visual_quality"].spec.columns
+    with filled.views() as reader:
+        made = list(distributions.distributions(reader, columns, "visual_quality_", "signals", {}))
+    assert len(made) > 1
+    assert len(asked) == 1
+
+
+def test_a_reader_knows_the_columns_of_a_table_put_in_later(filled: Workspace) -> None:
+    with filled.views() as reader:
+        reader.with_table("told", pa.table({"a": [1]}))
+        assert reader.columns("told") == ["a"]
+        reader.with_table("told", pa.table({"b": [1], "c": [2]}))
+        assert reader.columns("told") == ["b", "c"]
