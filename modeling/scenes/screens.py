@@ -252,9 +252,9 @@ def _slide(stage: Stage, back: Colour, ink: Colour) -> np.ndarray:
     if stage.rng.random() < 0.5:
         box(image, 0, 0, stage.width_px, high * stage.rng.uniform(0.02, 0.16), accent)
     write(image, stage.words(2, 5).title(), stage.width_px * 0.06, high * 0.06, high * 0.085, ink)
-    stage.pick([_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line], [_table, _diagram])(
-        stage, image, ink, accent
-    )
+    stage.pick(
+        [_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line, _matrix, _agenda], [_table, _diagram]
+    )(stage, image, ink, accent)
     if stage.rng.random() < 0.5:
         write(image, str(int(stage.rng.integers(1, 60))), stage.width_px * 0.94, high * 0.93, high * 0.035, ink)
     return image
@@ -315,6 +315,26 @@ def _time_line(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> 
         x = stage.width_px * (0.1 + 0.8 * i / num)
         cv2.circle(image, (int(x), int(y)), 9, ACCENTS[i % 5], -1, cv2.LINE_AA)
         write(image, stage.words(1, 2), x - 20, y + (20 if i % 2 else -40), stage.height_px * 0.045, ink)
+
+
+def _matrix(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+    num = int(stage.rng.integers(2, 4))
+    for row in range(2):
+        for column in range(num):
+            x, y = stage.width_px * (0.08 + 0.84 * column / num), stage.height_px * (0.26 + 0.34 * row)
+            box(image, x, y, x + stage.width_px * 0.78 / num, y + stage.height_px * 0.3, ACCENTS[(row + column) % 5], 2)
+            for line in range(2):
+                size = stage.height_px * 0.05
+                write(image, stage.words(1, 3), x + 10, y + 12 + line * size * 1.6, size, ink)
+
+
+def _agenda(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+    for row in range(int(stage.rng.integers(4, 9))):
+        y, size = stage.height_px * (0.24 + 0.08 * row), stage.height_px * 0.045
+        write(image, str(row + 1), stage.width_px * 0.08, y, size, accent)
+        write(image, stage.words(1, 5), stage.width_px * 0.14, y, size, ink)
+        write(image, f"{9 + row}:30", stage.width_px * 0.8, y, size, ink)
+        box(image, stage.width_px * 0.08, y + size * 1.4, stage.width_px * 0.92, y + size * 1.4, accent, 1)
 
 
 def _table(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
