@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
 	@touch $@
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

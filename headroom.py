@@ -277,7 +277,9 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT over clips, signals, videos, rights, timelines, or a tier.")],
+    query: Annotated[
+        str, typer.Argument(help="One SELECT over clips, signals, videos, rights, identities, timelines, or a tier.")
+    ],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -489,6 +491,37 @@ def signal_new(name: str, as_json: JsonOption = False) -> None:
 
     told = {"name": name, "files": [str(f) for f in new_signal(name)]}
     terminal.show(told, terminal.signal_written, as_json)
+
+
+@signal_app.command("try")
+def signal_try(
+    file: Annotated[Path, typer.Argument(help="The signal's file; it need not lie among the others.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips at most, of as many videos as possible.")] = 50,
+    limit: Annotated[float, typer.Option("--seconds", min=1, help="Time to spend, about.")] = 50.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page (default: a temporary one).")] = None,
+    scorecard: Annotated[bool, typer.Option(help="Measure its scorecard on a few files, too.")] = True,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a signal under development says of clips of the workspace, without storing anything."""
+    import tempfile
+    import time
+
+    from dashboards import terminal
+    from dashboards.trial import write_trial
+    from tasks.try_signal import Scorecard, load_signal, start_scorecard, try_signal
+
+    began = time.monotonic()
+    corpus = existing(workspace).workspace
+    load_signal(file.absolute())  # what is wrong with it is told before anything is started
+    card = start_scorecard(file) if scorecard else Scorecard("was not asked for")
+    try:
+        trial = try_signal(corpus, file, num_clips=clips, budget_s=0.7 * limit)
+        rows = card.rows(limit - (time.monotonic() - began))
+    finally:
+        card.stop()
+    folder = out or Path(tempfile.mkdtemp(prefix=f"headroom-try-{file.stem}-"))
+    terminal.show(write_trial(corpus, trial, rows, card.problem, folder.absolute()), terminal.tried, as_json)
 
 
 def seconds(text: str) -> float:

@@ -35,6 +35,7 @@ from store.workspace import Workspace, open_workspace
 from tasks.curate import bring_up_to_date
 from tasks.ingest import VIDEO_SUFFIXES, ingest
 from tasks.jobs import Done, Job, Stage, run_batch
+from tasks.plan import wanted_signals
 from tasks.reclip import params_in_force
 from tasks.signals import discover
 
@@ -142,7 +143,7 @@ def warmed(paths: Sequence[Path], folder: Path) -> Run:
         if sums is not None:
             run = _added(sums, run)
         sums = run
-        if all(run.ok.get(name, 0) for name in discover()):
+        if all(run.ok.get(name, 0) for name in wanted_signals(None)):
             break
     assert sums is not None
     return sums
@@ -287,7 +288,7 @@ def measured(
 ) -> dict[str, Any]:
     say(f"{machine()}; load {os.getloadavg()[0]:.1f}\n")
     warm = warmed(paths, folder / "warm")
-    cold = [name for name in discover() if not warm.ok.get(name)]
+    cold = [name for name in wanted_signals(None) if not warm.ok.get(name)]
     watch = Watch()
     runs = [engine(paths, folder / f"run{i}", watch) for i in range(num_runs)]
     peaks = watch.peaks()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 import tasks.transnet
 from tasks.media.media import Media
 from tasks.media.prefilter import GrayStream
@@ -40,12 +42,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Ask:
-    """One level of the pyramid that a signal asked for."""
+    """One level of the pyramid that a signal asked for, or one crop, of which `longest_side_px` is the side."""
 
     signal: str
     frame: int
     longest_side_px: int | None
     pixels: str
+    to_image: tuple[float, ...] | None = None
 
 
 Span = tuple[int, int]
@@ -96,6 +99,7 @@ class Meter:
         with ExitStack() as stack:
             stack.enter_context(patch.dict(discover(), signals))
             stack.enter_context(patch.object(Media, "image", self._image(Media.image)))
+            stack.enter_context(patch.object(Media, "crop", self._crop(Media.crop)))
             stack.enter_context(patch.object(Reader, "blocks", self._blocks(Reader.blocks)))
             stack.enter_context(patch.object(Reader, "sampled", self._sampled(Reader.sampled)))
             stack.enter_context(patch.object(Reader, "read_audio", self._plain("sound", Reader.read_audio)))
@@ -125,6 +129,16 @@ class Meter:
                 return call(media, frame, longest_side_px, pixels)
 
         return image
+
+    def _crop(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def crop(media: Media, frame: int, to_image: np.ndarray, size_px: int) -> Any:
+            if self._looking:
+                told = Ask(self._parts[-1][1], frame, size_px, "rgb", tuple(to_image.ravel().tolist()))
+                self.asks[self._looking].append(told)
+            with self.part("crops"):
+                return call(media, frame, to_image, size_px)
+
+        return crop
 
     def _blocks(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def blocks(reader: Reader, proxy: Path, audio: Any, num_frames: int, start: int, end: int, **named: Any) -> Any:

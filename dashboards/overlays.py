@@ -226,6 +226,7 @@ def _skeleton(canvas: Canvas, line: Line, scene: Scene) -> None:
             points = _points(row[name], line.columns[name], scene)
             if points is None:
                 continue
+            _hide_unsure(points, row, line)
             colour = COLOURS[int(row.get("hand") or 0) % len(COLOURS)]
             if len(points) == face.NUM_POINTS:
                 _face_mesh(canvas, points)
@@ -234,6 +235,14 @@ def _skeleton(canvas: Canvas, line: Line, scene: Scene) -> None:
             else:
                 for x, y in points[:, :2]:
                     canvas.dot(x, y, colour, 1.5)
+
+
+def _hide_unsure(points: np.ndarray, row: Mapping[str, Any], line: Line) -> None:
+    """Points of a body that a list `visibility` calls less than half visible become NaN, and are not drawn."""
+    seen = row.get("visibility")
+    if seen is not None and len(seen) == len(points):
+        scale = re.fullmatch(r"score/(\d+)", line.columns["visibility"].unit)
+        points[np.asarray(seen) < 0.5 * (float(scale[1]) if scale else 1.0)] = np.nan
 
 
 def _face_mesh(canvas: Canvas, points: np.ndarray) -> None:
@@ -281,7 +290,7 @@ def _gaze(canvas: Canvas, line: Line, scene: Scene) -> None:
     for row in _rows(canvas, line, scene):
         assert found is not None
         yaw, pitch = (row[n] for n in found)
-        if yaw is not None and pitch is not None and place is not None:
+        if yaw is not None and pitch is not None and place is not None and not row.get("closed"):
             x, y, size = place
             dx, dy = head_axes(float(yaw), float(pitch), 0.0)[2] * size * 1.5
             canvas.arrow(x, y, x + dx, y + dy, AMBER, 2)
@@ -310,6 +319,11 @@ def face_place(scene: Scene, frame: int, *, between_eyes: bool = False) -> tuple
         if row is None:
             continue
         half = (row["y1"] - row["y0"]) / 2
+        if between_eyes and len(row.get("points") or ()) == 3 * face.NUM_POINTS:
+            mesh = _points(row["points"], line.columns["points"], scene)
+            assert mesh is not None
+            x, y = mesh[[face.RIGHT_EYE_OUTER, face.LEFT_EYE_OUTER], :2].mean(axis=0)
+            return float(x), float(y), half
         if between_eyes and row.get("left_eye_x") is not None:
             return (row["left_eye_x"] + row["right_eye_x"]) / 2, (row["left_eye_y"] + row["right_eye_y"]) / 2, half
         return (row["x0"] + row["x1"]) / 2, row["y0"] + half * (0.7 if between_eyes else 1.0), half
@@ -350,8 +364,9 @@ def _points(values: Sequence[float] | None, column: Column, scene: Scene) -> np.
     """(N, 2 or more) in pixels of the proxy; coordinates of a point follow each other, x and y first."""
     if not values:
         return None
-    known = {478: 478, 33: 33, 21: 21}
-    count = next((n for n in known if len(values) % n == 0 and len(values) // n in (2, 3, 4, 5)), None)
+    count = next(
+        (n for n in (face.NUM_POINTS, 33, 21) if len(values) % n == 0 and len(values) // n in (2, 3, 4, 5)), None
+    )
     dims = len(values) // count if count else 3 if len(values) % 3 == 0 else 2
     unit = re.fullmatch(r"(px|ratio)(?:/(\d+))?", column.unit)
     scale = 1 / float(unit[2]) if unit and unit[2] else 1.0

@@ -68,34 +68,35 @@ def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
 def _pages(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> dict[str, str]:
     """The pages by file name, index.html last."""
     told, book = _told(workspace, reader, assets)
-    environment = _environment()
+    templates = environment()
     common = {k: told[k] for k in ("name", "manifest", "made")} | {"stamp": stamp}
     pictures = report_signals.Pictures(workspace)
     pages = {}
     for facts in told["signals"]:
         signal = discover()[facts.name]
         shown = report_signals.signal_page(book, reader, signal, pictures)
-        template = environment.get_template("signal.html")
+        template = templates.get_template("signal.html")
         spec, names = signal.spec, [s.name for s in told["signals"]]
         pages[shown.file] = template.render(**common, page=shown, facts=facts, spec=spec, names=names)
-    return {**pages, "index.html": environment.get_template("report.html").render(**told, stamp=stamp)}
+    return {**pages, "index.html": templates.get_template("report.html").render(**told, stamp=stamp)}
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with what they call."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["rough"] = _rough
-    environment.filters["short"] = distributions.short
-    environment.filters["share"] = _share
-    environment.filters["time"] = _time
-    return environment
+    made.filters["rough"] = _rough
+    made.filters["short"] = distributions.short
+    made.filters["share"] = _share
+    made.filters["time"] = _time
+    return made
 
 
 def _told(workspace: Workspace, reader: Reader, assets: Assets) -> tuple[dict[str, Any], ClipBook]:

@@ -65,7 +65,7 @@ def outcome(video: dict[str, Any]) -> str:
 
 def costs_of() -> dict[str, tuple[float, float]]:
     """CPU-seconds per second of footage by signal, as its declaration tells: the log misses threads that models own."""
-    return {n: (s.spec.cost_cpu_s, s.spec.cost_cpu_s) for n, s in discover().items()}
+    return {n: (s.spec.cost_cpu_s, s.spec.cost_cpu_s) for n, s in discover().items() if not s.spec.on_request}
 
 
 def saving_of(videos: Sequence[dict[str, Any]], clip_s: float, costs: dict[str, tuple[float, float]]) -> Saving:
@@ -99,7 +99,9 @@ def signal_facts(
     counts = plan.counts(reader)
     found = []
     for name, signal in discover().items():
-        facts = SignalFacts(name, signal.spec.grain, signal.spec.summary, counts[name], costs.get(name, (None,))[0])
+        facts = SignalFacts(
+            name, signal.spec.grain, signal.spec.summary, counts[name], costs.get(name, (signal.spec.cost_cpu_s,))[0]
+        )
         if signal.spec.grain == "video":
             table, status, reason = "timelines", "status", "reason"
             where = f"name = '{name}' AND clip_id IS NULL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from dashboards import clip_media, overlays, strips
 from dashboards.distributions import shown
 from dashboards.overlays import Line, Scene
 from dashboards.report_clips import ClipBook, evenly, span_of
+from store.ledger import Manifest
 from store.workspace import Reader, Workspace
 from tasks.clip_lines import stored_lines
 from tasks.digest import digest_of_table
-from tasks.signal import Column, LoadedSignal
+from tasks.signal import Column, LoadedSignal, Signal
 from tasks.signals import discover
 
 PER_GROUP, NOT_APPLICABLE = 2, 1
@@ -30,7 +31,13 @@ FRAME_PX, NUM_FRAMES = 320, 3
 MAX_LOOKED_AT = 40
 """Clips of which a video signal's timeline is read to find its low and high end: timelines are large."""
 MAX_PICTURES = 48
-HEADINGS = {"low": "Low end", "middle": "Middle", "high": "High end", "not_applicable": "Does not apply"}
+HEADINGS = {
+    "low": "Low end",
+    "middle": "Middle",
+    "high": "High end",
+    "not_applicable": "Does not apply",
+    "failed": "Failed",
+}
 
 
 @dataclass(frozen=True)
@@ -85,32 +92,60 @@ class Pictures:
         return self._kept[key]
 
 
-def main_column(columns: Sequence[Column]) -> Column | None:
-    """The column that orders clips: the first that holds a number."""
-    return next((c for c in columns if pa.types.is_floating(c.dtype) or pa.types.is_integer(c.dtype)), None)
+def numeric(columns: Sequence[Column]) -> list[Column]:
+    return [c for c in columns if pa.types.is_floating(c.dtype) or pa.types.is_integer(c.dtype)]
+
+
+def main_column(columns: Sequence[Column], tenths: Callable[[Column], tuple[Any, Any]] | None = None) -> Column | None:
+    """The column that orders clips: the first that holds a number which is not the same for nearly all of them.
+
+    `tenths` gives a column's lowest and highest tenth over the clips; without it, and where no column differs, it is
+    the first number.
+    """
+    numbers = numeric(columns)
+    for column in numbers if tenths else []:
+        assert tenths is not None
+        low, high = tenths(column)
+        if low is not None and low != high:
+            return column
+    return numbers[0] if numbers else None
 
 
 def signal_page(book: ClipBook, reader: Reader, signal: LoadedSignal, pictures: Pictures) -> SignalPage:
     """The page of one signal over the clips of the book."""
     spec = signal.spec
-    main = main_column(spec.columns if spec.grain == "clip" else spec.timeline)
+    main = _main(reader, signal) if spec.grain == "clip" else main_column(spec.timeline)
     picked = (
         _picked_by_row(book, reader, signal, main) if spec.grain == "clip" else _picked_by_timeline(book, signal, main)
     )
+    clip_ids = [c for ids in picked.values() for c, _ in ids]
+    rows = _rows_of(reader, signal, clip_ids)
+    return drawn_page(book, reader.manifest, signal, main, picked, rows, {}, pictures)
+
+
+def drawn_page(
+    book: ClipBook,
+    manifest: Manifest,
+    signal: LoadedSignal,
+    main: Column | None,
+    picked: Mapping[str, Sequence[tuple[str, Any]]],
+    rows: Mapping[str, Mapping[str, Any]],
+    told: Mapping[str, Mapping[str, pa.Table]],
+    pictures: Pictures,
+) -> SignalPage:
+    """The page of the clips picked. `rows` are the signal's values by clip, `told` timelines by clip and name that
+    count before those stored."""
     clips = [book.clips[c] for ids in picked.values() for c, _ in ids]
-    names = lines_wanted(signal)
-    stored = stored_lines(book.workspace, reader.manifest, clips, names)
-    rows = _rows_of(reader, signal, [c["clip_id"] for c in clips])
+    stored = stored_lines(book.workspace, manifest, clips, lines_wanted(signal))
     kinds: dict[str, None] = {}
     groups = []
     for key, ids in picked.items():
         made = []
         for clip_id, value in ids:
-            lines = lines_of(signal, rows.get(clip_id), stored.get(clip_id, {}))
+            lines = lines_of(signal, rows.get(clip_id), {**stored.get(clip_id, {}), **told.get(clip_id, {})})
+            sound = bool(book.clips[clip_id]["audio_uri"]) and _listens(signal)
             kinds.update(dict.fromkeys(k for line in lines for k in overlays.kinds_of(line)))
-            kinds.update(
-                dict.fromkeys(strips.kinds_of(lines, sound=bool(book.clips[clip_id]["audio_uri"]) and _listens(signal)))
-            )
+            kinds.update(dict.fromkeys(strips.kinds_of(lines, sound=sound)))
             made.append(_shown(book, signal, clip_id, value, main, rows.get(clip_id), lines, pictures))
         if made:
             groups.append(Group(key, HEADINGS[key], tuple(made)))
@@ -124,17 +159,15 @@ def lines_wanted(signal: LoadedSignal) -> list[str]:
     needs = list(signal.spec.needs)
     while needs:
         wanted += [n for n in needs if n not in wanted and discover()[n].spec.timeline]
-        if any(_can_be_drawn(n) for n in wanted):
+        if any(_can_be_drawn(signal.spec if n == signal.name else discover()[n].spec) for n in wanted):
             break
         needs = [n for need in needs for n in discover()[need].spec.needs]
     return wanted
 
 
-def _can_be_drawn(name: str) -> bool:
-    found = discover().get(name)
-    columns = {c.name: c for c in found.spec.timeline} if found else {}
+def _can_be_drawn(spec: Signal) -> bool:
     empty = pa.table({"frame": pa.array([], pa.int32())})
-    return bool(overlays.kinds_of(Line(name, columns, empty)))
+    return bool(overlays.kinds_of(Line("", {c.name: c for c in spec.timeline}, empty)))
 
 
 def lines_of(signal: LoadedSignal, row: Mapping[str, Any] | None, stored: Mapping[str, pa.Table]) -> list[Line]:
@@ -219,6 +252,20 @@ def _value(signal: LoadedSignal, main: Column, value: Any, known: Mapping[str, C
     if signal.spec.grain == "clip":
         return shown(f"{signal.name}_{main.name}", value, known)
     return shown(main.name, value, {main.name: main})
+
+
+def _main(reader: Reader, signal: LoadedSignal) -> Column | None:
+    present = set(reader.columns("signals"))
+
+    def tenths(column: Column) -> tuple[Any, Any]:
+        full = f"{signal.name}_{column.name}"
+        if full not in present:
+            return None, None
+        asked = ", ".join(f'quantile_disc("{full}", {q})' for q in (0.1, 0.9))
+        low, high = reader.sql(f"SELECT {asked} FROM signals").row(0)
+        return low, high
+
+    return main_column(signal.spec.columns, tenths)
 
 
 def _picked_by_row(

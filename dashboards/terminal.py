@@ -143,6 +143,8 @@ def status(told: Mapping[str, Any]) -> None:
     ]
     out.print(", ".join(facts))
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
+    if told["identities"]["clips"]:
+        out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -364,3 +366,38 @@ def exported(told: Mapping[str, Any]) -> None:
         f"{told['tier']} snapshot {told['snapshot']}: {told['num_clips']:,} clips in {told['num_shards']} shards, {size:,.1f} MB"
     )
     out.print(f"manifest: {escape(told['path'])}", soft_wrap=True)
+
+
+def tried(told: Mapping[str, Any]) -> None:
+    """A signal under development."""
+    states = ", ".join(f"{count} {status}" for status, count in told["status"].items())
+    short = f" of {told['asked']}, the time was up" if told["clips"] < told["asked"] else ""
+    out.print(f"[bold]{escape(told['name'])}[/] on {told['clips']} clips{short} in {told['wall_s']:.1f} s: {states}")
+    for reason, count in list(told["reasons"].items())[:8]:
+        out.print(f"  [dim]{count} ×[/] {escape(reason)}", soft_wrap=True)
+    table = Table("column", "n", "least", "median", "most", box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, values in told["columns"].items():
+        table.add_row(
+            name, str(values["n"]), *(_cell(values[k]) if values["n"] else "" for k in ("least", "median", "most"))
+        )
+    out.print(table)
+    out.print(
+        f"cost: {told['cost_cpu_s']:.4g} CPU-s per second of clip (declared {told['declared_cpu_s']:g}), "
+        f"decoding for it alone {told['decode_cpu_s']:.4g}"
+    )
+    if told["computed_needs"]:
+        made = ", ".join(f"{name} on {count} clips" for name, count in told["computed_needs"].items())
+        out.print(f"[dim]computed beside it, since the store lacks them: {escape(made)}[/]", soft_wrap=True)
+    for row in told["scorecard"]:
+        goal = "" if row["goal"] is None else f", goal {row['goal']:g} {row['verdict']}"
+        measured = f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+        out.print(f"  {escape(row['claim'])}: {escape(row['measure'])} {measured}, n {row['n']}{goal}", soft_wrap=True)
+    if told["scorecard"]:
+        out.print(f"[dim]a look at a few files; all of them: python -m benchmarks.scorecards {escape(told['name'])}[/]")
+    else:
+        out.print(f"scorecard: {escape(told['scorecard_problem'])}", soft_wrap=True)
+    out.print(
+        f"look: {escape(told['page'])}, {escape(told['sheet'])}; values: {escape(told['values'])}", soft_wrap=True
+    )

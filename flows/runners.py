@@ -84,6 +84,7 @@ class Dask:
 def run_remote(settings: Settings, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
     """One batch in a worker's process."""
     one_thread_each()
+    os.environ["HEADROOM_BACKENDS"] = settings.backends  # what the planner told apart, the worker must too
     return run_batch(_workspace(settings), manifest, jobs, params)
 
 

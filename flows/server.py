@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import psutil
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 LOCK_PATIENCE_S = 15.0
 MAX_LOG_BYTES = 5 << 20

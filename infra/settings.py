@@ -18,6 +18,8 @@ class Settings:
     """Folder or s3://bucket/prefix for Lance tables, proxies and reports; default the workspace itself."""
     default_licence: str = "unknown"
     default_consent: str = "unknown"
+    backends: str = ""
+    """HEADROOM_BACKENDS as it was read: a worker elsewhere must compute signals by the same backends."""
 
 
 def load(workspace: str | Path | None = None) -> Settings:
@@ -29,4 +31,21 @@ def load(workspace: str | Path | None = None) -> Settings:
         objects_url=os.environ.get("HEADROOM_OBJECTS_URL") or str(root),
         default_licence=os.environ.get("HEADROOM_DEFAULT_LICENCE", "unknown"),
         default_consent=os.environ.get("HEADROOM_DEFAULT_CONSENT", "unknown"),
+        backends=os.environ.get("HEADROOM_BACKENDS", ""),
     )
+
+
+def backends() -> dict[str, str]:
+    """Backend by signal, of HEADROOM_BACKENDS="speech=whisper?dtype=float16 visual_quality=q_align".
+
+    Raises ValueError for a part that is no NAME=BACKEND, and for a signal named twice.
+    """
+    found: dict[str, str] = {}
+    for part in os.environ.get("HEADROOM_BACKENDS", "").split():
+        signal, equals, backend = part.partition("=")
+        if not (signal and equals and backend):
+            raise ValueError(f"HEADROOM_BACKENDS: {part!r} is no SIGNAL=BACKEND")
+        if signal in found:
+            raise ValueError(f"HEADROOM_BACKENDS: names signal {signal!r} twice")
+        found[signal] = backend
+    return found

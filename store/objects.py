@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlparse
@@ -45,6 +45,19 @@ class Objects:
         staged.parent.mkdir(parents=True, exist_ok=True)
         staged.write_bytes(data)
         return self.put(staged, key)
+
+    def put_new(self, objects: Mapping[str, bytes], folder: str) -> None:
+        """Puts objects whose address names their content; one that is there already is left, so a job that was killed
+        goes on where it was. Raises ConnectionError when the storage can't be written now."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        for address, data in objects.items():
+            key = f"{folder}/{address}"
+            try:
+                if not self.exists(self.uri(key)):
+                    self.put_bytes(data, key)
+            except (OSError, BotoCoreError, ClientError) as error:
+                raise ConnectionError(f"{self.uri(key)}: can't be written now ({error})") from error
 
     def local(self, uri: str) -> Path:
         """A local path for reading an object; S3 objects are fetched into the cache once."""

@@ -114,6 +114,17 @@ TIMELINES = pa.schema(
 
 RIGHTS = pa.schema([("video_id", S), ("licence", S), ("consent", S), ("origin", S), ("told_by", S)])
 
+IDENTITIES = pa.schema(
+    [
+        ("clip_id", S),
+        ("video_id", S),
+        ("identity", S),  # NULL when the clip shows no face that can be told
+        ("fingerprint", S),
+        ("input_digest", U64),  # of the face embedding it was made from
+        ("computed_at", F64),
+    ]
+)
+
 LOG = pa.schema(
     [
         ("video_id", S),
@@ -137,6 +148,7 @@ KEYS = {
     "timelines": "key",
     "rights": "video_id",
     "signals": "clip_id",
+    "identities": "clip_id",
 }
 BASE_SCHEMAS = {
     "videos": VIDEOS,
@@ -146,6 +158,7 @@ BASE_SCHEMAS = {
     "rights": RIGHTS,
     "signals": SIGNALS_BASE,
     "log": LOG,
+    "identities": IDENTITIES,
 }
 
 

@@ -17,9 +17,9 @@ from sqlglot.tokenizer_core import TokenType
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of statements that are refused here anyway
 
 DIALECT = "duckdb"
-CLIP_RELATIONS = ("clips", "signals", "videos", "rights")
+CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities")
 """One row per clip, or per video of a clip: joined by their key they never multiply clips."""
-TIER_RELATIONS = (*CLIP_RELATIONS, "labels", "identities")
+TIER_RELATIONS = (*CLIP_RELATIONS, "labels")
 SQL_RELATIONS = (*TIER_RELATIONS, "timelines", "clipping", "log")
 
 MAX_CHARACTERS = 50_000

@@ -18,8 +18,9 @@ COLUMNS: dict[str, frozenset[str]] = {
     "clips": frozenset(CLIPS.names) - {"active"},
     "videos": frozenset(VIDEOS.names) - {"rejected"} | {"prefilter_reason"},
     "rights": frozenset(RIGHTS.names),
+    "identities": frozenset({"clip_id", "identity"}),
 }
-KEYS = {"clips": "clip_id", "signals": "clip_id", "videos": "video_id", "rights": "video_id"}
+KEYS = {"clips": "clip_id", "signals": "clip_id", "videos": "video_id", "rights": "video_id", "identities": "clip_id"}
 
 
 @dataclass

@@ -17,6 +17,8 @@ VIEWS = {
     "timelines": "SELECT * EXCLUDE (payload) FROM _timelines",
     "clipping": "SELECT p.*, coalesce(c.active, false) AS active FROM _clipping p LEFT JOIN _clips c USING (clip_id)",
     "log": "SELECT * FROM _log",
+    "identities": """SELECT i.clip_id, i.identity FROM _identities i JOIN _clips c USING (clip_id)
+                     WHERE c.active AND i.identity IS NOT NULL""",
 }
 """What SQL may read, by name; `_name` is the Lance table itself."""
 

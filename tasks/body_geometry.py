@@ -26,6 +26,8 @@ LEFT_WRIST, RIGHT_WRIST, LEFT_HIP, RIGHT_HIP = 15, 16, 23, 24
 UPPER_BODY = (
     NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST, LEFT_HIP, RIGHT_HIP
 )  # fmt: skip
+LIMBS = ((11, 12), (11, 13), (13, 15), (12, 14), (14, 16))
+"""Shoulders, upper arms, forearms."""
 WRISTS_AND_FINGERS = (15, 16, 17, 18, 19, 20, 21, 22)
 FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 PALM = (0, 5, 9, 13, 17)

@@ -88,9 +88,9 @@ def input_digest(
 
 
 def blocked_by(signal: LoadedSignal, held: Mapping[str, Held]) -> str:
-    """Why the signal can't apply: the first need that is not ok; empty when all are."""
+    """Why the signal can't apply: the first need that is not ok and not optional; empty when there is none."""
     for need in signal.spec.needs:
-        if need in held and held[need].status != "ok":
+        if need not in signal.spec.optional and need in held and held[need].status != "ok":
             return f"{need}: {held[need].reason}"
     return ""
 
@@ -141,8 +141,10 @@ def attempt(
 class WindowRun:
     """One video signal over the blocks of one window, block by block beside other signals of the same decode."""
 
-    def __init__(self, signal: LoadedSignal) -> None:
+    def __init__(self, signal: LoadedSignal, keep: Callable[[Mapping[str, bytes]], None] | None = None) -> None:
+        """`keep` puts objects into storage; a signal that gives some without it fails."""
         self.signal = signal
+        self._keep = keep
         self.cpu_s = 0.0
         self._parts: list[pa.Table] = []
         self._reasons: list[str] = []
@@ -155,9 +157,14 @@ class WindowRun:
             return empty
         began = time.thread_time()
         try:
-            timeline = self.signal.compute(media, needs).timeline
+            made = self.signal.compute(media, needs)
+            timeline = made.timeline
             if timeline is None:
                 raise ContractError("a video signal returns a timeline")
+            if made.objects:
+                if self._keep is None:
+                    raise ContractError(f"returned {len(made.objects)} objects where none are kept")
+                self._keep(made.objects)
             self._parts.append(declared_table(self.signal.spec.timeline, timeline))
             return self._parts[-1]
         except NotApplicable as outcome:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
-from tasks import plan, stale
+from tasks import identity, plan, stale
 from tasks.compute import Tally
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
@@ -43,6 +43,8 @@ class Outcome:
     skipped: dict[str, int] = field(default_factory=dict)
     """Rows not computed, since their clip is kept out of every tier asked for without them."""
     quarantined: list[tuple[str, str]] = field(default_factory=list)
+    num_identified: int = 0
+    """Clips whose identity is new or another one than before."""
     cpu_s: float = 0.0
     out_of_budget: bool = False
 
@@ -65,6 +67,7 @@ class Outcome:
             totals={**self.totals, **later.totals},
             skipped=later.skipped,
             quarantined=[*self.quarantined, *later.quarantined],
+            num_identified=self.num_identified + later.num_identified,
             cpu_s=self.cpu_s + later.cpu_s,
             out_of_budget=later.out_of_budget,
         )
@@ -96,6 +99,8 @@ def bring_up_to_date(
     while True:
         with workspace.views() as reader:
             todo = plan.next_jobs(reader, wanted, run, tiers)
+            if not todo.jobs and not outcome.out_of_budget and identity.SIGNAL in wanted:
+                outcome.num_identified += identity.assign(workspace)
             if not todo.jobs or outcome.out_of_budget:
                 outcome.totals = stale.totals(reader, wanted)
                 left = stale.stale_clips(reader, wanted).group_by("name").len()

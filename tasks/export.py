@@ -247,11 +247,11 @@ def _begin(out: Path, asked: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{out} holds an export of another {other[0]} ({before.get(other[0])}); give another folder"
             )
-    elif any(f.name != ".lock" for f in out.iterdir()):
+    elif any(f.name not in (".lock", f".part-{said.name}") for f in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no export; give another folder")
     else:
         _put(said, _json(asked))
-    for left in out.glob("*/.part-*"):
+    for left in (*out.glob(".part-*.json"), *out.glob("*/.part-*")):
         left.unlink()
 
 

@@ -12,6 +12,7 @@ from tasks.face_geometry import NUM_POINTS, Crop
 from tasks.litert import interpreter
 
 MESH_SIDE_PX = 256
+UNIT = np.float32(1 / 255)
 BLENDSHAPES = (
     "neutral", "brow_down_left", "brow_down_right", "brow_inner_up", "brow_outer_up_left", "brow_outer_up_right",
     "cheek_puff", "cheek_squint_left", "cheek_squint_right", "eye_blink_left", "eye_blink_right", "eye_look_down_left",
@@ -45,23 +46,15 @@ def _network(name: str) -> Any:
     return networks[name]
 
 
-def mesh(image_rgb: np.ndarray, crop: Crop) -> tuple[np.ndarray, float]:
+def mesh(square_rgb: np.ndarray, crop: Crop) -> tuple[np.ndarray, float]:
     """Points float32 (478, 3) in pixels of the image, and the probability that the crop shows a face.
 
-    z has the scale of x and is smaller toward the viewer.
+    The square is uint8 (256, 256, 3), the crop of the image at MESH_SIDE_PX. z has the scale of x and is smaller
+    toward the viewer.
     """
-    import cv2
-
     to_image = crop.to_image(MESH_SIDE_PX)
-    square = cv2.warpAffine(
-        image_rgb,
-        to_image,
-        (MESH_SIDE_PX, MESH_SIDE_PX),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
     network = _network("face_mesh")
-    network.set_tensor(network.get_input_details()[0]["index"], square[None].astype(np.float32) / 255)
+    network.set_tensor(network.get_input_details()[0]["index"], np.multiply(square_rgb[None], UNIT, dtype=np.float32))
     network.invoke()
     outputs = network.get_output_details()
     points = network.get_tensor(outputs[0]["index"]).reshape(NUM_POINTS, 3)

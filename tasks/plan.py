@@ -46,10 +46,13 @@ class Plan:
 
 
 def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
-    """The signals asked for with all they need, in order of computing; None: all. Raises ValueError for an unknown name."""
+    """The signals asked for with all they need, in order of computing; None: all but those that are on request.
+
+    Raises ValueError for an unknown name.
+    """
     known = discover()
     if names is None:
-        return tuple(known)
+        names = [n for n, signal in known.items() if not signal.spec.on_request]
     wanted = set(CLIPPING_NEEDS)
     queue = list(names)
     while queue:
@@ -242,7 +245,7 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
 
 
 def counts(reader: Reader) -> dict[str, Counts]:
-    """Rows of every signal by state, for `headroom status`."""
+    """Rows of every signal by state, for `headroom status`; none of those on request that nobody asked for."""
     found: dict[str, Counts] = {}
     names = list(discover())
     video = [n for n in names if discover()[n].spec.grain == "video"]
@@ -264,6 +267,9 @@ def counts(reader: Reader) -> dict[str, Counts]:
             statuses[name] = dict(rows.iter_rows())
         total = all_rows[name]
         have = statuses.get(name, {})
+        if discover()[name].spec.on_request and not have:
+            found[name] = Counts()  # nobody asked: nothing is late
+            continue
         late = int(stale_by_name.get(name, 0))
         found[name] = Counts(
             total=total,

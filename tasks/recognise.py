@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.signal import GRID_FPS
 from tasks.whisper import recogniser
 
 AUDIO_HZ = 16_000
@@ -19,6 +21,12 @@ CERTAIN = 0.9
 MIN_CANDIDATE = 0.05
 TOKENS_AT_LEAST, TOKENS_PER_S = 24, 12
 """Bounds a decoder that runs in a circle; the fastest speech measured took 9 tokens a second (Chinese)."""
+
+
+KEPT_DECODINGS = 4
+MARGIN_S = 0.4
+"""Kept around the voice: words begin softly, before a voice detector is sure."""
+SAMPLES_PER_FRAME = AUDIO_HZ // GRID_FPS
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,44 @@ class Heard:
 
 def recognise(voice: np.ndarray) -> tuple[str, float, Heard]:
     """(language, its probability, what was heard) of 16 kHz mono float32 speech; deterministic."""
+    (language, probability), *_ = identify(voice)
+    return language, probability, heard_in(voice, language)
+
+
+def identify(voice: np.ndarray) -> list[tuple[str, float]]:
+    """Languages with their probabilities, likeliest first. The text is decoded only where the sound leaves a doubt."""
     model = recogniser()
     # The last step of the spectrogram is padding; cut as transcribe() cuts it, the window is encoded only once.
     _, _, ranked = model.detect_language(features=model.feature_extractor(voice)[..., :-1])
-    return weigh(ranked, lambda language: decode(voice, language))
+    language, probability, _ = weigh(ranked, lambda name: heard_in(voice, name))
+    others = [(name, p) for name, p in ranked if name != language]
+    left = (1 - probability) / max(sum(p for _, p in others), 1e-9)
+    return [(language, probability), *((name, p * left) for name, p in others)]
+
+
+def heard_in(voice: np.ndarray, language: str) -> Heard:
+    """What is heard in one language; the last decodings are kept, as `language` and `speech` ask for the same."""
+    key = (hashlib.md5(voice.tobytes()).digest(), language)
+    if key not in _KEPT:
+        if len(_KEPT) >= KEPT_DECODINGS:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = decode(voice, language)
+    return _KEPT[key]
+
+
+def spoken_span(speaks: np.ndarray) -> tuple[int, int]:
+    """First frame and one past the last of all speech, with a margin. Raises ValueError when nobody speaks."""
+    spoken = np.flatnonzero(speaks)
+    if len(spoken) == 0:
+        raise ValueError("spoken_span: nobody speaks; check before asking")
+    margin = round(MARGIN_S * GRID_FPS)
+    return max(0, int(spoken[0]) - margin), min(len(speaks), int(spoken[-1]) + 1 + margin)
+
+
+def voice_of(audio: np.ndarray, speaks: np.ndarray) -> tuple[np.ndarray, int]:
+    """The sound from the first speech to the last, and the frame of 40 ms in which it begins."""
+    first, last = spoken_span(speaks)
+    return np.ascontiguousarray(audio[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME], np.float32), first
 
 
 def weigh(ranked: Sequence[tuple[str, float]], heard_as: Callable[[str], Heard]) -> tuple[str, float, Heard]:
@@ -94,3 +136,6 @@ def decode(voice: np.ndarray, language: str) -> Heard:
         words += [Word(w.start, w.end, w.word, float(w.probability)) for w in segment.words or () if w.word.strip()]
     doubt = float(np.mean(doubts)) if doubts else 1.0
     return Heard(tuple(words), log_likelihood, doubt, repeats=num_repeating * 2 > len(doubts))
+
+
+_KEPT: dict[tuple[bytes, str], Heard] = {}

@@ -112,6 +112,9 @@ def _clip_run(signal: LoadedSignal, media: Media | MediaError, known: Mapping[st
             raise media
         needs: dict[str, Any] = {}
         for name in signal.spec.needs:
+            if name in known and known[name].status != "ok":  # an optional one, or the signal would be blocked
+                needs[name] = None
+                continue
             if discover()[name].spec.grain == "video":
                 needs[name] = between(timeline_of(known, name), media.start_frame, media.end_frame)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -43,6 +44,7 @@ def _bring_window_up_to_date(
 ) -> None:
     start, end = window * WINDOW_FRAMES, min((window + 1) * WINDOW_FRAMES, int(video["num_frames"]))
     now = time.time()
+    keep = partial(workspace.objects.put_new, folder=f"media/{video['video_id']}")
 
     def expected(signal: LoadedSignal) -> int:
         needs = [held[n].output_digest for n in signal.spec.needs if n in held]
@@ -52,7 +54,7 @@ def _bring_window_up_to_date(
         stale = [s for s in wanted if is_stale(held.get(s.name), s.fingerprint, expected(s), now)]
         if not stale:
             break
-        runs = {s.name: WindowRun(s) for s in stale if not blocked_by(s, _without(held, stale))}
+        runs = {s.name: WindowRun(s, keep) for s in stale if not blocked_by(s, _without(held, stale))}
         _decode_window(workspace, video, start, end, runs, held, reader)
         for signal in stale:
             run = _outcome(signal, runs.get(signal.name), held)

@@ -29,7 +29,7 @@ Status = Literal["ok", "not_applicable", "failed_permanent", "failed_transient"]
 Needs = Mapping[str, Any]
 """By signal name. Of a video signal: its timeline as a pyarrow Table, cut to the span asked for (column `frame`).
 Of a clip signal: its row, a dict of column to value; its timeline, if it has one, under `NAME.timeline`,
-its vectors, if it has any, under `NAME.VECTOR`."""
+its vectors, if it has any, under `NAME.VECTOR`. None for an optional need that is not ok."""
 
 
 class NotApplicable(Exception):  # noqa: N818 - an outcome, not an error
@@ -76,6 +76,9 @@ class Output:
     row: Mapping[str, Any] = field(default_factory=dict)
     timeline: pa.Table | None = None
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    objects: Mapping[str, bytes] = field(default_factory=dict)
+    """Video grain only: what is too large for a table, by its address below the video's folder in object storage. The
+    address names the content (a digest), and the timeline tells it; the engine puts objects there before the rows."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ class Signal:
     timeline: tuple[Column, ...] = ()
     vectors: Mapping[str, int] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    """Those of `needs` that a clip signal can do without: where one is not ok, `compute` is given None for it."""
+    on_request: bool = False
+    """Computed only where it is asked for by name, or a tier reads it: large or costly, and not for everybody."""
     look: Look = Look()
     resources: Resources = Resources()
     cost_cpu_s: float = 0.0
@@ -131,4 +138,6 @@ def fingerprint_of(name: str, spec: Signal, weights_sha256: Mapping[str, str]) -
         "vectors": dict(spec.vectors),
         "needs": list(spec.needs),
     }
+    if spec.optional:
+        told["optional"] = list(spec.optional)
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -24,8 +24,14 @@ def footage(reader: Reader) -> dict[str, Any]:
     }
 
 
+def identities(reader: Reader) -> dict[str, int]:
+    """{"people": n, "clips": n}: people told apart by their faces, and the clips that show one of them."""
+    people, clips = reader.sql("SELECT count(DISTINCT identity), count(*) FROM identities").row(0)
+    return {"people": int(people), "clips": int(clips)}
+
+
 def status(workspace: Workspace) -> dict[str, Any]:
-    """{"videos": {state: n}, "clips": n, "hours": x, "signals": {name: counts}, "tiers": [...], "clipping": {...}}."""
+    """{"videos": {state: n}, "clips": n, "hours": x, "identities": {...}, "signals": {name: counts}, "tiers": [...], "clipping": {...}}."""
     with workspace.views() as reader:
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
         run = reader.manifest.clipping_run
@@ -33,6 +39,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "workspace": str(workspace.settings.workspace),
             "manifest": reader.manifest.id,
             **footage(reader),
+            "identities": identities(reader),
             "signals": signals,
             "tiers": tier.listed(workspace, reader),
             "clipping": {

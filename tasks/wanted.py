@@ -73,5 +73,5 @@ def wanted(workspace: Workspace) -> Wanted:
     tiers = {r["asked_by"].removeprefix("tier:") for r in rows if r["asked_by"].startswith("tier:")}
     known = tier.sources(workspace)
     by_operator = {r["signal"] for r in rows if r["asked_by"] == OPERATOR and r["signal"] in discover()}
-    everything = not rows or by_operator == set(discover())
+    everything = not rows or by_operator == set(plan.wanted_signals(None))
     return Wanted(None if everything else tuple(sorted(by_operator)), tuple(sorted(t for t in tiers if t in known)))

@@ -23,6 +23,7 @@ ENCODER_DIM = 384
 SAMPLES_PER_STEP = 320
 KEPT_WINDOWS = 4
 """3 MB each, enough for a clip of 60 s."""
+_KEPT_ENCODING: dict[bytes, np.ndarray] = {}
 _CHUNK_STEPS = 8 * ENCODER_HZ
 _CONTEXT_STEPS = ENCODER_HZ
 
@@ -72,8 +73,17 @@ def encode(audio: np.ndarray) -> np.ndarray:
     """What the encoder of Whisper tiny.en makes of 16 kHz sound: float32 (T, 384), T = samples / 320, 50 a second.
 
     The sound is not padded to 30 s, which would cost four times as much for a clip; it goes in pieces of 8 s with
-    1 s of context on both sides, so that memory stays flat.
+    1 s of context on both sides, so that memory stays flat. The last encoding is kept: several signals of one clip
+    read it. Callers must not write into it.
     """
+    key = hashlib.md5(np.ascontiguousarray(audio).tobytes()).digest()
+    if key not in _KEPT_ENCODING:
+        _KEPT_ENCODING.clear()
+        _KEPT_ENCODING[key] = _encode(audio)
+    return _KEPT_ENCODING[key]
+
+
+def _encode(audio: np.ndarray) -> np.ndarray:
     num_steps = len(audio) // SAMPLES_PER_STEP
     pieces: list[np.ndarray] = [np.zeros((0, ENCODER_DIM), np.float32)]
     for start in range(0, num_steps, _CHUNK_STEPS):

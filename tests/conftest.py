@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -30,5 +31,8 @@ def samples() -> Path:
     """The sample footage of `make demo`, made once for all tests and kept for the next run."""
     from tasks.samples import make_samples
 
-    make_samples(ROOT / "samples")
+    (ROOT / "samples").mkdir(exist_ok=True)
+    with (ROOT / "samples" / ".lock").open("w") as lock:  # the processes that share the tests take turns
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_samples(ROOT / "samples")
     return ROOT / "samples"

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.digest import timeline_schema
+from tasks.eye_geometry import INNER, IRIS_LEVEL, OUTER
 from tasks.face_geometry import BLENDSHAPE_SCALE, DETECTION_STEP, NUM_POINTS, POINT_SCALE
 from tasks.face_mesh import BLENDSHAPES
 from tasks.head_geometry import NUM_CANONICAL, canonical_face, turn_of
 from tasks.media.media import Media
 from tasks.signals import landmarks
 
-RIGHT_EYE_CM, LEFT_EYE_CM = (-3.2, 2.6, 3.6), (3.2, 2.6, 3.6)
 PX_PER_CM = 10.0
+EYE_WIDTH_PX = 25.9
 
 
 def turned_face(
@@ -24,8 +25,9 @@ def turned_face(
     """Mesh points (478, 3) in pixels of the canonical face, seen from afar; its irises look straight out of the head."""
     points = np.zeros((NUM_POINTS, 3))
     points[:NUM_CANONICAL] = canonical_face().points
-    for first, center in ((NUM_CANONICAL, RIGHT_EYE_CM), (NUM_CANONICAL + 5, LEFT_EYE_CM)):
-        points[first : first + 5] = center
+    for first, outer, inner in zip((468, 473), OUTER, INNER, strict=True):
+        points[first : first + 5] = (points[outer] + points[inner]) / 2
+        points[first : first + 5, 1] += IRIS_LEVEL * EYE_WIDTH_PX / PX_PER_CM
         points[first + 1 : first + 5, :2] += np.array([[0.55, 0], [0, 0.55], [-0.55, 0], [0, -0.55]])
     seen = points @ turn_of(np.array(angles_deg)).T * PX_PER_CM * scale * [1, -1, -1]
     return np.asarray(seen + np.array([*center_px, 0]))

@@ -55,7 +55,7 @@ def _section(name: str, signal: LoadedSignal) -> str:
     spec = signal.spec
     facts = [f"{spec.grain} grain", f"version {spec.version}", f"{spec.cost_cpu_s:g} CPU-seconds per second"]
     if spec.needs:
-        facts.append("needs " + ", ".join(f"`{n}`" for n in spec.needs))
+        facts.append("needs " + ", ".join(f"`{n}`{' (optional)' * (n in spec.optional)}" for n in spec.needs))
     lines = [f"\n## {name}\n", spec.summary, "", ", ".join(facts) + ".", ""]
     if spec.source:
         lines += [f"Source: {spec.source}", ""]

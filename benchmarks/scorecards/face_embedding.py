@@ -1,4 +1,5 @@
-"""Scorecard of face_embedding: is a person nearer to himself, later, relit and elsewhere, than to anybody else?"""
+"""Scorecard of face_embedding: is a person nearer to himself, later, relit and elsewhere, than to anybody else, and are
+people told apart by it?"""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 from benchmarks.scorecards.people import Frames, before_another_background, faces_of, films, meshes, places, relit
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
 from tasks.face_geometry import points_of
+from tasks.identity import groups_of
 from tasks.signals.face_embedding import SAME_COSINE, aligned, five_points
 
 GOAL = 0.98
@@ -67,11 +69,58 @@ def accuracy(pairs: list[tuple[float, bool]]) -> float:
     return float((np.mean(same) + np.mean(different)) / 2) if same and different else float("nan")
 
 
+Counts = tuple[float, float, float]
+"""Pairs of clips that are rightly joined, wrongly joined, and wrongly parted."""
+
+
+def pair_counts(clips: Vectors, groups: np.ndarray) -> dict[str, list[Counts]]:
+    """By person, over pairs of his clips; a wrong join of two people counts by half for each. `groups` may be longer
+    than the clips: what comes after them is nobody's."""
+    owners = np.array([person for person, vectors in clips.items() for _ in vectors])
+    joined = groups[: len(owners), None] == groups[None, : len(owners)]
+    same = owners[:, None] == owners[None]
+    above = np.triu(np.ones_like(same), 1)
+    told = {}
+    for person in clips:
+        own = owners == person
+        within, across = np.outer(own, own) & above, np.outer(own, ~own)
+        wrong = float((joined & across).sum()) / 2
+        told[person] = [(float((joined & within).sum()), wrong, float((~joined & within).sum()))]
+    return told
+
+
+def pairwise_f1(counts: list[Counts]) -> float:
+    right, wrong, missed = np.sum(counts, axis=0)
+    return float(2 * right / (2 * right + wrong + missed)) if right + wrong + missed else float("nan")
+
+
+def identities(clips: Vectors) -> list[Row]:
+    """Pairwise F1 of the people told apart; the baseline joins whatever a link of the same threshold connects."""
+    vectors = np.stack([v for listed in clips.values() for v in listed])
+    people = list(clips.values())
+    mixed = [a[0] + b[0] for a, b in zip(people, people[1:] + people[:1], strict=True)]
+    bridges = np.stack([m / np.linalg.norm(m) for m in mixed])
+    rows = []
+    for claim, shown, goal in (
+        ("identities of all clips and their copies", vectors, 0.95),
+        ("the same with a face halfway between any two people in a row", np.concatenate([vectors, bridges]), 0.9),
+    ):
+        counts = pair_counts(clips, groups_of(shown))
+        plain = pair_counts(clips, groups_of(shown, join=-1.0))
+        naive = pairwise_f1([c for told in plain.values() for c in told])
+        value, low, high = bootstrap_ci(counts, pairwise_f1)
+        n, name = len(vectors), "connected components"
+        rows.append(
+            Row("face_embedding", claim, "pairwise F1", value, low, high, n, len(clips), naive, goal, "higher", name)
+        )
+    return rows
+
+
 def run(root: Path) -> list[Row]:
     people = list(films(root, "talk", "neg"))
     rooms = places(root)
     changes = {name: (Vectors(), Vectors(), Vectors(), Vectors()) for name in ("halves", "relit", "background")}
-    clips = Vectors()
+    clips, copies = Vectors(), Vectors()
     for number, (person, frames) in enumerate(people):
         half = len(frames) // 2
         elsewhere = before_another_background(frames, rooms[number % len(rooms)])
@@ -83,6 +132,7 @@ def run(root: Path) -> list[Row]:
                 continue
             for kept, value in zip(changes[name], made, strict=True):
                 kept.setdefault(person, []).append(value)
+            copies.setdefault(person, []).extend(made[:2] if name == "halves" else made[1:2])
             if name == "relit":
                 clips.setdefault(person, []).append(made[0])
     claims = {
@@ -105,7 +155,7 @@ def run(root: Path) -> list[Row]:
     rows.append(
         Row("face_embedding", claim, measure, value, low, high, n, len(everything), 0.5, 0.95, "higher", "chance")
     )
-    return rows
+    return [*rows, *identities(copies)]
 
 
 def _row(

@@ -27,7 +27,7 @@ from tasks.media.ring import SPARE_SLOTS, free_slots
 
 GRID_FPS = 25
 KEYFRAME_STEP = 25
-BATCH = 8
+BATCH = 24
 
 
 class Ring:
@@ -64,28 +64,27 @@ def _parent_gone() -> str:
     sys.exit("the parent closed the pipe")
 
 
-def send_frames(request: dict[str, Any], memory: np.ndarray, told: IO[str], asked: IO[str]) -> None:
+def send_frames(request: dict[str, Any], container: Any, memory: np.ndarray, told: IO[str], asked: IO[str]) -> None:
     first, last, step = request["first"], request["last"], request["step"]
     wanted = set(range(-(-first // step) * step, last, step)) | set(request["also"])
-    with av.open(f"file:{request['path']}", options=dict(OPEN_OPTIONS)) as container:
-        video = container.streams.video[0]
-        width, height = video.width, video.height
-        size = width * height * 3 // 2
-        free = free_slots(len(memory), size, request["busy"], request["most_slots"])
-        if len(free) < SPARE_SLOTS:
-            _tell(told, {"error": f"frames of {width}x{height} px don't fit the ring; read the proxy, not the source"})
-            return
-        _tell(told, {"size": [width, height]})
-        ring = Ring(memory, size, free, told, asked)
-        decode = _by_decord if request["sampler"] == "decord" else _by_pyav
-        num_sent = 0
-        for frame, pieces in decode(request["path"], container, video, sorted(wanted)):
-            ring.put(frame, pieces)
-            num_sent += 1
-        ring.flush()
-        if num_sent < len(wanted):
-            raise ValueError(f"the proxy holds {num_sent} of the {len(wanted)} frames asked for up to {max(wanted)}")
-        _tell(told, {"done": num_sent})
+    video = container.streams.video[0]
+    width, height = video.width, video.height
+    size = width * height * 3 // 2
+    free = free_slots(len(memory), size, request["busy"], request["most_slots"])
+    if len(free) < SPARE_SLOTS:
+        _tell(told, {"error": f"frames of {width}x{height} px don't fit the ring; read the proxy, not the source"})
+        return
+    _tell(told, {"size": [width, height]})
+    ring = Ring(memory, size, free, told, asked)
+    decode = _by_decord if request["sampler"] == "decord" else _by_pyav
+    num_sent = 0
+    for frame, pieces in decode(request["path"], container, video, sorted(wanted)):
+        ring.put(frame, pieces)
+        num_sent += 1
+    ring.flush()
+    if num_sent < len(wanted):
+        raise ValueError(f"the proxy holds {num_sent} of the {len(wanted)} frames asked for up to {max(wanted)}")
+    _tell(told, {"done": num_sent})
 
 
 def _by_pyav(path: str, container: Any, video: Any, wanted: list[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
@@ -97,8 +96,11 @@ def _by_pyav(path: str, container: Any, video: Any, wanted: list[int]) -> Iterat
     if wanted[0] >= KEYFRAME_STEP:
         container.seek(round(wanted[0] / GRID_FPS / video.time_base), stream=video, backward=True)
     left = set(wanted)
+    # Whole numbers: a Fraction for each frame costs a twentieth of the decoding.
+    per_tick = video.time_base * GRID_FPS
+    twice, ticks = 2 * per_tick.numerator, per_tick.denominator
     for picture in container.decode(video):
-        frame = round(picture.pts * picture.time_base * GRID_FPS)
+        frame = (picture.pts * twice + ticks) // (2 * ticks)
         if frame in left:
             left.discard(frame)
             yield frame, _planes(picture)
@@ -140,17 +142,25 @@ def main() -> None:
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     memory = np.frombuffer(mmap.mmap(memory_fd, 0), np.uint8)
+    # A proxy whose size was asked for is mostly the next to be decoded, and is not opened twice.
+    opened: dict[str, Any] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "op" not in request:
             continue  # a slot freed after the last frame of the request before
         try:
-            if request["op"] == "size":
-                with av.open(f"file:{request['path']}", options=dict(OPEN_OPTIONS)) as container:
-                    video = container.streams.video[0]
-                    _tell(told, {"size": [video.width, video.height]})
+            path, is_size = request["path"], request["op"] == "size"
+            held = None if is_size else opened.pop(path, None)
+            while opened:
+                opened.popitem()[1].close()
+            container = held or av.open(f"file:{path}", options=dict(OPEN_OPTIONS))
+            if is_size:
+                opened[path] = container
+                video = container.streams.video[0]
+                _tell(told, {"size": [video.width, video.height]})
             else:
-                send_frames(request, memory, told, sys.stdin)
+                with container:
+                    send_frames(request, container, memory, told, sys.stdin)
         except (av.error.FFmpegError, ValueError, IndexError, MemoryError) as error:
             _tell(told, {"error": f"{type(error).__name__}: {str(error)[:300]}"})
 

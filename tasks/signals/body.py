@@ -34,7 +34,7 @@ SIGNAL = Signal(
         ),
     ),
     look=Look(frames_fps=LOOK_FPS),
-    cost_cpu_s=0.04,
+    cost_cpu_s=0.043,
     weights=("pose_detector", "pose_landmarks"),
     params={"detect_side_px": DETECT_SIDE_PX, "min_presence": MIN_PRESENCE, "frames": "k*25, k*25+5", "refined": False},
     backend="mediapipe_pose_full",

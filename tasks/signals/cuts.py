@@ -51,7 +51,7 @@ TRANSNET_HOT = 0.15
 
 SIGNAL = Signal(
     grain="video",
-    version=1,
+    version=2,
     timeline=(
         Column(
             "end_frame",

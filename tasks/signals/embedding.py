@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from infra import weights
+from tasks.backend import Backend
 from tasks.litert import interpreter
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, Output, Signal
+from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
 SIDE_PX = 224
@@ -21,7 +22,7 @@ POOLED_TENSOR = "efficientnet-lite0/model/head/Squeeze1"
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("num_frames", pa.int32(), "count", "frames that were pooled", 1, 1_000_000),
         Column(
@@ -43,6 +44,16 @@ SIGNAL = Signal(
     summary="EfficientNet-lite0 features (ImageNet) of one frame a second, square-rooted, averaged, of length 1.",
     source="Tan and Le, EfficientNet, ICML 2019; lite0 for MediaPipe Image Classifier. Root: Arandjelovic, CVPR 2012.",
 )
+
+BACKENDS = {
+    "siglip": Backend(
+        run="tasks.backends.siglip:embedding",
+        model="google/siglip2-base-patch16-224",
+        licence="Apache-2.0",
+        source="Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023; SigLIP 2, arXiv 2502.14786.",
+        changes={"vectors": {"video": 768}, "weights": (), "resources": Resources(gpu_gib=2.0)},
+    ),
+}
 
 _own = threading.local()
 

@@ -76,7 +76,7 @@ SIGNAL = Signal(
     vectors={"face": DIMENSION},
     needs=("landmarks",),
     look=Look(frames_fps=FPS),
-    cost_cpu_s=0.02,
+    cost_cpu_s=0.023,
     weights=(WEIGHTS,),
     params={
         "fps": FPS,

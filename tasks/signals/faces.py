@@ -23,7 +23,7 @@ POINTS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
 
 SIGNAL = Signal(
     grain="video",
-    version=1,
+    version=2,
     timeline=(
         Column("face", pa.int16(), "count", "number of the face on this frame, by falling area, from 0", 0, MAX_FACES),
         Column("x0", pa.float32(), "px", "left edge of the face in the proxy, cut at its border", 0, 640, 2),

@@ -29,7 +29,7 @@ _SPEED = "percent_height_per_s"
 
 SIGNAL = Signal(
     grain="video",
-    version=1,
+    version=2,
     timeline=(
         Column(
             "camera", pa.float32(), _SPEED, "mean speed of the global affine motion over the frame", 0, MAX_SPEED, 3

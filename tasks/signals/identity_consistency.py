@@ -41,7 +41,7 @@ SIGNAL = Signal(
         Column("main_ratio", pa.float32(), "ratio", "share of the sampled faces that show the first of them", 0, 1, 4),
     ),
     needs=("face_embedding",),
-    cost_cpu_s=0.0001,
+    cost_cpu_s=0.0002,
     params={"same_cosine": SAME_COSINE, "people": "average linkage"},
     backend="sface_cosine",
     summary="How alike the main face is from start to end of the clip: change, drift, and number of people, by SFace.",

@@ -16,7 +16,7 @@ MIN_PRESENCE = 0.5
 
 SIGNAL = Signal(
     grain="video",
-    version=1,
+    version=2,
     timeline=(
         Column("presence", pa.float32(), "score", "probability that the crop shows a face", 0, 1, 4),
         Column("x0", pa.float32(), "px", "left edge of the mesh in the proxy; may lie outside", decimals=2),
@@ -42,7 +42,7 @@ SIGNAL = Signal(
 
 
 def compute(media: Media, needs: Needs) -> Output:
-    from tasks.face_mesh import blendshapes, mesh
+    from tasks.face_mesh import MESH_SIDE_PX, blendshapes, mesh
 
     frames = media.at(GRID_FPS)
     crops = crops_between(face_rows(needs["faces"]), frames)
@@ -50,7 +50,8 @@ def compute(media: Media, needs: Needs) -> Output:
     for frame in frames:
         if frame not in crops:
             continue
-        points, presence = mesh(media.image(frame), crops[frame])
+        square = media.crop(frame, crops[frame].to_image(MESH_SIDE_PX), MESH_SIDE_PX)
+        points, presence = mesh(square, crops[frame])
         if presence < MIN_PRESENCE:
             continue
         columns["frame"].append(frame)

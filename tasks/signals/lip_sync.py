@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pyarrow as pa
 
-from infra import weights
 from infra.lag import best_lag, lag_correlation
-from tasks.lip_features import lip_motion, lip_shape, voice_motion
+from tasks.lip_features import lip_motion, lip_shape
+from tasks.lip_prediction import WEIGHTS, predicted_lips
 from tasks.media.media import Media
 from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
-from tasks.whisper import ENCODER, encode, weights_of
+from tasks.whisper import ENCODER, weights_of
 
-WEIGHTS = "lip_sync_grid"
 MAX_LAG = 15
 MIN_DURATION_S = 4.0
 SPEECH_PROB = 0.5
@@ -122,16 +119,6 @@ def compute(media: Media, needs: Needs) -> Output:
     )
 
 
-def predicted_lips(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lip motion (T, D) that the voice leads to expect, up to scale, and the weight (D,) of each of its features."""
-    filter_KLD, weights_D = _model()
-    voice_TL = voice_motion(encode(audio))
-    context = len(filter_KLD) // 2
-    padded = np.pad(voice_TL, ((context, context), (0, 0)), mode="edge")
-    taps = (padded[k : k + len(voice_TL)] @ filter_LD for k, filter_LD in enumerate(filter_KLD))
-    return np.sum(list(taps), axis=0), weights_D
-
-
 def in_sync_ratio(heard_TD: np.ndarray, lips_TD: np.ndarray, weights_D: np.ndarray, speech: np.ndarray) -> float:
     """Share of windows of 3 s, one a second, with speech in at least 30 % of each, that are within one frame of 0.
     Where no window has so much speech, the one with the most stands for all."""
@@ -144,9 +131,3 @@ def in_sync_ratio(heard_TD: np.ndarray, lips_TD: np.ndarray, weights_D: np.ndarr
         window = slice(start, start + WINDOW_FRAMES)
         lags.append(best_lag(lag_correlation(heard_TD[window], lips_TD[window], weights_D, MAX_LAG))[0])
     return float(np.mean([abs(lag) <= IN_SYNC_FRAMES for lag in lags]))
-
-
-@cache
-def _model() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(weights.path(WEIGHTS)) as held:
-        return held["filter_KLD"].astype(np.float64), held["weights_D"].astype(np.float64)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.media.media import Media
-from tasks.recognise import BEAM_SIZE, CERTAIN, MAX_COMPRESSION_RATIO, Word, recognise
-from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
+from tasks.recognise import BEAM_SIZE, CERTAIN, MARGIN_S, MAX_COMPRESSION_RATIO, Heard, Word, recognise, voice_of
+from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Resources, Signal
 from tasks.whisper import RECOGNISER, weights_of
 
-SAMPLES_PER_FRAME = 16_000 // GRID_FPS
 SPEECH_PROB = 0.5
 MIN_SPEECH_S = 0.4
 """Less voice than this is a cough or a detector's slip; Whisper would invent words for it."""
-MARGIN_S = 0.4
-"""Kept around the voice: words begin softly, before a voice detector is sure."""
 MIN_LANGUAGE_PROBABILITY = 0.5
 MIN_VOICE_IN_WORD = 0.25
 MIN_WORD_S = 0.02
@@ -71,17 +71,33 @@ SIGNAL = Signal(
 )
 
 
+BACKENDS = {
+    "whisper": Backend(
+        run="tasks.backends.whisper:speech",
+        model="openai/whisper-large-v3",
+        licence="Apache-2.0",
+        dtype="float16",
+        source="Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023.",
+        changes={"weights": (), "resources": Resources(gpu_gib=5.0)},
+    ),
+}
+
+
 def compute(media: Media, needs: Needs) -> Output:
     """Raises NotApplicable: no audio, no speech."""
+    return transcribe(media, needs, recognise)
+
+
+def transcribe(media: Media, needs: Needs, hear: Callable[[np.ndarray], tuple[str, float, Heard]]) -> Output:
+    """The row and the words, as `hear` makes them out of the voice. Raises NotApplicable: no audio, no speech."""
     if media.audio is None:
         raise NotApplicable("no audio")
     speech_prob = needs["vad"]["speech_prob"].to_numpy()
     speaks = speech_prob >= SPEECH_PROB
     if speaks.sum() < MIN_SPEECH_S * GRID_FPS:
         raise NotApplicable("no speech")
-    first, last = spoken_span(speaks)
-    voice = np.ascontiguousarray(media.audio[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME], np.float32)
-    language, language_probability, heard = recognise(voice)
+    voice, first = voice_of(media.audio, speaks)
+    language, language_probability, heard = hear(voice)
     words = voiced([placed(w, first / GRID_FPS, media.duration_s) for w in heard.words], speech_prob)
     known = bool(words) and language_probability >= MIN_LANGUAGE_PROBABILITY
     return Output(
@@ -97,15 +113,6 @@ def compute(media: Media, needs: Needs) -> Output:
         },
         timeline=_timeline(words, media.start_frame, media.end_frame),
     )
-
-
-def spoken_span(speaks: np.ndarray) -> tuple[int, int]:
-    """First frame and one past the last of all speech, with a margin. Raises ValueError when nobody speaks."""
-    spoken = np.flatnonzero(speaks)
-    if len(spoken) == 0:
-        raise ValueError("spoken_span: nobody speaks; check before asking")
-    margin = round(MARGIN_S * GRID_FPS)
-    return max(0, int(spoken[0]) - margin), min(len(speaks), int(spoken[-1]) + 1 + margin)
 
 
 def placed(word: Word, start_s: float, duration_s: float) -> Word:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.frame_quality import COEFFICIENTS, measures, quality
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, Output, Signal
+from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
 MEASURES = ("quality", "brisque", "sharpness", "blockiness", "noise", "exposure")
@@ -33,6 +34,16 @@ SIGNAL = Signal(
     summary="Quality 1-5 and the measures behind it, from the keyframes; the source's size beside it.",
     source="see keyframes",
 )
+
+BACKENDS = {
+    "q_align": Backend(
+        run="tasks.backends.q_align:visual_quality",
+        model="q-future/Q-ReAlign-Lite-4B",
+        licence="Apache-2.0",
+        source="Wu et al., Q-Align, ICML 2024; Q-ReAlign by the same group on a Qwen backbone.",
+        changes={"resources": Resources(gpu_gib=12.0)},
+    ),
+}
 
 
 def compute(media: Media, needs: Needs) -> Output:

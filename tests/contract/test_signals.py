@@ -53,6 +53,9 @@ def run(name: str, start: int, end: int, pixel: Callable[[int], np.ndarray], aud
     needs: dict[str, Any] = {}
     for need in signal.spec.needs:
         held = run_once(need, start, end, pixel, audio)
+        if held.status != "ok" and need in signal.spec.optional:
+            needs[need] = None
+            continue
         if held.status != "ok":
             return held
         needs[need] = held.timeline if SIGNALS[need].spec.grain == "video" else held.row

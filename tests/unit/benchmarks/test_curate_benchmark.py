@@ -126,8 +126,9 @@ def test_peak_memory_is_told_by_stage_and_counts_children() -> None:
     del held
     peaks = {p.stage: p for p in watch.peaks()}
     assert 95 < peaks["large"].worker_mib - peaks["small"].worker_mib < 150
-    assert peaks["small"].children_mib == 0
-    assert 50 < peaks["large"].children_mib < 90
+    # A test process of several has a small child of its own already.
+    assert peaks["small"].children_mib < 40
+    assert 50 < peaks["large"].children_mib - peaks["small"].children_mib < 90
 
 
 def test_sums_leave_out_what_the_limit_leaves_out(tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_the_manifest_names_people(tmp_path: Path) -> None:
     assert manifest(tmp_path, "talk")[0]["path"] == tmp_path / "talk/a.mp4"
 
 
+def test_a_quick_look_takes_a_few_files_of_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [{"file": f"{folder}/{i}.mp4", "w": 64} for folder in ("talk", "neg") for i in range(6)]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    assert len(manifest(tmp_path, "talk", "neg")) == 12
+    monkeypatch.setenv("HEADROOM_SCORECARD_FILES", "2")
+    assert [e["file"] for e in manifest(tmp_path, "talk", "neg")] == [
+        "talk/0.mp4",
+        "talk/3.mp4",
+        "neg/0.mp4",
+        "neg/3.mp4",
+    ]
+    monkeypatch.setenv("HEADROOM_SCORECARD_FILES", "50")
+    assert len(manifest(tmp_path, "talk", "neg")) == 12
+
+
 @pytest.mark.parametrize("kind", list(visual_quality.STRENGTHS))
 def test_damage_grows_with_the_strength_from_none(kind: str) -> None:
     frame = draw_face(wall(), 160, 110, 140)

@@ -128,6 +128,21 @@ def test_bones_join_points_of_a_hand() -> None:
     assert len(drawn[(drawn[:, 0] == 50) & (drawn[:, 1] > 25) & (drawn[:, 1] < 95)]) == 69
 
 
+def test_points_that_are_hidden_are_not_drawn() -> None:
+    points = np.tile([100.0, 50.0, 0.0], (33, 1))
+    points[16] = (20, 20, 0)
+    columns = (
+        column("points", pa.list_(pa.int16()), "px/8"),
+        column("visibility", pa.list_(pa.int16()), "score/10000"),
+    )
+    row = {"frame": 100, "points": (points * 8).astype(int).ravel().tolist(), "visibility": [10_000] * 33}
+    seen = changed(overlays.draw_frame(scene(line("body", columns, [row])), 100, 200).image_rgb)
+    row["visibility"] = [10_000] * 16 + [4_000] + [10_000] * 16
+    hidden = changed(overlays.draw_frame(scene(line("body", columns, [row])), 100, 200).image_rgb)
+    assert seen[:, 1].min() < 22
+    assert hidden[:, 1].min() > 95
+
+
 def test_single_points_are_dots() -> None:
     row = {"frame": 100, "face": 0, **CORNERS, "score": 0.9, "nose_x": 60.0, "nose_y": 90.0}
     others = [c for c in discover()["faces"].spec.timeline if c.name.endswith(("_x", "_y")) and "nose" not in c.name]
@@ -196,6 +211,29 @@ def test_gaze_is_an_arrow_from_the_eyes() -> None:
     assert overlays.kinds_of(gaze) == ["gaze"]
     assert len(left) > 8
     assert set(left[:, 0]) <= set(range(28, 43))
+
+
+def test_closed_eyes_look_nowhere() -> None:
+    columns = [
+        *(column(n, pa.float32(), "deg") for n in ("yaw_deg", "pitch_deg")),
+        column("closed", pa.bool_(), "bool"),
+    ]
+    faces = line("faces", BOX, [{"frame": 100, **CORNERS}])
+    drawn = []
+    for closed in (False, True):
+        gaze = line("gaze", columns, [{"frame": 100, "yaw_deg": 40.0, "pitch_deg": 0.0, "closed": closed}])
+        drawn.append(len(changed(overlays.draw_frame(scene(gaze, faces), 100, 200).image_rgb)))
+    bare = len(changed(overlays.draw_frame(scene(faces), 100, 200).image_rgb))
+    assert drawn[0] > drawn[1] == bare
+
+
+def test_the_eyes_of_a_mesh_are_where_a_gaze_begins() -> None:
+    points = np.zeros((478, 3))
+    points[:, 1] = np.linspace(0, 80, 478)
+    points[[33, 263], :2] = [(50, 30), (90, 34)]
+    mesh = of_signal("landmarks", [mesh_row(100, points)])
+    assert overlays.face_place(scene(mesh), 100, between_eyes=True) == (70, 32, 40)
+    assert overlays.face_place(scene(mesh), 100) == (45, 40, 40)
 
 
 def test_flow_is_drawn_where_the_picture_moves() -> None:

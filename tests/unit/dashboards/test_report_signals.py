@@ -166,6 +166,12 @@ def test_the_first_number_orders_the_clips() -> None:
     assert main is not None
     assert main.name == "num_boxes"
     assert report_signals.main_column(columns[:1]) is None
+    constant = report_signals.main_column(columns, lambda c: (1, 1) if c.name == "num_boxes" else (1, 2))
+    assert constant is not None
+    assert constant.name == "char_count", "what is the same for all orders nothing"
+    nothing = report_signals.main_column(columns, lambda _c: (None, None))
+    assert nothing is not None
+    assert nothing.name == "num_boxes"
 
 
 def test_timelines_are_cut_to_the_clip(lined: Workspace) -> None:

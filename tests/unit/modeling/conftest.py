@@ -82,7 +82,7 @@ def timelines() -> list[dict[str, Any]]:
 
 def fill(workspace: Workspace) -> None:
     media = workspace.settings.workspace / "media"
-    videos, size = [], {"width_px": WIDTH, "height_px": HEIGHT, "num_frames": NUM_FRAMES}
+    videos, size = [], {"width_px": WIDTH, "height_px": HEIGHT, "num_frames": NUM_FRAMES, "source_width_px": 1920}
     for video in ("va", "vb"):
         proxy = make_proxy(media / video, video)
         audio = str(make_sound(media / video)) if video == "va" else None

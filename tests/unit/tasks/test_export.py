@@ -6,6 +6,9 @@ import fcntl
 import hashlib
 import io
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from tasks import tier as tiers
 from tasks.clip_files import clip_files, cut
 from tasks.digest import pack, unpack
 from tasks.export import export, group_of
+from tasks.new_signal import ROOT
 from tests.unit.dashboards.conftest import signal_rows
 from tests.unit.modeling.conftest import CLIP_SPANS, NUM_FRAMES, fill, gray_of
 
@@ -166,6 +170,35 @@ def test_a_killed_export_goes_on(corpus: Workspace, small: Path, monkeypatch: py
     assert tree(small) == whole
     assert made == ["a2", "b1"]
     assert first.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_step_leaves_what_can_be_gone_on_with(corpus: Workspace, small: Path, tmp_path: Path) -> None:
+    """Killed at the n-th file that is put in its place, each run goes on from what the one before left."""
+    whole, out = tree(small), tmp_path / "killed"
+    code = f"""
+import os, signal, sys, tarfile
+from pathlib import Path
+from store.workspace import open_workspace
+from tasks.export import export
+tarfile.RECORDSIZE = 10_000_000
+left, put = int(sys.argv[1]), Path.replace
+def replace(self, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(self, target)
+Path.replace = replace
+export(open_workspace({str(corpus.settings.workspace)!r}), "all_of_it", Path({str(out)!r}), shard_mb=1)
+"""
+    for step in (0, 2, 1):
+        done = subprocess.run([sys.executable, "-c", code, str(step)], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        finished = {name: sha for name, sha in tree(out).items() if ".part-" not in name} if out.exists() else {}
+        assert finished.items() <= whole.items(), "what stands is right, whenever it was killed"
+    export(corpus, "all_of_it", out, shard_mb=1)
+    assert tree(out) == whole
 
 
 def test_a_damaged_shard_is_made_again(corpus: Workspace, small: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from tasks.face_geometry import LIP_BOTTOM_INNER, LIP_TOP_INNER, Crop
-from tasks.face_mesh import mesh
+from tasks.face_mesh import MESH_SIDE_PX, mesh
+from tasks.media.media import Media
 from tasks.samples import Sample, carriers, catalogue, make_samples, makers
 from tasks.samples.__main__ import main
 from tasks.samples.ffmpeg import run
@@ -132,8 +133,11 @@ def test_mouth_and_sound_are_as_far_apart_as_told(made: tuple[Path, list[Sample]
 @needs_carriers
 def test_the_face_mesh_sees_the_mouth_follow_the_jaw_curve(made: tuple[Path, list[Sample]]) -> None:
     folder, _ = made
-    frames, _ = frames_of(folder / "made_talker_1.mp4", "rgb24")
-    told, presence = zip(*(mesh(frame, Crop(252, 252, 390, 0.0)) for frame in frames[:100]), strict=True)
+    planes = list(frames_of(folder / "made_talker_1.mp4", "yuv420p")[0][:100])
+    media = Media(0, 100, planes[0].shape[1], planes[0].shape[0] * 2 // 3, frames=range(100), planes=planes)
+    crop = Crop(252, 252, 390, 0.0)
+    squares = [media.crop(f, crop.to_image(MESH_SIDE_PX), MESH_SIDE_PX) for f in media.frames]
+    told, presence = zip(*(mesh(square, crop) for square in squares), strict=True)
     points = np.stack(told)[:, :, :2]
     gap = np.linalg.norm(points[:, LIP_TOP_INNER] - points[:, LIP_BOTTOM_INNER], axis=1)
     sound, rate_hz = read_speech(carriers.SPEECH.path(), 0.95, 6.0)

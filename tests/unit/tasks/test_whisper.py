@@ -7,10 +7,24 @@ from tests.moving_mouth import syllables
 
 def test_a_second_gives_fifty_steps_and_twice_the_same() -> None:
     audio = syllables(3.0)
-    first, second = whisper.encode(audio), whisper.encode(audio)
+    first, second = whisper.encode(audio), whisper._encode(audio)
     assert first.shape == (150, 384)
     assert first.dtype == np.float32
     assert np.array_equal(first, second)
+
+
+def test_the_same_sound_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = np.zeros(640, np.float32), np.ones(640, np.float32)
+    encoded: list[float] = []
+
+    def encode(audio: np.ndarray) -> np.ndarray:
+        encoded.append(float(audio[0]))
+        return audio
+
+    monkeypatch.setattr(whisper, "_encode", encode)
+    for audio in (first, first, second, second, first):
+        assert np.array_equal(whisper.encode(audio.copy()), audio)
+    assert encoded == [0, 1, 0]
 
 
 def test_pieces_of_a_long_sound_are_joined_without_a_gap() -> None:

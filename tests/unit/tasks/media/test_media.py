@@ -47,3 +47,36 @@ def test_smaller_levels_are_made_once_and_are_not_to_be_written() -> None:
     assert (small.shape, gray.shape) == ((24, 32, 3), (24, 32))
     with pytest.raises(ValueError, match="read-only"):
         small[0] = 0
+
+
+def smooth(width: int, height: int) -> np.ndarray:
+    """A picture without fine detail in I420, so that neither order of scaling and converting loses any."""
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    rgb = np.stack([40 + 180 * x, 200 - 120 * y, 60 + 100 * x * y], axis=-1)
+    return np.asarray(cv2.cvtColor(np.rint(rgb).astype(np.uint8), cv2.COLOR_RGB2YUV_I420))
+
+
+@pytest.mark.parametrize("size", [(640, 360), (512, 512), (360, 288)])
+def test_small_colour_is_full_colour_scaled_down(size: tuple[int, int]) -> None:
+    media = Media(0, 1, *size, frames=[0], planes=[smooth(*size)])
+    small = media.image(0, 320)
+    height, width = small.shape[:2]
+    wanted = cv2.resize(media.image(0), (width, height), interpolation=cv2.INTER_AREA)
+    assert (width, height) == (320, round(size[1] * 320 / size[0]))
+    assert np.abs(small.astype(int) - wanted).max() <= 3
+    assert np.abs(small.astype(int) - wanted).mean() < 0.5
+
+
+@pytest.mark.parametrize(("angle", "side_px"), [(0.0, 200.0), (0.3, 90.0), (-2.0, 300.0)])
+def test_a_crop_of_the_planes_is_the_crop_of_the_colours(angle: float, side_px: float) -> None:
+    media = Media(0, 1, 320, 240, frames=[0], planes=[smooth(320, 240)])
+    unit = side_px / 128
+    cos, sin = unit * np.cos(angle), unit * np.sin(angle)
+    to_image = np.array([[cos, -sin, 170 - 63.5 * (cos - sin)], [sin, cos, 110 - 63.5 * (sin + cos)]])
+    way = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    wanted = cv2.warpAffine(media.image(0), to_image, (128, 128), flags=way, borderMode=cv2.BORDER_REPLICATE)
+    made = media.crop(0, to_image, 128)
+    assert made.shape == (128, 128, 3)
+    # Colour planes end half a pixel earlier, which is seen where the edge goes on beyond the border.
+    assert np.abs(made.astype(int) - wanted).max() <= 4
+    assert np.abs(made.astype(int) - wanted).mean() < 0.7

@@ -31,7 +31,8 @@ def test_a_person_lost_in_a_pair_is_looked_for_again() -> None:
     scene = draw_person(wall(480, 480), 220, 120, 100)
     table = body.compute(media_of({0: wall(480, 480), 5: scene}, 10), {}).timeline
     assert table["frame"].to_pylist() == [5]
-    gone = body.compute(media_of({0: scene, 5: wall(480, 480)}, 10), {}).timeline
+    empty = np.full((480, 480, 3), 90, np.uint8)
+    gone = body.compute(media_of({0: scene, 5: empty}, 10), {}).timeline
     assert gone["frame"].to_pylist() == [0]
 
 

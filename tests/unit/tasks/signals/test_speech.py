@@ -96,7 +96,7 @@ def test_hardly_any_voice_is_not_applicable() -> None:
 
 def test_a_span_without_speech_is_refused() -> None:
     with pytest.raises(ValueError, match="nobody speaks"):
-        speech.spoken_span(np.zeros(10, bool))
+        recognise.spoken_span(np.zeros(10, bool))
 
 
 def test_the_recogniser_is_deterministic() -> None:
@@ -116,6 +116,43 @@ def test_what_is_no_voice_never_reaches_the_recogniser(kind: str) -> None:
     media = Media(START, START + NUM_FRAMES, 64, 64, audio=audio)
     with pytest.raises(NotApplicable, match="no speech"):
         speech.compute(media, {"vad": activity.compute(media, {}).timeline})
+
+
+def test_a_voice_is_decoded_once_in_each_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def decode(_voice: np.ndarray, language: str) -> Heard:
+        decoded.append(language)
+        return Heard((), -1.0, 0.0, False)
+
+    monkeypatch.setattr(recognise, "decode", decode)
+    monkeypatch.setattr(recognise, "_KEPT", {})
+    voices = [np.full(8, i, np.float32) for i in range(recognise.KEPT_DECODINGS)]
+    for voice, language in ((voices[0], "en"), (voices[0], "en"), (voices[0], "de")):
+        recognise.heard_in(voice, language)
+    assert decoded == ["en", "de"]
+    for voice in voices[1:]:
+        recognise.heard_in(voice, "en")
+    recognise.heard_in(voices[0], "en")  # the oldest has made room
+    assert decoded == ["en", "de", "en", "en", "en", "en"]
+
+
+def test_the_other_languages_share_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        def feature_extractor(self, voice: np.ndarray) -> np.ndarray:
+            return voice[None]
+
+        def detect_language(self, features: np.ndarray) -> tuple[str, float, list[tuple[str, float]]]:
+            return "cy", 0.6, [("cy", 0.6), ("en", 0.3), ("de", 0.1)]
+
+    likelihood = {"cy": -30.0, "en": -3.0}
+    word = Word(0, 1, " x", 0.5)
+    monkeypatch.setattr(recognise, "recogniser", Model)
+    monkeypatch.setattr(recognise, "heard_in", lambda _voice, name: Heard((word,), likelihood[name], 0.0, False))
+    (first, second, third) = recognise.identify(np.zeros(8, np.float32))
+    assert first == ("en", pytest.approx(0.9))
+    assert second == ("cy", pytest.approx(0.1 * 6 / 7))
+    assert third == ("de", pytest.approx(0.1 / 7))
 
 
 def test_a_text_in_circles_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

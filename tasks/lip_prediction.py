@@ -1,0 +1,32 @@
+"""The lip motion that a voice leads to expect: what `lip_sync` and `active_speaker` hold against the lips in view.
+
+T frames, D lip features, L voice features, K taps. Raise the versions of both signals when anything here changes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from infra import weights
+from tasks.lip_features import voice_motion
+from tasks.whisper import encode
+
+WEIGHTS = "lip_sync_grid"
+
+
+def predicted_lips(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lip motion (T, D) that the voice leads to expect, up to scale, and the weight (D,) of each of its features."""
+    filter_KLD, weights_D = _model()
+    voice_TL = voice_motion(encode(audio))
+    context = len(filter_KLD) // 2
+    padded = np.pad(voice_TL, ((context, context), (0, 0)), mode="edge")
+    taps = (padded[k : k + len(voice_TL)] @ filter_LD for k, filter_LD in enumerate(filter_KLD))
+    return np.sum(list(taps), axis=0), weights_D
+
+
+@cache
+def _model() -> tuple[np.ndarray, np.ndarray]:
+    with np.load(weights.path(WEIGHTS)) as held:
+        return held["filter_KLD"].astype(np.float64), held["weights_D"].astype(np.float64)

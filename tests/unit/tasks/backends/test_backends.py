@@ -1,0 +1,239 @@
+"""What holds for every backend, on checkpoints with random weights: shapes, dtype, batches, determinism, memory."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.backends.q_align import grades
+from tasks.backends.qwen_vl import Prompt
+
+from .conftest import Made
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backend, the tiny checkpoint it is tested on, and what it makes of the same input each time."""
+
+    module: str
+    kind: str
+    run: Callable[[Any, Sequence[np.ndarray], np.ndarray], np.ndarray]
+    shape: tuple[int, ...]
+    told: Callable[[Any], Any] = lambda model: model.network
+    batched: bool = True
+
+
+CASES = [
+    Case("q_align", "qwen2_5_vl", lambda m, images, _: grades(m, images), (5,)),
+    Case("siglip", "siglip", lambda m, images, _: m.image_vectors(images), (5, 16)),
+    Case("siglip", "siglip", lambda m, images, _: m.match(images, ["one", "two", "three words here"]), (5, 3)),
+    Case("hubert", "hubert", lambda m, _, voice: m.features(voice), (225, 16), batched=False),
+    Case("wav2vec2", "wav2vec2", lambda m, _, voice: np.array(list(m.probabilities(voice).values())), (2,)),
+    Case("clap", "clap", lambda m, _, voice: m.sound_vectors(np.tile(voice, 2)), (2, 8)),
+    Case(
+        "whisper",
+        "whisper",
+        lambda m, _, voice: np.array([[w.start_s, w.end_s, w.probability] for w in heard(m, voice)]),
+        (2, 3),
+    ),
+]
+pytest.importorskip("transformers", reason="hub backends need the extra: pip install -e '.[hub]'")
+IDS = ["grades", "image vectors", "match", "features", "classes", "sound vectors", "words"]
+
+
+def heard(model: Any, voice: np.ndarray) -> Any:
+    """The words of 36 s, which are two windows."""
+    return model.recognise(np.tile(voice, 4))[2].words
+
+
+def load(case: Case, checkpoint: Made, **more: Any) -> Any:
+    return importlib.import_module(f"tasks.backends.{case.module}").load(checkpoint(case.kind, **more))
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_shape_determinism_and_batches(
+    case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray
+) -> None:
+    model = load(case, checkpoint, batch_size=2)
+    first = case.run(model, images, voice)
+    assert first.shape == case.shape
+    assert np.isfinite(first).all()
+    assert first.std() > 0, "the same whatever the input"
+    assert np.array_equal(first, case.run(model, images, voice))
+    alone = case.run(load(case, checkpoint, batch_size=1), images, voice)
+    np.testing.assert_allclose(first, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_the_dtype_is_the_one_asked_for(
+    case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray
+) -> None:
+    half = load(case, checkpoint, dtype="bfloat16")
+    assert {p.dtype for p in half.network.parameters()} == {torch.bfloat16}
+    assert np.isfinite(case.run(half, images, voice)).all()
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.batched], ids=[i for c, i in zip(CASES, IDS) if c.batched])  # noqa: B905
+def test_a_batch_that_is_too_large_is_halved(
+    case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = case.run(load(case, checkpoint, batch_size=1), images, voice)
+    model = load(case, checkpoint, batch_size=8)
+    sizes: list[int] = []
+
+    def refuse(module: Any, args: Any, kwargs: Any) -> None:
+        given = [*args, *kwargs.values()]
+        size = next(len(a) for a in given if isinstance(a, torch.Tensor) and a.ndim > 1)
+        sizes.append(size)
+        if size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    for part in seen(case, model.network):
+        part.register_forward_pre_hook(refuse, with_kwargs=True)
+    np.testing.assert_allclose(case.run(model, images, voice), expected, atol=1e-4)
+    assert max(sizes) > 1
+    assert sizes[-1] == 1
+
+
+def seen(case: Case, network: Any) -> list[Any]:
+    """The parts whose first tensor has one row per item."""
+    return {
+        "siglip": lambda: [network.vision_model, network.text_model],
+        "clap": lambda: [network.audio_model, network.text_model],
+        "whisper": lambda: [network.model.decoder],
+        "q_align": lambda: [network.model.language_model.layers[0]],
+        "wav2vec2": lambda: [network],
+    }[case.module]()
+
+
+def test_one_item_that_is_too_large_is_tried_again_later(checkpoint: Made, images: list[np.ndarray]) -> None:
+    model = load(CASES[1], checkpoint)
+
+    def refuse(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.network.vision_model.register_forward_pre_hook(refuse)
+    with pytest.raises(MemoryError, match="one item is too much"):
+        model.image_vectors(images)
+
+
+def test_another_error_is_not_taken_for_lack_of_memory(checkpoint: Made, images: list[np.ndarray]) -> None:
+    model = load(CASES[1], checkpoint)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    model.network.vision_model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        model.image_vectors(images)
+
+
+def test_answers_come_per_prompt_whatever_is_beside_them(checkpoint: Made, images: list[np.ndarray]) -> None:
+    model = load(CASES[0], checkpoint)
+    prompts = [Prompt((images[0],), "What?"), Prompt((images[1], images[2]), "Who is it?"), Prompt((images[3],), "?")]
+    together = model.answers(prompts, max_new_tokens=6)
+    assert len(together) == 3
+    assert all(together)
+    assert together == [model.answers([p], max_new_tokens=6)[0] for p in prompts]
+
+
+def test_choices_are_probabilities_and_depend_on_the_picture(checkpoint: Made, images: list[np.ndarray]) -> None:
+    model = load(CASES[0], checkpoint)
+    made = model.choices([Prompt((i,), "How good?") for i in images[:2]], [" good", " bad"])
+    np.testing.assert_allclose(made.sum(axis=1), 1)
+    assert not np.array_equal(made[0], made[1])
+    with pytest.raises(ValueError, match="begin with the same token"):
+        model.choices([Prompt((images[0],), "?")], [" good", " good one"])
+
+
+def test_a_synthetic_voice_is_what_the_labels_call_so(checkpoint: Made, voice: np.ndarray) -> None:
+    model = load(CASES[4], checkpoint)
+    told = model.probabilities(voice)
+    assert sum(told.values()) == pytest.approx(1)
+    assert model.synthetic(voice) == told["spoof"]
+
+
+def test_whisper_reads_language_and_doubt_off_the_first_step(checkpoint: Made, voice: np.ndarray) -> None:
+    language, probability, found = load(CASES[6], checkpoint).recognise(voice)
+    assert language in ("en", "fr")
+    assert 0.5 <= probability <= 1
+    assert 0 < found.no_speech_prob < 1
+    assert all(0 <= w.start_s <= w.end_s <= 9 for w in found.words)
+
+
+def test_a_long_voice_is_cut_where_it_is_quiet() -> None:
+    from tasks.backends.whisper import windows
+
+    voice = np.full(70 * 16_000, 0.1, np.float32)
+    voice[27 * 16_000 : 28 * 16_000] = 0
+    (first, second, third) = windows(voice)
+    assert 27 * 16_000 <= first[1] <= 28 * 16_000
+    assert (first[0], second[0], third[0], third[1]) == (0, first[1], second[1], len(voice))
+
+
+def test_tokens_become_words_at_spaces_and_characters_stay_whole(checkpoint: Made) -> None:
+    model = load(CASES[6], checkpoint)
+    ids = model.tokenizer(" hello there é", add_special_tokens=False)["input_ids"]
+    tokens = [(token, 0.1 * i, 0.5) for i, token in enumerate(ids)]
+    words = model._joined(tokens, 2.0, "en")
+    assert [w.text for w in words] == [" hello", " there", " é"]
+    assert words[0].end_s == words[1].start_s
+    assert words[-1].end_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "told"),
+    [("qwen_vl", "hubert", "can't be loaded"), ("siglip", "nowhere", "can't be loaded")],
+)
+def test_what_can_not_be_loaded_says_so(module: str, kind: str, told: str, checkpoint: Made, tmp_path: Any) -> None:
+    from dataclasses import replace
+
+    from tasks.backends.hub import NotLoaded
+
+    place = replace(checkpoint("hubert"), model=str(tmp_path)) if kind == "nowhere" else checkpoint(kind)
+    with pytest.raises(NotLoaded, match=told):
+        importlib.import_module(f"tasks.backends.{module}").load(place)
+
+
+def test_labels_must_say_what_is_synthetic(tmp_path: Any) -> None:
+    from tasks.backend import Checkpoint
+    from tasks.backends.hub import NotLoaded
+    from tasks.backends.wav2vec2 import load as load_classes
+    from tests.tiny_checkpoints import wav2vec2
+
+    folder = wav2vec2(tmp_path, ("LABEL_0", "LABEL_1"))
+    with pytest.raises(NotLoaded, match="mean synthetic: LABEL_0, LABEL_1"):
+        load_classes(Checkpoint(str(folder), "folder-tiny", "float32", "cpu", 1))
+
+
+def test_word_times_need_alignment_heads(tmp_path: Any) -> None:
+    import json
+
+    from tasks.backend import Checkpoint
+    from tasks.backends.hub import NotLoaded
+    from tasks.backends.whisper import load as load_whisper
+    from tests.tiny_checkpoints import whisper
+
+    folder = whisper(tmp_path)
+    file = folder / "generation_config.json"
+    told = json.loads(file.read_text())
+    del told["alignment_heads"]
+    file.write_text(json.dumps(told))
+    with pytest.raises(NotLoaded, match="alignment_heads"):
+        load_whisper(Checkpoint(str(folder), "folder-tiny", "float32", "cpu", 1))
+
+
+def test_json_of_an_answer() -> None:
+    from tasks.backends.qwen_vl import told_as_json
+
+    assert told_as_json('Sure: {"short": "A  man.", "n": 2}', ("short", "n")) == {"short": "A man.", "n": "2"}
+    with pytest.raises(ValueError, match="no JSON object with short"):
+        told_as_json("A man.", ("short",))
+    with pytest.raises(ValueError, match="no JSON object with short"):
+        told_as_json('{"long": "x"}', ("short",))
