@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.content_rectangle import NUM_RECTANGLE, rectangle
+
 KINDS = ("natural", "screencast", "slides", "game", "cartoon", "still", "inset", "test_pattern", "statue")
 SIDE_PX = 320
 MOTION_SIDE_PX = 160
@@ -20,7 +22,7 @@ STRONG_STEP = 12
 """Gray levels between neighbours from which an edge counts as one."""
 ECC_ROUNDS = 20
 FIT_ROUNDS = 4
-NUM_FEATURES = 68
+NUM_FEATURES = 68 + NUM_RECTANGLE
 MOVES, RESTS = 1.5, 0.7
 """Mean change of a block in gray levels from which it moves, and below which it rests."""
 
@@ -31,10 +33,11 @@ def spread(num: int) -> list[int]:
 
 
 def features(images_rgb: Sequence[np.ndarray]) -> np.ndarray:
-    """Float64 (68,) of frames about a second apart, (H, W, 3) at SIDE_PX.
+    """Float64 (NUM_FEATURES,) of frames about a second apart, (H, W, 3) at SIDE_PX.
 
     21 of each frame, as mean; 8 of the edges that all frames share; 11 of each pair of neighbours, as mean, least and
-    most; 4 of where it always moves; 2 of sizes. One frame alone counts as a pair with itself.
+    most; 4 of where it always moves; 6 of the likeliest video within the picture; 2 of sizes. One frame alone counts as
+    a pair with itself.
     """
     import cv2
 
@@ -53,6 +56,7 @@ def features(images_rgb: Sequence[np.ndarray]) -> np.ndarray:
             moves.min(axis=0),
             moves.max(axis=0),
             _where(pairs),
+            rectangle(grays),
             [width / height, min(height, width) / SIDE_PX],
         ]
     )
@@ -201,7 +205,7 @@ def _affine_of_flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     if min(a.shape) < 32:  # the flow's pyramid needs as much
         return np.eye(2, 3, dtype=np.float32)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(b.astype(np.uint8), a.astype(np.uint8), None)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(b.astype(np.uint8), a.astype(np.uint8), None)
     step = 4
     y, x = np.mgrid[: a.shape[0] : step, : a.shape[1] : step].reshape(2, -1).astype(np.float64)
     design = np.stack([x, y, np.ones_like(x)], axis=1)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from modeling.scenes.drawn import game
-from modeling.scenes.screens import screencast, slides
+from modeling.scenes.screens import screencast
+from modeling.scenes.slides import slides
 from modeling.scenes.stage import NUM_FRAMES, SHOWN, Stage, box, cover, smooth_noise, write
 
 

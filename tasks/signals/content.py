@@ -15,8 +15,8 @@ from tasks.signal import Column, Look, Needs, Output, Signal
 
 WEIGHTS = "content"
 FPS = 1
-MIN_PROBABILITY = 0.6
-"""A kind other than natural is told from this probability on; below it the clip passes as natural."""
+MIN_PROBABILITY = 0.5
+"""A kind other than natural is told where it is likelier than all others together; else the clip passes as natural."""
 LIFELESS = ("screencast", "slides", "still", "test_pattern", "statue")
 """Kinds that a living face as the clip's main matter speaks against; stone is spoken against by red lips too."""
 LIVING_ODDS = 5.0
@@ -90,7 +90,7 @@ def with_life(probabilities: np.ndarray, life: Life) -> np.ndarray:
 
 
 def classify(told: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Probabilities of KINDS, summing to 1, from the features (68,) and the clip's vector (1280,)."""
+    """Probabilities of KINDS, summing to 1, from the features (NUM_FEATURES,) and the clip's vector (1280,)."""
     model = _model()
     inputs = np.concatenate([told, vector @ model["basis_DP"]])
     limit = float(model["max_deviation"])

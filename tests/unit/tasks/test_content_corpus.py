@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.content_corpus import main, media_of, row_of
+from tasks.content_features import NUM_FEATURES
 
 
 def video(file: Path, seconds: int, fps: int = 5) -> None:
@@ -37,7 +38,7 @@ def test_the_command_keeps_rows_and_kinds_together(tmp_path: Path) -> None:
     with np.load(tmp_path / "f.npz") as held:
         assert held["kinds"].tolist() == [0, 2]
         assert np.array_equal(held["features"][1], row_of(media_of(folder / "slides_a.mp4")))
-        assert held["features"].shape == (2, 68 + 1280)
+        assert held["features"].shape == (2, NUM_FEATURES + 1280)
 
 
 def test_an_empty_folder_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
