@@ -14,14 +14,16 @@ STEP = 10
 """Gray levels across two pixels from which a side shows."""
 APART_PX = 4
 """A side is a line: so far beside it there is less of it. Moving texture has as much everywhere."""
-NUM_LINES = 10
+NUM_LINES = 12
 """Lines that are tried each way, beside the picture's borders."""
-MIN_SIDE, MAX_AREA = 0.15, 0.85
-"""Of the picture's side, and of its area."""
+MIN_SIDE, MAX_AREA = 0.12, 0.85
+"""Of the picture's lesser side, and of its area."""
 MOVES = 1.5
 """Mean change in gray levels from which a place moves."""
 FILLED = 0.3
 """Share of a rectangle that moves from which it counts in full: of a speaker before a wall no more moves."""
+SMALL = 0.25
+"""Short sides show by chance more often than long ones: a rectangle weighs as this power of its area."""
 NUM_RECTANGLE = 6
 
 
@@ -39,9 +41,10 @@ def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
     stack = np.stack(grays).astype(np.int16)
     upright = _lines(stack)
     lying = _lines(stack.transpose(0, 2, 1))
-    columns, rows = _places(upright), _places(lying)
-    x = np.array([p for p in combinations(columns, 2) if p[1] - p[0] >= MIN_SIDE * width])
-    y = np.array([p for p in combinations(rows, 2) if p[1] - p[0] >= MIN_SIDE * height])
+    least = max(round(MIN_SIDE * min(height, width)), 1)
+    columns, rows = _places(upright, 2 * least), _places(lying, 2 * least)
+    x = np.array([p for p in combinations(columns, 2) if p[1] - p[0] >= least])
+    y = np.array([p for p in combinations(rows, 2) if p[1] - p[0] >= least])
     if len(x) == 0 or len(y) == 0:
         return [0.0] * NUM_RECTANGLE
     sides = np.stack([*_shown(upright, x, y), *(side.T for side in _shown(lying, y, x))])
@@ -55,13 +58,17 @@ def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
     area = pixels / (height * width)
     shown *= np.minimum(filled / FILLED, 1) * (area <= MAX_AREA)
     num_against = on_border.sum(axis=0)
-    inside, leaning = shown * (num_against == 0), shown * ((num_against > 0) & (num_against <= 2))
-    best = inside if inside.max() >= leaning.max() else leaning
-    if best.max() <= 0:
+    told, best = [], (0.0, 0, 0)
+    for allowed in (num_against == 0, (num_against > 0) & (num_against <= 2)):
+        weighed = shown * allowed * area**SMALL
+        i, j = np.unravel_index(int(weighed.argmax()), weighed.shape)
+        told.append(float(shown[i, j]) if weighed[i, j] > 0 else 0.0)
+        best = max(best, (float(weighed[i, j]), int(i), int(j)))
+    if best[0] <= 0:
         return [0.0] * NUM_RECTANGLE
-    i, j = np.unravel_index(int(best.argmax()), best.shape)
+    _, i, j = best
     x0, x1, y0, y1 = (int(v) for v in (*x[i], *y[j]))
-    return [float(inside.max()), float(leaning.max()), float(area[i, j]), *_changes(changed, x0, x1, y0, y1)]
+    return [*told, float(area[i, j]), *_changes(changed, x0, x1, y0, y1)]
 
 
 def _lines(stack: np.ndarray) -> np.ndarray:
@@ -74,9 +81,11 @@ def _lines(stack: np.ndarray) -> np.ndarray:
     return np.maximum(line, 0)
 
 
-def _places(line: np.ndarray) -> list[int]:
-    """The columns with most of a line, apart from one another, and both borders; ascending."""
-    amount = line.sum(axis=0)
+def _places(line: np.ndarray, long_px: int) -> list[int]:
+    """The columns with most of a line along `long_px`, apart from one another, and both borders; ascending."""
+    summed = np.pad(line.cumsum(axis=0), ((1, 0), (0, 0)))
+    long_px = min(long_px, len(line))
+    amount = (summed[long_px:] - summed[:-long_px]).max(axis=0)
     places = [0, len(amount)]
     for _ in range(NUM_LINES):
         place = int(amount.argmax())
