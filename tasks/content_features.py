@@ -205,7 +205,8 @@ def _affine_of_flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     if min(a.shape) < 32:  # the flow's pyramid needs as much
         return np.eye(2, 3, dtype=np.float32)
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(b.astype(np.uint8), a.astype(np.uint8), None)
+    matcher: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = matcher.calc(b.astype(np.uint8), a.astype(np.uint8), None)
     step = 4
     y, x = np.mgrid[: a.shape[0] : step, : a.shape[1] : step].reshape(2, -1).astype(np.float64)
     design = np.stack([x, y, np.ones_like(x)], axis=1)

@@ -61,9 +61,9 @@ def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
     told, best = [], (0.0, 0, 0)
     for allowed in (num_against == 0, (num_against > 0) & (num_against <= 2)):
         weighed = shown * allowed * area**SMALL
-        i, j = np.unravel_index(int(weighed.argmax()), weighed.shape)
+        i, j = divmod(int(weighed.argmax()), weighed.shape[1])
         told.append(float(shown[i, j]) if weighed[i, j] > 0 else 0.0)
-        best = max(best, (float(weighed[i, j]), int(i), int(j)))
+        best = max(best, (float(weighed[i, j]), i, j))
     if best[0] <= 0:
         return [0.0] * NUM_RECTANGLE
     _, i, j = best
