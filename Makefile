@@ -19,7 +19,7 @@ setup: $(READY)
 # editable_mode=compat: else a folder named headroom beside a user's script would hide headroom.py.
 # torch goes first: with the version pinned and present, nothing else pulls another build of it.
 $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
-	@echo "setup: installing into $(VENV) (about 2 GB; a few minutes the first time)"
+	@echo "setup: installing into $(VENV) (about 4 GB; a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headroom needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
@@ -28,8 +28,10 @@ $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
 	@$(BIN)/python -c 'import headroom'
 	@touch $@
 
+# A file a process, in the order of collection: the end-to-end tests take longest and are among the first. Three, because
+# they wait for servers much of the time.
 test: $(READY)
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

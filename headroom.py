@@ -60,6 +60,7 @@ class Corpus:
         self,
         *paths: str | Path,
         tier: str | None = None,
+        signals: Sequence[str] | None = None,
         runner: str = "threads",
         budget_s: float | None = None,
         verify: bool = False,
@@ -68,7 +69,8 @@ class Corpus:
         """Ingests what is new under the paths and brings everything up to date; gives the summary of `curate --json`.
 
         `tier` restricts the work to what decides that tier: cheap signals first, and a costly one only for clips that
-        the cheap ones leave in. Raises ValueError for a path that isn't there.
+        the cheap ones leave in. `signals` restricts it to these and what they need; it is how those on request are
+        asked for. Raises ValueError for a path that isn't there, and for an unknown signal.
         """
         from flows.curate import run_curate
 
@@ -76,6 +78,7 @@ class Corpus:
             self.workspace.settings.workspace,
             paths=[str(p) for p in paths],
             tiers=[tier] if tier else [],
+            signals=signals,
             runner=runner,
             budget_s=budget_s,
             verify=verify,
@@ -221,6 +224,10 @@ def curate(
     tier: Annotated[
         str | None, typer.Option(help="Compute only what decides this tier, the cheapest signals first.")
     ] = None,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(help="Compute only this signal and what it needs, also one on request; again for more."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Compute every signal (the default).")] = False,
     runner: Annotated[str, typer.Option(help="threads, dask, or a Dask scheduler's address.")] = "threads",
     verify: Annotated[
@@ -233,11 +240,13 @@ def curate(
     """Ingest what is new under PATHS, then bring everything up to date."""
     from dashboards import terminal
 
-    if tier and everything:
-        raise ValueError("--tier computes a tier's signals only, --all computes all: give one of them")
+    if bool(tier) + bool(signal) + everything > 1:
+        raise ValueError("--tier computes a tier's signals only, --signal those named, --all all: give one of them")
     corpus = open(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
-        told = corpus.curate(*paths or (), tier=tier, runner=runner, verify=verify, on_progress=on_progress)
+        told = corpus.curate(
+            *paths or (), tier=tier, signals=signal or None, runner=runner, verify=verify, on_progress=on_progress
+        )
     terminal.show(told, terminal.curated, as_json)
     if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
         told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"
@@ -412,6 +421,7 @@ def demo(
     built = [corpus.tier(name).build() for name in corpus.tiers()]
     with corpus.workspace.views() as reader:
         terminal.funnel_of_corpus(footage(reader), built)
+    terminal.note("writing the report")
     terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
 
 

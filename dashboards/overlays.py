@@ -190,11 +190,11 @@ def _boxes(canvas: Canvas, line: Line, scene: Scene) -> None:
         across, down = _size(line.columns["x0"], scene)
         x0, y0, x1, y1 = (row[n] * s for n, s in zip(("x0", "y0", "x1", "y1"), (across, down) * 2, strict=True))
         canvas.polyline(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), colour, closed=True, width_px=2)
-        told = next((str(row[w]) for w in words if row[w]), "")
-        if not told and "score" in line.columns and row["score"] is not None:
-            told = f"{row['score']:.2f}"
+        told = [str(row[w]) for w in words if row[w]][:1]
+        if "score" in line.columns and row["score"] is not None:
+            told.append(f"{row['score']:.2f}")
         if told:
-            canvas.text(x0, y0, told, colour)
+            canvas.text(x0, y0, " ".join(told), colour)
 
 
 @overlay("points", lambda line: bool(_pairs(line)))

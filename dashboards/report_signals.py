@@ -96,16 +96,18 @@ def numeric(columns: Sequence[Column]) -> list[Column]:
     return [c for c in columns if pa.types.is_floating(c.dtype) or pa.types.is_integer(c.dtype)]
 
 
-def main_column(columns: Sequence[Column], tenths: Callable[[Column], tuple[Any, Any]] | None = None) -> Column | None:
-    """The column that orders clips: the first that holds a number which is not the same for nearly all of them.
+def main_column(
+    columns: Sequence[Column], extremes: Callable[[Column], tuple[Any, Any]] | None = None
+) -> Column | None:
+    """The column that orders clips: the first that holds a number which is not the same for all of them.
 
-    `tenths` gives a column's lowest and highest tenth over the clips; without it, and where no column differs, it is
-    the first number.
+    `extremes` gives a column's least and greatest value over the clips; without it, and where no column differs, it is
+    the first number. One clip that differs is enough: what is rare is what the high end is looked at for.
     """
     numbers = numeric(columns)
-    for column in numbers if tenths else []:
-        assert tenths is not None
-        low, high = tenths(column)
+    for column in numbers if extremes else []:
+        assert extremes is not None
+        low, high = extremes(column)
         if low is not None and low != high:
             return column
     return numbers[0] if numbers else None
@@ -257,15 +259,14 @@ def _value(signal: LoadedSignal, main: Column, value: Any, known: Mapping[str, C
 def _main(reader: Reader, signal: LoadedSignal) -> Column | None:
     present = set(reader.columns("signals"))
 
-    def tenths(column: Column) -> tuple[Any, Any]:
+    def extremes(column: Column) -> tuple[Any, Any]:
         full = f"{signal.name}_{column.name}"
         if full not in present:
             return None, None
-        asked = ", ".join(f'quantile_disc("{full}", {q})' for q in (0.1, 0.9))
-        low, high = reader.sql(f"SELECT {asked} FROM signals").row(0)
+        low, high = reader.sql(f'SELECT min("{full}"), max("{full}") FROM signals').row(0)
         return low, high
 
-    return main_column(signal.spec.columns, tenths)
+    return main_column(signal.spec.columns, extremes)
 
 
 def _picked_by_row(

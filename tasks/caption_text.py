@@ -45,8 +45,8 @@ def written(facts: Facts) -> Captions:
     long.append(_camera(facts))
     if facts.words:
         long.append(f"They say: {_quoted(facts.words)}" if facts.speaker else f"A voice says: {_quoted(facts.words)}")
-    if facts.text is not None:
-        long.append(f"Text on screen: {_quoted(facts.text)}" if facts.text else "There is no text on screen.")
+    if facts.text:
+        long.append(f"Text on screen: {_quoted(facts.text)}")
     if facts.quality:
         long.append(f"The picture is of {facts.quality} quality.")
     if facts.sound:
@@ -70,7 +70,7 @@ def _does(facts: Facts) -> str:
     language = f" {facts.language}" if facts.language else ""
     in_language = f" in {facts.language}" if facts.language else ""
     if facts.speech == "none":
-        return "says nothing" if facts.people == 1 else "without speech"
+        return "is silent" if facts.people == 1 else "without speech"
     if facts.speaker and facts.people == 1:
         return f"speaks{language}" if facts.speech == "most" else f"speaks{language} now and then"
     often = "is heard" if facts.speech == "most" else "is heard now and then"
@@ -139,7 +139,7 @@ _RULES: dict[str, list[tuple[str, str]]] = {
     ],
     "speech": [
         (
-            r"\b(?:says nothing|without speech|does not speak|doesn't speak|not speaking|silent(?:ly)?|no (?:speech|voice|"
+            r"\b(?:says nothing|without speech|does not speak|doesn't speak|not speaking|silent(?:ly)?|in silence|no (?:speech|voice|"
             r"sound)|without (?:speaking|talking|sound))\b",
             "no",
         ),

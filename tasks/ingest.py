@@ -56,6 +56,7 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 """What a folder is searched for; a file named on the command line is taken whatever its name."""
+RIGHTS_SUFFIX = ".rights.json"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def find_sources(path: str) -> Iterator[Source | str]:
                 continue
             if Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield _local_source(Path(folder) / name)
-            else:
+            elif not name.endswith(RIGHTS_SUFFIX):  # read beside its video
                 yield Path(name).suffix.lower() or name
 
 
@@ -260,7 +261,7 @@ def _rights_sidecar(uri: str) -> bytes | None:
     if uri.startswith("s3://"):
         return None
     file = local_path(uri)
-    for sidecar in (file.with_name(file.name + ".rights.json"), file.with_name(file.stem + ".rights.json")):
+    for sidecar in (file.with_name(file.name + RIGHTS_SUFFIX), file.with_name(file.stem + RIGHTS_SUFFIX)):
         if os.path.isfile(sidecar):  # Path.is_file raises where the longer name is too long for the file system
             return sidecar.read_bytes()
     return None

@@ -96,12 +96,12 @@ def _clip(workspace: Workspace, manifest: Manifest, job: Job, params: clipping.C
     if wide:
         done.batch.add("signals", pa.Table.from_pylist(wide))
     _retire(workspace, manifest, job.video_id, {c["clip_id"] for c in clips}, done)
-    ends: dict[str, Any] = {
-        "state": "done",
-        "stage": None if clips else "clip",
-        "reason": None if clips else made.reason,
-    }
-    done.batch.add("videos", table_of([{**video, **ends}], VIDEOS))
+    done.batch.add("videos", table_of([{**video, **clipped(made, clips)}], VIDEOS))
+
+
+def clipped(made: clipping.Clipping, clips: Collection[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a video's row says once its clips are chosen: without any, why."""
+    return {"state": "done", "stage": None if clips else "clip", "reason": None if clips else made.reason}
 
 
 def _retire(workspace: Workspace, manifest: Manifest, video_id: str, kept: Collection[str], done: Done) -> None:

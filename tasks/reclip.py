@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from store.ledger import Manifest, manifests
 from store.record import Batch, table_of
-from store.schema import CLIPPING, CLIPS
+from store.schema import CLIPPING, CLIPS, VIDEOS
 from store.workspace import Workspace
 from tasks import clipping
 from tasks.clipping import ClipParams
-from tasks.jobs import chosen_spans, clip_rows, clipping_rows
+from tasks.jobs import chosen_spans, clip_rows, clipped, clipping_rows
 
 
 @dataclass
@@ -91,6 +91,8 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
             continue
         clips = clip_rows(video, made.spans, time.time())
         proposal.batch.add("clipping", table_of(clipping_rows(video, made, clips, params.fingerprint), CLIPPING))
+        if video["state"] == "done":
+            proposal.batch.add("videos", table_of([{**video, **clipped(made, clips)}], VIDEOS))
         chosen |= {c["clip_id"]: c for c in clips}
         _sort_out(proposal, str(video["video_id"]), by_video.get(video["video_id"], []), clips)
     retired = [{**c, "active": False} for c in now_active if c["clip_id"] not in chosen]

@@ -90,7 +90,7 @@ def _video(workspace: Workspace, reader: Reader, video_id: str, only_clip: str |
     ).iter_rows(named=True):
         node.children.append(Node("rights", row["licence"], _told({k: v for k, v in row.items() if k != "licence"})))
     lines = reader.sql(
-        """SELECT name, any_value(fingerprint) AS fingerprint, count(*) AS windows, sum(num_rows) AS num_rows,
+        """SELECT name, any_value(fingerprint) AS fingerprint, count(*) AS windows, sum(num_rows)::BIGINT AS num_rows,
            string_agg(DISTINCT status, ', ') AS status FROM timelines WHERE video_id = ? AND clip_id IS NULL
            GROUP BY name ORDER BY name""",
         [video_id],

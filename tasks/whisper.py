@@ -1,12 +1,17 @@
 """Whisper, loaded once a process from checked weights: the recogniser that signals of speech are read from.
 
-Files go to CTranslate2 from memory, so that the parts of a model may come from several packages.
+Files go to CTranslate2 in a folder of links, so that the parts of a model may come from several packages: what it is
+given from memory it keeps, beside the model that it makes of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,9 +39,13 @@ def weights_of(model: str) -> tuple[str, ...]:
     return tuple(model + part for part in parts)
 
 
-def _files(model: str) -> dict[str, bytes]:
+@contextmanager
+def _folder(model: str) -> Iterator[str]:
     named = {"": "model.bin", "_config": "config.json", "_vocabulary": "vocabulary.txt", "_tokenizer": "tokenizer.json"}
-    return {named[name.removeprefix(model)]: weights.path(name).read_bytes() for name in weights_of(model)}
+    with tempfile.TemporaryDirectory(prefix="headroom-whisper-") as folder:
+        for name in weights_of(model):
+            (Path(folder) / named[name.removeprefix(model)]).symlink_to(weights.path(name).resolve())
+        yield folder
 
 
 @cache
@@ -55,7 +64,8 @@ def recogniser() -> WhisperModel:
             return kept[key]
 
     kept: dict[bytes, Any] = {}
-    return Recogniser(RECOGNISER, device="cpu", compute_type="int8", cpu_threads=1, files=_files(RECOGNISER))
+    with _folder(RECOGNISER) as folder:
+        return Recogniser(folder, device="cpu", compute_type="int8", cpu_threads=1)
 
 
 @cache
@@ -63,9 +73,8 @@ def _encoder() -> tuple[Any, Any]:
     import ctranslate2
     from faster_whisper.feature_extractor import FeatureExtractor
 
-    model = ctranslate2.models.Whisper(
-        ENCODER, device="cpu", compute_type="int8", intra_threads=1, inter_threads=1, files=_files(ENCODER)
-    )
+    with _folder(ENCODER) as folder:
+        model = ctranslate2.models.Whisper(folder, device="cpu", compute_type="int8", intra_threads=1, inter_threads=1)
     return model, FeatureExtractor()
 
 

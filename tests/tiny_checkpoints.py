@@ -10,6 +10,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from tasks.backends.q_align import LEVELS
+from tasks.backends.qwen_vl import ACCESSORIES, KINDS, SETTINGS
+
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}"
@@ -35,7 +38,7 @@ def _save(model: Any, folder: Path) -> None:
 
 def qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
     special = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    words = (" excellent", " good", " fair", " poor", " bad")
+    words = (*LEVELS, *SETTINGS, *ACCESSORIES, *KINDS)
     told = tokenizer(folder, special, words, eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=CHAT)
     ids = {t: told.convert_tokens_to_ids(t) for t in special}
     torch.manual_seed(seed)

@@ -50,8 +50,8 @@ ARTICLE_1 = {
     "fi": "Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan ja oikeuksiltaan. Heille on annettu järki ja "
     "omatunto, ja heidän on toimittava toisiaan kohtaan veljeyden hengessä.",
 }
-ESPEAK = {"en": "en-us", "fr": "fr-fr"}
-KOKORO = {"en": "en-us", "es": "es", "fr": "fr-fr", "it": "it", "pt": "pt-br"}
+ESPEAK = {"en": "en-us"}
+KOKORO = {"en": "en-us", "es": "es", "fr": "fr", "it": "it", "pt": "pt-br"}
 
 
 def read_aloud() -> Iterator[tuple[str, str, np.ndarray]]:

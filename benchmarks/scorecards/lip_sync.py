@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
+from benchmarks.scorecards.speech_quality import mixed, noises
 from benchmarks.scorecards.voices import AUDIO_HZ, SAMPLES_PER_FRAME, Voice, delayed, films
 from infra.lag import best_lag, lag_correlation
 from tasks.lip_features import lip_motion, lip_shape
@@ -25,6 +26,9 @@ from tasks.signal import NotApplicable
 from tasks.signals import lip_sync
 
 SHIFTS = range(-10, 11)
+SHIFTS_IN_BABBLE = (-8, -3, 3, 8)
+BABBLE_DB = 5.0
+SHORT_FRAMES = 2 * 25
 FAR_FRAMES = 5
 CONFIDENT = 0.3
 SILENT_FACES = frozenset({"face", "portrait", "closeup"})
@@ -86,12 +90,11 @@ def shape_of(voice: Voice) -> np.ndarray:
     return lip_shape(voice.needs["landmarks"], 0, voice.num_frames)
 
 
-def known_shifts(clip: Pair, method: Method) -> list[bool]:
+def known_shifts(clip: Pair, method: Method, audio: np.ndarray, shifts: Iterable[int]) -> list[bool]:
     """Of each shift of the sound: is the offset found within one frame of the clip's own plus the shift?"""
-    assert clip.voice.audio is not None
     near = []
-    for shift in (k for k in SHIFTS if k):
-        heard_TD = method.hear(delayed(clip.voice.audio, shift))
+    for shift in (k for k in shifts if k):
+        heard_TD = method.hear(delayed(audio, shift))
         near.append(abs(best_lag(method.curve(heard_TD, clip.seen))[0] - clip.own - shift) <= 1)
     return near
 
@@ -107,9 +110,20 @@ def lags_apart(clip: Pair, method: Method) -> list[tuple[float, bool]]:
     return values
 
 
-def parts(clip: Pair) -> list[slice]:
-    """Windows of 3 s, one a second."""
-    length, last = lip_sync.WINDOW_FRAMES, len(clip.seen) - lip_sync.WINDOW_FRAMES
+def in_babble(voice: Voice, babble: np.ndarray) -> np.ndarray:
+    assert voice.audio is not None
+    return mixed(voice.audio, babble, BABBLE_DB, voice.needs["vad"]["speech_prob"].to_numpy() >= lip_sync.SPEECH_PROB)
+
+
+def with_babble(clip: Pair, babble: np.ndarray, method: Method) -> Pair:
+    """The clip in babble; its own offset stays the one found without."""
+    heard_TD = method.hear(in_babble(clip.voice, babble))
+    return replace(clip, heard=heard_TD, confidence=best_lag(method.curve(heard_TD, clip.seen))[2])
+
+
+def parts(clip: Pair, length: int = lip_sync.WINDOW_FRAMES) -> list[slice]:
+    """Windows, one a second, of 3 s unless told."""
+    last = len(clip.seen) - length
     return [slice(start, start + length) for start in range(0, last + 1, lip_sync.WINDOW_HOP_FRAMES)]
 
 
@@ -123,9 +137,11 @@ def foreign(face: Pair, others: Sequence[Pair], method: Method) -> list[float]:
     return found
 
 
-def windows(clip: Pair, method: Method) -> list[bool]:
-    """Of each window of 3 s: is its own offset within a frame of the whole clip's?"""
-    lags = [best_lag(method.curve(clip.heard[part], clip.seen[part]))[0] for part in parts(clip)]
+def windows(clip: Pair, method: Method, length: int) -> list[bool]:
+    """Of each window with speech in 30 % of it: is its own offset within a frame of the whole clip's?"""
+    speaks = clip.voice.needs["vad"]["speech_prob"].to_numpy() >= lip_sync.SPEECH_PROB
+    spoken = [part for part in parts(clip, length) if speaks[part].mean() >= lip_sync.MIN_SPEECH_RATIO]
+    lags = [best_lag(method.curve(clip.heard[part], clip.seen[part]))[0] for part in spoken]
     return [abs(lag - clip.own) <= 1 for lag in lags]
 
 
@@ -173,18 +189,28 @@ def run(root: Path) -> list[Row]:
     talk = films(root, "talk", min_s=lip_sync.MIN_DURATION_S, faces=True)
     spoken = [v for v in talk if v.speech_ratio >= lip_sync.MIN_SPEECH_RATIO]
     clips = [v for v in spoken if applicable(v)]
+    babble = noises(root)["babble"]
     found: dict[str, dict[str, dict[str, list[Any]]]] = defaultdict(dict)
     for name, method in methods().items():
         pairs = [pair(v, method) for v in clips]
-        shifts = {p.voice.file: known_shifts(p, method) for p in pairs}
+        shifts = {p.voice.file: known_shifts(p, method, p.voice.media().audio, SHIFTS) for p in pairs}
         strange = {p.voice.file: foreign(p, pairs, method) for p in pairs}
+        noisy = [with_babble(p, babble, method) for p in pairs]
         found["shifts"][name] = per_person(pairs, lambda p, s=shifts: s[p.voice.file])
         found["clips"][name] = per_person(pairs, lambda p, s=shifts: [share(s[p.voice.file]) >= 0.9])
         found["apart"][name] = per_person(pairs, lambda p, m=method: lags_apart(p, m))
         found["told"][name] = per_person(
             pairs, lambda p, s=strange: [(p.confidence, True), *((c, False) for c in s[p.voice.file])]
         )
-        found["windows"][name] = per_person(pairs, lambda p, m=method: windows(p, m))
+        found["apart noisy"][name] = per_person(noisy, lambda p, m=method: lags_apart(p, m))
+        found["told noisy"][name] = per_person(
+            noisy, lambda p, o=noisy, m=method: [(p.confidence, True), *((c, False) for c in foreign(p, o, m))]
+        )
+        found["windows"][name] = per_person(pairs, lambda p, m=method: windows(p, m, lip_sync.WINDOW_FRAMES))
+        found["short"][name] = per_person(pairs, lambda p, m=method: windows(p, m, SHORT_FRAMES))
+        found["babble"][name] = per_person(
+            pairs, lambda p, m=method: known_shifts(p, m, in_babble(p.voice, babble), SHIFTS_IN_BABBLE)
+        )
         if name == "map":
             sure = per_person(pairs, lambda p: [p.confidence >= CONFIDENT])
             misled = per_person(pairs, lambda p, s=strange: [c >= CONFIDENT for c in s[p.voice.file]])
@@ -196,14 +222,18 @@ def run(root: Path) -> list[Row]:
 
     return [
         row("applies to talking heads of 4 s with speech", "share of clips", per_person(spoken, lambda v: [applicable(v)]), share, goal=0.9),
-        beside("sound shifted by -10 to 10 frames is found within 1 frame", "share of shifts", "shifts", share, 0.9),
+        beside("sound shifted by -10 to 10 frames is found within 1 frame", "share of shifts", "shifts", share, 0.95),
         beside("nine of ten shifts are found within 1 frame", "share of clips", "clips", share, 0.9),
-        beside("windows of 3 s in sync against shifted by 5 frames and more, by correlation", "AUC", "apart", auc_of_pairs, 0.95),
-        beside("own sound against another person's, by confidence", "AUC", "told", auc_of_pairs, 0.95),
+        beside("windows of 3 s in sync against shifted by 5 frames and more, by correlation", "AUC", "apart", auc_of_pairs, 0.98),
+        beside("own sound against another person's, by confidence", "AUC", "told", auc_of_pairs, 0.98),
         beside("windows of 3 s agree with the whole clip within 1 frame", "share of windows", "windows", share, 0.9),
+        beside("windows of 2 s agree with the whole clip within 1 frame", "share of windows", "short", share, 0.95),
+        beside("shifts of 3 and 8 frames are found within 1 frame in babble at 5 dB", "share of shifts", "babble", share, 0.9),
+        beside("the same windows in sync against shifted, in babble at 5 dB", "AUC", "apart noisy", auc_of_pairs, 0.97),
+        beside("own sound against another person's, both in babble at 5 dB", "AUC", "told noisy", auc_of_pairs, 0.9),
         row(f"own sound reaches confidence {CONFIDENT}", "share of clips", sure, share),
         row(f"another person's sound reaches confidence {CONFIDENT}", "share of pairs", misled, share, goal=0.05, better="lower"),
-        row(f"a silent, moving mouth under somebody's speech reaches {CONFIDENT}", "share of pairs", dubbed, share, goal=0.05, better="lower"),
+        row(f"a silent, moving mouth under somebody's speech reaches {CONFIDENT}", "share of pairs", dubbed, share, goal=0.02, better="lower"),
         row("cost", "CPU-s per s of clip", per_person(clips, lambda v: [cost(v)]), share, better="lower"),
     ]  # fmt: skip
 

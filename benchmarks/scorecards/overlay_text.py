@@ -1,4 +1,5 @@
-"""Scorecard of overlay_text: captions of known words burned into real frames, against the same frames without."""
+"""Scorecard of overlay_text: captions of known words burned into real frames, against the same frames without; text
+over the face and beside it; a channel's name that stays, against one that goes."""
 
 from __future__ import annotations
 
@@ -44,9 +45,43 @@ def burned(frame: np.ndarray, text: str, height: float, style: int, rng: np.rand
     return np.asarray(Image.alpha_composite(image, layer).convert("RGB")), text
 
 
-def row_of(frame: np.ndarray) -> dict[str, object]:
-    media = media_of([frame], 1.0)
+def row_of(*frames: np.ndarray) -> dict[str, object]:
+    """Of frames two seconds apart."""
+    media = media_of(frames, overlay_text.FPS)
     return dict(overlay_text.compute(media, {"faces": timeline_of(faces.compute, media)}).row)
+
+
+def over_and_beside(frame: np.ndarray) -> list[tuple[float, bool]]:
+    """(over_face_ratio, is over the face) of a word written over the middle of the face, and at the picture's edge."""
+    import cv2
+
+    found = timeline_of(faces.compute, media_of([frame], 1.0)).to_pylist()
+    if not found:
+        return []
+    told = []
+    height = frame.shape[0]
+    edge = 0.96 * height if found[0]["y1"] < 0.85 * height else 0.09 * height
+    for over, y in ((True, (found[0]["y0"] + found[0]["y1"]) / 2), (False, edge)):
+        x = max(2.0, found[0]["x0"])
+        shown = cv2.putText(frame.copy(), "SUBSCRIBE", (int(x), int(y)), 0, height / 420, (255, 255, 255), 2, 16)
+        told.append((float(row_of(np.asarray(shown))["over_face_ratio"]), over))  # type: ignore[arg-type]
+    return told
+
+
+def stays_or_goes(frames: list[np.ndarray]) -> list[tuple[float, bool]]:
+    """(watermark_ratio, is there all the time) of a channel's name in the corner of all frames, and of half."""
+    import cv2
+
+    height = frames[0].shape[0]
+    at = (int(0.03 * frames[0].shape[1]), int(0.09 * height))
+    marked = [
+        np.asarray(cv2.putText(f.copy(), "News4 TV", at, 0, height / 420, (235, 235, 235), 2, 16)) for f in frames
+    ]
+    half = len(frames) // 2
+    return [
+        (float(row_of(*shown)["watermark_ratio"]), stays)  # type: ignore[arg-type]
+        for shown, stays in ((marked, True), ([*marked[:half], *frames[half:]], False))
+    ]
 
 
 def share_read(truth: str, read: str) -> float:
@@ -73,10 +108,16 @@ def run(root: Path) -> list[Row]:
     read: dict[str, list[float]] = {}
     small: dict[str, list[float]] = {}
     silent: dict[str, list[float]] = {}
+    covering: dict[str, list[tuple[float, bool]]] = {}
+    staying: dict[str, list[tuple[float, bool]]] = {}
     naive: list[tuple[float, bool]] = []
     for number, entry in enumerate(manifest(root, "talk")):
         person = entry["person"]
-        frame = read_frames(entry["path"], 1, max_s=1)[0][0]
+        frames = read_frames(entry["path"], overlay_text.FPS, max_s=6.5)[0]
+        frame = frames[0]
+        covering.setdefault(person, []).extend(over_and_beside(frame))
+        if len(frames) >= overlay_text.WATERMARK_FRAMES + 1:
+            staying.setdefault(person, []).extend(stays_or_goes(frames))
         clean = row_of(frame)
         pairs.setdefault(person, []).append((float(clean["text_ratio"]), False))  # type: ignore[arg-type]
         naive.append((edge_density(frame), False))
@@ -97,13 +138,31 @@ def run(root: Path) -> list[Row]:
             "AUC of text_ratio",
             pairs,
             auc_of_pairs,
-            0.95,
+            0.98,
             auc_of_pairs(naive),
             "edges",
         ),
+        (
+            "text over the face is told from text beside it",
+            "AUC of over_face_ratio",
+            covering,
+            auc_of_pairs,
+            0.95,
+            0.5,
+            "chance",
+        ),
+        (
+            "a name that stays is told from one that goes",
+            "AUC of watermark_ratio",
+            staying,
+            auc_of_pairs,
+            0.95,
+            0.5,
+            "chance",
+        ),
         ("no text is found where there is none", "share of clean frames", silent, np.mean, 0.95, None, ""),
         ("letters of 12 px and more are read", "share of characters", read, np.mean, 0.9, None, ""),
-        ("letters of less than 12 px are read", "share of characters", small, np.mean, None, None, ""),
+        ("letters of less than 12 px are read", "share of characters", small, np.mean, 0.8, None, ""),
     ):
         value, low, high = bootstrap_ci(values, statistic)  # type: ignore[arg-type]
         n = sum(len(v) for v in values.values())

@@ -22,6 +22,7 @@ EYE_RADIUS_CM, IRIS_RADIUS_CM, PUPIL_RADIUS_CM = 1.2, 0.59, 0.22
 SCLERA, IRIS, PUPIL = (225, 218, 212), (92, 66, 48), (18, 16, 16)
 RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+LID_FOLLOWS = 0.7
 STRETCH = 0.1
 """The most by which a shape differs from the canonical one along each axis."""
 
@@ -69,8 +70,20 @@ def render(
     if gaze_deg is not None:
         gaze = turn_of(np.array([*gaze_deg, 0.0]))
         for lids in (RIGHT_LIDS, LEFT_LIDS):
-            _draw_eye(canvas, turned[list(lids)], turn, gaze)
+            _draw_eye(canvas, _lids_at(turned[list(lids)], turn, gaze), turn, gaze)
     return np.asarray(cv2.GaussianBlur(canvas, (3, 3), 0))
+
+
+def _lids_at(lids_cm: np.ndarray, turn: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """The lids' rim as the upper lid follows the eye up and down, by LID_FOLLOWS of its way (Becker and Fuchs, 1988)."""
+    way = EYE_RADIUS_CM * LID_FOLLOWS * float((turn.T @ gaze)[1, 2])
+    moved = lids_cm.copy()
+    upper = slice(9, 16)
+    moved[upper] += way * turn[:, 1]
+    # A lid stops at the lower rim: the ring's upper points lie over its lower ones in reverse order.
+    height = (moved[upper] - lids_cm[7:0:-1]) @ turn[:, 1]
+    moved[upper] += np.maximum(0.15 - height, 0)[:, None] * turn[:, 1]
+    return moved
 
 
 def _draw_eye(canvas: np.ndarray, lids_cm: np.ndarray, turn: np.ndarray, gaze: np.ndarray) -> None:

@@ -108,7 +108,7 @@ def run(root: Path) -> list[Row]:
                 near[voice.person] += [abs(f["snr_db"] - r) for f, r in zip(found, RATIOS_DB, strict=True) if r <= 20]
         loudness = [0.0 if np.isnan(v) else v for vs in ranks["loudness_lufs"].values() for v in vs]
         for measure in MEASURES:
-            goal = 0.9 if measure == "ovrl_mos" or name == "white noise" else None
+            goal = 0.95 if measure == "snr_db" else 0.9 if measure == "ovrl_mos" or name == "white noise" else None
             rows.append(row(f"{measure} follows {name} at 0 to 40 dB", "Spearman within a clip", ranks[measure], loudness, baseline_name="loudness", goal=goal))  # fmt: skip
 
     def clipping_seen(voice: Voice) -> float:

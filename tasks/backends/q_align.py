@@ -13,7 +13,7 @@ from tasks.backends.qwen_vl import Prompt, VisionLanguage, load
 from tasks.media.media import Media
 from tasks.signal import Compute, Needs, Output
 
-__all__ = ["grades", "load", "visual_quality"]
+__all__ = ["aesthetic", "grades", "load", "visual_quality"]
 
 LEVELS = (" excellent", " good", " fair", " poor", " bad")
 GRADES = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -33,3 +33,10 @@ def visual_quality(model: VisionLanguage, media: Media, needs: Needs, default: C
     made = grades(model, [media.image(frame, SIDE_PX) for frame in media.at(FPS)])
     row = dict(default(media, needs).row)
     return Output(row=row | {"quality": float(made.mean()), "quality_min": float(made.min())})
+
+
+def aesthetic(model: VisionLanguage, media: Media, needs: Needs, default: Compute) -> Output:
+    """Score by the model, its grade brought to 0 to 1; the rules beside it are those of the default."""
+    made = (grades(model, [media.image(frame, SIDE_PX) for frame in media.at(FPS)], "aesthetics") - 1) / 4
+    row = dict(default(media, needs).row)
+    return Output(row=row | {"score": float(made.mean()), "score_min": float(made.min())})

@@ -23,6 +23,21 @@ FPS = 1
 SIDE_PX = 448
 MAX_FRAMES = 8
 LENGTHS = ("short", "medium", "long")
+SETTINGS = {" indoors": "indoors", " outdoors": "outdoors", " studio": "studio", " vehicle": "vehicle"}
+ACCESSORIES = {" glasses": "glasses", " hat": "hat", " headphones": "headphones", " mask": "mask", " none": "none"}
+KINDS = {
+    " natural": "natural",
+    " screen": "screencast",
+    " slide": "slides",
+    " game": "game",
+    " cartoon": "cartoon",
+    " photograph": "still",
+    " inset": "inset",
+    " pattern": "test_pattern",
+    " statue": "statue",
+}
+MIN_PROBABILITY = 0.6
+"""Below it a dimension stays NULL, and a clip passes as natural footage."""
 QUESTION = (
     "These are frames of one video clip, in order. Describe only what can be seen; guess no names and no ages. "
     'Answer with one JSON object: "short" is one sentence, "medium" is two sentences, "long" is a paragraph that tells '
@@ -128,9 +143,43 @@ def caption(model: VisionLanguage, media: Media, needs: Needs, default: Compute)
 
     An answer that is no JSON object is a failure of the row, whose message holds its beginning.
     """
-    frames = media.at(FPS)
-    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int))]
-    prompt = Prompt(tuple(media.image(frame, SIDE_PX) for frame in chosen), QUESTION)
-    told = told_as_json(model.answers([prompt])[0], LENGTHS)
+    told = told_as_json(model.answers([Prompt(_images(media), QUESTION)])[0], LENGTHS)
     made = default(media, needs)
     return Output(row={**made.row, **told}, timeline=made.timeline)
+
+
+def categories(model: VisionLanguage, media: Media, needs: Needs, default: Compute) -> Output:
+    """Setting and accessories by the model, which the default can't tell; the rest, and age NULL, as the default has it."""
+    row = dict(default(media, needs).row)
+    images = _images(media)
+    asked = {
+        "setting": ("Where was this video made?", "It was made in this setting:", SETTINGS),
+        "accessories": ("What does the main person wear on the head?", "On the head the person wears", ACCESSORIES),
+    }
+    for name, (question, begun, words) in asked.items():
+        probabilities = model.choices([Prompt(images, question, begun)], list(words))[0]
+        best = int(probabilities.argmax())
+        row[name] = list(words.values())[best] if probabilities[best] >= MIN_PROBABILITY else None
+    more = sum(row[name] is not None for name in asked)  # the default tells neither
+    return Output(row=row | {"num_told": int(row["num_told"]) + more})
+
+
+def content(model: VisionLanguage, media: Media, needs: Needs, default: Compute) -> Output:
+    """The probability of each kind, as the model's next word; the default is not asked."""
+    question = (
+        "What kind of video are these frames from? natural: people or places filmed by a camera; screen: a recorded "
+        "screen; slide: presentation slides; game: a computer game; cartoon: drawn or rendered; photograph: a still "
+        "over which the camera moves; inset: a video within a picture; pattern: test pattern; statue: a bust or doll."
+    )
+    probabilities = model.choices([Prompt(_images(media), question, "The kind is")], list(KINDS))[0]
+    best = int(probabilities.argmax())
+    sure = list(KINDS.values())[best] if probabilities[best] >= MIN_PROBABILITY else "natural"
+    told = {f"{kind}_probability": float(p) for kind, p in zip(KINDS.values(), probabilities, strict=True)}
+    return Output(row={"kind": sure, **told})
+
+
+def _images(media: Media) -> tuple[np.ndarray, ...]:
+    """Up to 8 frames, evenly over the clip."""
+    frames = media.at(FPS)
+    chosen = np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int))
+    return tuple(media.image(frames[i], SIDE_PX) for i in chosen)

@@ -14,6 +14,8 @@ import numpy as np
 
 from tasks.backend import Checkpoint
 from tasks.backends.hub import NotLoaded, in_batches, moved, network, part
+from tasks.media.media import Media
+from tasks.signal import Compute, Needs, Output
 
 AUDIO_HZ = 16_000
 WINDOW_S = 4.0
@@ -27,9 +29,9 @@ class AudioClasses:
     network: Any
     extractor: Any
 
-    def probabilities(self, audio: np.ndarray) -> dict[str, float]:
-        """By the checkpoint's own labels, mean over windows of 4 s of 16 kHz mono float32 sound; the last one ends
-        where the sound ends."""
+    def windows(self, audio: np.ndarray) -> np.ndarray:
+        """Probabilities (W, C) of the checkpoint's classes, of windows of 4 s of 16 kHz mono float32 sound; the last
+        one ends where the sound ends."""
         import torch
 
         window = round(WINDOW_S * AUDIO_HZ)
@@ -42,12 +44,20 @@ class AudioClasses:
             return list(logits.double().softmax(-1).cpu().numpy())
 
         with torch.inference_mode():
-            mean = np.mean(in_batches(pieces, self.checkpoint.batch_size, run), axis=0)
-        return {str(self.network.config.id2label[i]): float(p) for i, p in enumerate(mean)}
+            return np.stack(in_batches(pieces, self.checkpoint.batch_size, run))
 
-    def synthetic(self, audio: np.ndarray) -> float:
-        """Probability that the voice is synthetic: the sum over the labels that say so."""
-        return min(1.0, sum(p for label, p in self.probabilities(audio).items() if means_synthetic(label)))
+    def probabilities(self, audio: np.ndarray) -> dict[str, float]:
+        """By the checkpoint's own labels, mean over the windows."""
+        return dict(zip(self.labels, map(float, self.windows(audio).mean(axis=0)), strict=True))
+
+    def synthetic(self, audio: np.ndarray) -> np.ndarray:
+        """Probability (W,) of each window that the voice is synthetic: the sum over the labels that say so."""
+        meant = [means_synthetic(label) for label in self.labels]
+        return np.asarray(np.minimum(1.0, self.windows(audio)[:, meant].sum(axis=1)))
+
+    @property
+    def labels(self) -> list[str]:
+        return [str(self.network.config.id2label[i]) for i in range(len(self.network.config.id2label))]
 
 
 def means_synthetic(label: str) -> bool:
@@ -62,3 +72,14 @@ def load(checkpoint: Checkpoint) -> AudioClasses:
     if not 0 < sum(means_synthetic(label) for label in labels) < len(labels):
         raise NotLoaded(f"{checkpoint.model}: none or all of its labels mean synthetic: {', '.join(labels)}")
     return AudioClasses(checkpoint, made, part("AutoFeatureExtractor", checkpoint))
+
+
+def synthetic_audio(model: AudioClasses, media: Media, needs: Needs, default: Compute) -> Output:
+    """The signal's own guards and columns around this model's windows of 4 s."""
+    from tasks.signals.synthetic_audio import judge
+
+    def logits_of(voice: np.ndarray) -> np.ndarray:
+        probability_W = np.clip(model.synthetic(voice), 1e-9, 1 - 1e-9)
+        return np.asarray(np.log(probability_W / (1 - probability_W)))
+
+    return judge(media, needs, logits_of)

@@ -74,7 +74,9 @@ class Normalised:
     crop_y1: int
     rotation: int
     interlaced: bool
+    container: str
     video_codec: str
+    audio_codec: str | None
     proxy_sha256: str
     audio_sha256: str | None
     has_audio: bool
@@ -257,7 +259,9 @@ def _finish(
         crop_y1=crop[3],
         rotation=found.rotation,
         interlaced=found.interlaced,
+        container=found.container,
         video_codec=found.video_codec,
+        audio_codec=found.audio_codec or None,
         proxy_sha256=_sha256(proxy),
         audio_sha256=_sha256(audio) if plan.sound else None,
         has_audio=plan.sound,

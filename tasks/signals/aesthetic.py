@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.face_geometry import Box, box_of, face_rows, main_faces
 from tasks.frame_quality import exposure, noise_sigma, sharpness
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, Output, Signal
+from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
 MAX_FRAMES = 6
@@ -65,6 +66,16 @@ SIGNAL = Signal(
     summary="Six rules of photography on at most six frames: a rule-based rank of plain faults, not people's opinions.",
     source="Hasler and Suesstrunk, SPIE 2003 (colour); Datta et al., ECCV 2006 (thirds, depth of field); the weights are ours.",
 )
+
+BACKENDS = {
+    "q_align": Backend(
+        run="tasks.backends.q_align:aesthetic",
+        model="q-future/Q-ReAlign-Lite-4B",
+        licence="Apache-2.0",
+        source="Wu et al., Q-Align, ICML 2024; Q-ReAlign by the same group on a Qwen backbone.",
+        changes={"resources": Resources(gpu_gib=12.0)},
+    ),
+}
 
 
 @dataclass(frozen=True)

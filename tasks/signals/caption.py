@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tasks import caption_facts as facts
 from tasks.backend import Backend
-from tasks.caption_facts import facts_of
+from tasks.caption_facts import EVIDENCE, facts_of
 from tasks.caption_text import written
 from tasks.digest import between
 from tasks.media.media import Media
@@ -25,7 +25,7 @@ JOIN_FRAMES = 15
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("short", pa.string(), "text", "one sentence: who, how near, what they do"),
         Column("medium", pa.string(), "text", "and where they face, their first words, text on screen, the camera"),
@@ -37,30 +37,9 @@ SIGNAL = Signal(
         Column("kind", pa.string(), "name", "window (5 s), speech, face, camera or turn"),
         Column("text", pa.string(), "text", "the window's caption, or what happens"),
     ),
-    needs=(
-        "faces",
-        "flow",
-        "vad",
-        "head_pose",
-        "pose",
-        "speech",
-        "lip_sync",
-        "overlay_text",
-        "visual_quality",
-        "speech_quality",
-    ),
-    optional=(
-        "flow",
-        "vad",
-        "head_pose",
-        "pose",
-        "speech",
-        "lip_sync",
-        "overlay_text",
-        "visual_quality",
-        "speech_quality",
-    ),
-    cost_cpu_s=0.001,
+    needs=("faces", *EVIDENCE),
+    optional=EVIDENCE,
+    cost_cpu_s=0.0015,
     params={
         "window_frames": WINDOW_FRAMES,
         "shots": facts.SHOTS,

@@ -6,25 +6,13 @@ import pyarrow as pa
 
 from tasks.backend import Backend
 from tasks.caption_check import MIN_TEXT_MATCH, verdicts
-from tasks.caption_facts import facts_of
+from tasks.caption_facts import EVIDENCE, facts_of
 from tasks.media.media import Media
 from tasks.signal import Column, Look, Needs, NotApplicable, Output, Resources, Signal
 
-EVIDENCE = (
-    "flow",
-    "vad",
-    "head_pose",
-    "pose",
-    "speech",
-    "lip_sync",
-    "overlay_text",
-    "visual_quality",
-    "speech_quality",
-)
-
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column(
             "agreement",

@@ -27,7 +27,7 @@ SIGNAL = Signal(
     ),
     vectors=dict.fromkeys(LENGTHS, DIMENSION),
     needs=("caption",),
-    cost_cpu_s=0.01,
+    cost_cpu_s=0.016,
     weights=WEIGHTS,
     params={"lengths": LENGTHS, "max_tokens": MAX_TOKENS},
     backend="minilm_l6_v2",

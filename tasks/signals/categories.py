@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.face_geometry import (
     DETECTION_STEP,
     LEFT_EYE_OUTER,
@@ -30,7 +31,7 @@ from tasks.face_looks import looks, tone_of
 from tasks.face_mesh import BLENDSHAPES
 from tasks.head_geometry import CANONICAL, angles_of, head_turns
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, Output, Signal
+from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
 MAX_FRAMES = 4
@@ -120,6 +121,16 @@ SIGNAL = Signal(
     summary="Fifteen dimensions by rules over faces, mesh, flow and hands; four of them stay NULL by default.",
     source="ITA: Chardon et al. 1991; shot sizes after common practice; blendshape rules after FACS (Ekman and Friesen).",
 )
+
+BACKENDS = {
+    "qwen_vl": Backend(
+        run="tasks.backends.qwen_vl:categories",
+        model="Qwen/Qwen2.5-VL-7B-Instruct",
+        licence="Apache-2.0",
+        source="Bai et al., Qwen2.5-VL Technical Report, arXiv 2502.13923, 2025.",
+        changes={"resources": Resources(gpu_gib=20.0)},
+    ),
+}
 
 
 def compute(media: Media, needs: Needs) -> Output:

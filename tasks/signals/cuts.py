@@ -51,7 +51,7 @@ TRANSNET_HOT = 0.15
 
 SIGNAL = Signal(
     grain="video",
-    version=2,
+    version=3,
     timeline=(
         Column(
             "end_frame",
@@ -102,15 +102,24 @@ def compute(media: Media, needs: Needs) -> Output:
 
 def _small_frames(media: Media) -> np.ndarray:
     """uint8 (T, 27, 48, 3) Y, U, V of every frame, from the planes: no full-size colour image is made for it."""
-    import cv2
-
     height, width = media.height_px, media.width_px
     small_THWC = np.empty((len(media.planes), HEIGHT_PX, WIDTH_PX, 3), np.uint8)
     for t, plane in enumerate(media.planes):
         chroma = plane[height:].reshape(2, height // 2, width // 2)
         for c, channel in enumerate((plane[:height], *chroma)):
-            small_THWC[t, :, :, c] = cv2.resize(channel, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA)
+            small_THWC[t, :, :, c] = _shrunk(channel)
     return small_THWC
+
+
+def _shrunk(channel_HW: np.ndarray) -> np.ndarray:
+    """By area to 48 x 27: halved while twice that is left, because halving is many times faster than other ratios."""
+    import cv2
+
+    while channel_HW.shape[0] >= 4 * HEIGHT_PX and channel_HW.shape[1] >= 4 * WIDTH_PX:
+        half = (channel_HW.shape[1] // 2, channel_HW.shape[0] // 2)
+        even = channel_HW[: 2 * half[1], : 2 * half[0]]
+        channel_HW = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(channel_HW, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA))
 
 
 def _near_span(media: Media, reach_frames: int) -> range:

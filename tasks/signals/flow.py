@@ -16,6 +16,7 @@ STEP = GRID_FPS // FPS
 SIDE_PX = 320
 CELL_PX = 8
 IRLS_ROUNDS = 12
+SETTLED_PX = 1e-4
 # A talking head fills the middle and the bottom; the camera is read off the top and the sides first.
 BORDER_RATIO = 0.2
 SHOULDERS_RATIO = 0.7
@@ -29,7 +30,7 @@ _SPEED = "percent_height_per_s"
 
 SIGNAL = Signal(
     grain="video",
-    version=2,
+    version=3,
     timeline=(
         Column(
             "camera", pa.float32(), _SPEED, "mean speed of the global affine motion over the frame", 0, MAX_SPEED, 3
@@ -53,6 +54,7 @@ SIGNAL = Signal(
         "cell_px": CELL_PX,
         "preset": "fast",
         "irls_rounds": IRLS_ROUNDS,
+        "settled_px": SETTLED_PX,
         "border_ratio": BORDER_RATIO,
         "shoulders_ratio": SHOULDERS_RATIO,
         "clearly_more": CLEARLY_MORE,
@@ -192,6 +194,7 @@ def _robust_affine(
     parameters = np.zeros((3, 2))
     parameters[0] = start
     for i in range(IRLS_ROUNDS):
+        before = parameters
         residual = np.hypot(*(flow - design @ parameters).T)
         bound = max(MAX_SCALE_PX, 32.0 / 2**i) if loose else MAX_SCALE_PX
         scale = float(np.clip(1.4826 * _weighted_median(residual, trust), 0.1, bound))
@@ -200,6 +203,9 @@ def _robust_affine(
         # The ridge keeps zoom and shear at rest where the trusted cells do not show them.
         normal = weighted.T @ design + (1e-4 * weight.sum() + 1e-9) * np.eye(3)
         parameters = np.linalg.solve(normal, weighted.T @ flow)
+        settled = bound == MAX_SCALE_PX and float(np.abs(parameters - before).max()) < SETTLED_PX
+        if settled:
+            break
     return parameters
 
 

@@ -27,7 +27,7 @@ SIGNAL = Signal(
     ),
     needs=("vad",),
     look=Look(audio=True),
-    cost_cpu_s=0.1,
+    cost_cpu_s=0.17,
     weights=weights_of(RECOGNISER),
     params={
         "speech_prob": SPEECH_PROB,

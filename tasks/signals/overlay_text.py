@@ -24,10 +24,13 @@ SAME_PIXELS = 10.0
 """Gray levels. A box at the same place is not read again when no eighth of its width differs by more on average: a
 clock that moves on changes one digit only."""
 NEAR_FRAMES = 10
+WATERMARK_FRAMES, WATERMARK_SHARE, WATERMARK_DRIFT = 3, 0.9, 0.15
+"""A watermark is read the same on nine of ten sampled frames, at least three, and the edges of its box stay within
+0.15 of its height: so much the detector's own boxes wander."""
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("text", pa.string(), "text", "lines read, top to bottom, each once, one a line; empty without text"),
         Column("num_boxes", pa.int32(), "count", "different pieces of text, by place", 0, 100_000),
@@ -42,8 +45,25 @@ SIGNAL = Signal(
             1,
             4,
         ),
+        Column(
+            "watermark",
+            pa.string(),
+            "text",
+            "text that stands still all the time: a watermark, a logo, a fixed banner; empty in clips under 6 s",
+        ),
+        Column("watermark_ratio", pa.float32(), "ratio", "share of the frame's area within its boxes", 0, 1, 5),
         Column("over_face_ratio", pa.float32(), "ratio", "share of the main face under text boxes, mean", 0, 1, 4),
         Column("num_frames", pa.int32(), "count", "frames looked at", 1, 1_000_000),
+    ),
+    timeline=(
+        Column(
+            "piece", pa.int32(), "count", "number of the piece of text, from 0; the same while it stays", 0, 100_000
+        ),
+        Column("text", pa.string(), "text", "what it says"),
+        Column("x0", pa.float32(), "px", "left edge of its box in the proxy", 0, 640, 1),
+        Column("y0", pa.float32(), "px", "top edge", 0, 640, 1),
+        Column("x1", pa.float32(), "px", "right edge", 0, 640, 1),
+        Column("y1", pa.float32(), "px", "bottom edge", 0, 640, 1),
     ),
     needs=("faces",),
     look=Look(frames_fps=FPS),
@@ -57,6 +77,7 @@ SIGNAL = Signal(
         "min_chars": MIN_CHARS,
         "same_place_iou": SAME_PLACE_IOU,
         "same_pixels": SAME_PIXELS,
+        "watermark": (WATERMARK_FRAMES, WATERMARK_SHARE, WATERMARK_DRIFT),
     },
     backend="pp_ocrv6_small",
     summary="Text found and read on one frame in two seconds; text of the scene itself (a shirt, a sign) counts too.",
@@ -68,12 +89,24 @@ _own = threading.local()
 
 @dataclass
 class Piece:
-    """One piece of text at one place: its latest box and pixels, and the frames that show it."""
+    """One piece of text at one place: its latest pixels, and its box on each frame that shows it."""
 
-    box: Box
     pixels: np.ndarray
     text: str
-    frames: list[int] = field(default_factory=list)
+    boxes: dict[int, Box] = field(default_factory=dict)
+
+    @property
+    def box(self) -> Box:
+        """The latest."""
+        return next(reversed(self.boxes.values()))
+
+    def stands_still(self, num_frames: int) -> bool:
+        """As a watermark does, on a clip of which so many frames were looked at."""
+        if len(self.boxes) < max(WATERMARK_FRAMES, WATERMARK_SHARE * num_frames):
+            return False
+        edges = np.array([(b.x0, b.y0, b.x1, b.y1) for b in self.boxes.values()])
+        height = float(np.median(edges[:, 3] - edges[:, 1]))
+        return bool((np.ptp(edges, axis=0) <= WATERMARK_DRIFT * height).all())
 
 
 def _reader() -> Any:
@@ -117,19 +150,14 @@ def compute(media: Media, needs: Needs) -> Output:
 
     frames = media.at(FPS)
     pieces: list[Piece] = []
-    boxes: dict[int, list[Box]] = {}
     for frame in frames:
         image = cv2.cvtColor(media.image(frame, SIDE_PX), cv2.COLOR_RGB2BGR)
-        boxes[frame] = []
         for corners in find_text(image):
-            piece = _same_piece(pieces, image, corners, frame)
-            if piece is not None:
-                piece.frames.append(frame)
-                if piece.text:
-                    boxes[frame].append(piece.box)
+            _put(pieces, image, corners, frame)
     shown = [piece for piece in pieces if piece.text]
-    lines = list(dict.fromkeys(piece.text for piece in shown))
-    text = "\n".join(lines)
+    boxes = {frame: [p.boxes[frame] for p in shown if frame in p.boxes] for frame in frames}
+    text = "\n".join(dict.fromkeys(piece.text for piece in shown))
+    still = [piece for piece in shown if piece.stands_still(len(frames))]
     area = media.width_px * media.height_px
     return Output(
         row={
@@ -137,15 +165,33 @@ def compute(media: Media, needs: Needs) -> Output:
             "num_boxes": len(shown),
             "char_count": sum(not c.isspace() for c in text),
             "text_ratio": float(np.mean([min(1.0, sum(b.area_px for b in boxes[f]) / area) for f in frames])),
-            "persistent_ratio": max((len(set(p.frames)) / len(frames) for p in shown), default=0.0),
+            "persistent_ratio": max((len(p.boxes) / len(frames) for p in shown), default=0.0),
+            "watermark": "\n".join(dict.fromkeys(piece.text for piece in still)),
+            "watermark_ratio": min(1.0, sum(p.box.area_px for p in still) / area),
             "over_face_ratio": _over_face(boxes, needs["faces"]),
             "num_frames": len(frames),
-        }
+        },
+        timeline=_timeline(shown),
     )
 
 
-def _same_piece(pieces: list[Piece], image: np.ndarray, corners: np.ndarray, frame: int) -> Piece | None:
-    """The piece seen before at this place with the same pixels, else a new one that is read; None for an empty box.
+def _timeline(shown: list[Piece]) -> pa.Table:
+    """One row per piece and frame, by frame."""
+    rows = sorted((frame, number) for number, piece in enumerate(shown) for frame in piece.boxes)
+    columns: dict[str, list[Any]] = {"frame": [], **{c.name: [] for c in SIGNAL.timeline}}
+    for frame, number in rows:
+        piece = shown[number]
+        columns["frame"].append(frame)
+        columns["piece"].append(number)
+        columns["text"].append(piece.text)
+        for edge in ("x0", "y0", "x1", "y1"):
+            columns[edge].append(getattr(piece.boxes[frame], edge))
+    schema = pa.schema([("frame", pa.int32()), *((c.name, c.dtype) for c in SIGNAL.timeline)])
+    return pa.table(columns, schema=schema)
+
+
+def _put(pieces: list[Piece], image: np.ndarray, corners: np.ndarray, frame: int) -> None:
+    """Adds a box to the piece seen before at this place with the same pixels, else to a new one that is read.
 
     A piece at the same place that reads the same is the same piece though its background changed.
     """
@@ -154,19 +200,18 @@ def _same_piece(pieces: list[Piece], image: np.ndarray, corners: np.ndarray, fra
     box = Box(max(float(x0), 0.0), max(float(y0), 0.0), min(float(x1), width), min(float(y1), height))
     pixels = _thumbnail(image, box)
     if pixels is None:
-        return None
-    near = [p for p in pieces if frame not in p.frames and p.box.iou(box) >= SAME_PLACE_IOU]
-    for piece in near:
-        if float(np.abs(piece.pixels - pixels).reshape(16, 8, 8).mean(axis=(0, 2)).max()) < SAME_PIXELS:
-            piece.box, piece.pixels = box, pixels
-            return piece
-    text = read_text(image, corners)
-    for piece in near:
-        if piece.text == text:
-            piece.box, piece.pixels = box, pixels
-            return piece
-    pieces.append(Piece(box, pixels, text))
-    return pieces[-1]
+        return
+    near = [p for p in pieces if frame not in p.boxes and p.box.iou(box) >= SAME_PLACE_IOU]
+    changes = [float(np.abs(p.pixels - pixels).reshape(16, 8, 8).mean(axis=(0, 2)).max()) for p in near]
+    same = [p for p, change in zip(near, changes, strict=True) if change < SAME_PIXELS]
+    if not same:
+        text = read_text(image, corners)
+        same = [p for p in near if p.text == text] or [Piece(pixels, text)]
+    piece = same[0]
+    if not piece.boxes:
+        pieces.append(piece)
+    piece.pixels = pixels
+    piece.boxes[frame] = box
 
 
 def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Technical quality of a clip: how much blur, noise, blocks or bad exposure stands between viewer and person."""
+"""Technical quality of a clip: how much blur, noise, blocks or darkness stands between viewer and person."""
 
 from __future__ import annotations
 
@@ -6,22 +6,37 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.backend import Backend
-from tasks.frame_quality import COEFFICIENTS, measures, quality
+from tasks.frame_quality import DAMAGES, measures, quality
 from tasks.media.media import Media
 from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 FPS = 1
-MEASURES = ("quality", "brisque", "sharpness", "blockiness", "noise", "exposure")
+MEASURES = (
+    "quality",
+    "brisque",
+    "sharpness",
+    "fine_slope",
+    "coarse_slope",
+    "blockiness",
+    "noise",
+    "exposure",
+    "highlight",
+)
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("quality", pa.float32(), "grade", "technical quality, 1 to 5, mean over one frame a second", 1, 5, 3),
         Column("quality_min", pa.float32(), "grade", "that of the worst frame", 1, 5, 3),
         Column("brisque", pa.float32(), "score", "BRISQUE, mean: 0 natural, 100 distorted", 0, 100, 2),
         Column("sharpness", pa.float32(), "gray_levels", "RMS Laplacian of the sharpest tiles, mean", 0, 2000, 3),
+        Column(
+            "fine_slope", pa.float32(), "log_ratio", "log power of finest detail over detail twice as large", -20, 20, 3
+        ),
+        Column("coarse_slope", pa.float32(), "log_ratio", "that over detail twice as large again, mean", -20, 20, 3),
         Column("blockiness", pa.float32(), "ratio", "excess of steps across an 8 px grid, mean", 0, 1000, 4),
+        Column("highlight", pa.float32(), "score", "98th percentile of brightness, 0 black to 1 white", 0, 1, 4),
         Column("noise", pa.float32(), "gray_levels", "standard deviation of the noise, mean", 0, 255, 3),
         Column("exposure", pa.float32(), "score", "1 well exposed and unclipped, 0 black or white, mean", 0, 1, 4),
         Column("source_height_px", pa.int32(), "px", "height of the source without black borders", 0, 20_000),
@@ -30,7 +45,7 @@ SIGNAL = Signal(
     needs=("keyframes",),
     look=Look(frames_fps=FPS),
     cost_cpu_s=0.0001,
-    params={"fps": FPS, "coefficients": COEFFICIENTS},
+    params={"fps": FPS, "damages": DAMAGES},
     summary="Quality 1-5 and the measures behind it, from the keyframes; the source's size beside it.",
     source="see keyframes",
 )

@@ -55,6 +55,12 @@ def test_boxes_are_drawn_to_scale() -> None:
     assert [(x, y, told) for x, y, told, _ in canvas.texts] == [(80, 40, "0.50")]
 
 
+def test_a_box_is_called_what_it_is_and_how_sure() -> None:
+    columns = (*BOX, column("region", pa.string(), "name"), column("score", pa.float32(), "score"))
+    boxes = line("things", columns, [{"frame": 100, **CORNERS, "region": "mouth", "score": 0.25}])
+    assert [t[2] for t in overlays.draw_frame(scene(boxes), 100, 200).texts] == ["mouth 0.25"]
+
+
 def test_boxes_in_shares_of_the_frame() -> None:
     columns = tuple(column(n, pa.float32(), "ratio") for n in ("x0", "y0", "x1", "y1"))
     boxes = line("things", columns, [{"frame": 100, "x0": 0.2, "y0": 0.2, "x1": 0.4, "y1": 0.6}])

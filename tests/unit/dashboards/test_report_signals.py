@@ -18,7 +18,7 @@ from dashboards import report_signals
 from dashboards.overlays import Line
 from dashboards.report import write_report
 from store.record import Batch, table_of
-from store.schema import TIMELINES
+from store.schema import CLIPS, TIMELINES, VIDEOS
 from store.workspace import Workspace, open_workspace
 from tasks.clip_lines import stored_lines
 from tasks.digest import pack, timeline_schema
@@ -172,6 +172,24 @@ def test_the_first_number_orders_the_clips() -> None:
     nothing = report_signals.main_column(columns, lambda _c: (None, None))
     assert nothing is not None
     assert nothing.name == "num_boxes"
+
+
+def test_a_rare_value_stands_at_the_high_end(tmp_path: Path) -> None:
+    """One voice of twelve is synthetic: that clip is what the page is opened for."""
+    workspace, name = open_workspace(tmp_path / "corpus"), "synthetic_audio"
+    ids = [f"c{i:02d}" for i in range(12)]
+    batch = Batch()
+    batch.add("videos", table_of([{"video_id": f"v{c}", "state": "done"} for c in ids], VIDEOS))
+    batch.add("clips", table_of([{"clip_id": c, "video_id": f"v{c}", "active": True} for c in ids], CLIPS))
+    score = [0.9 if c == "c04" else 0.0 for c in ids]
+    told = {f"{name}_synthetic_score": score, f"{name}_speech_s": [float(i) for i in range(12)]}
+    wide = {"clip_id": ids, "video_id": [f"v{c}" for c in ids], "active": [True] * 12, f"{name}_status": ["ok"] * 12}
+    batch.add("signals", pa.table({**wide, **told}))
+    workspace.commit(batch)
+    with workspace.views() as reader:
+        main = report_signals._main(reader, discover()[name])
+    assert main is not None
+    assert main.name == "synthetic_score"
 
 
 def test_timelines_are_cut_to_the_clip(lined: Workspace) -> None:

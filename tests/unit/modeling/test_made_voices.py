@@ -1,7 +1,9 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from modeling import made_voices
 from tests.moving_mouth import syllables
@@ -56,6 +58,32 @@ def test_espeak_reads_and_spells() -> None:
     assert made_voices.phonemes("Yes, free.", "en-us").startswith("jˈɛs, fɹˈiː")
     with pytest.raises(ValueError, match="no voice 'martian'"):
         made_voices.espeak(TEXT, "martian")
+    with pytest.raises(ValueError, match="no voice 'fr-fr'"):
+        made_voices.phonemes(TEXT, "fr-fr")
+
+
+def test_training_voices_are_named_and_hold_back_those_of_the_scorecard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def read(_text: str, voice: str, **_: float) -> np.ndarray:
+        asked.append(voice)
+        return syllables(0.5)
+
+    monkeypatch.setattr(made_voices, "espeak", read)
+    monkeypatch.setattr(made_voices, "kokoro", read)
+    soundfile.write(tmp_path / "ann-b_3.wav", syllables(0.5), 16_000)
+    written = made_voices.training_voices(tmp_path / "out", [tmp_path / "ann-b_3.wav"])
+    assert len(written) == len(asked) + 1 == 31
+    assert all(file.exists() for file in written)
+    names = {file.stem.rpartition("_")[0] for file in written}
+    assert {"espeak", "espeak+f1", "kokoro-jf_alpha", "griffinlim-ann-b"} <= names
+    held_back = {
+        *made_voices.KOKORO_VOICES[3:],
+        *(e + v for v in made_voices.HELD_BACK_ESPEAK for e in made_voices.ENGLISH),
+    }
+    assert not held_back & {part for name in asked for part in (name, *(name.split("+") if name[0] == "j" else ()))}
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_three_lengths_tell_ever_more() -> None:
         (Facts(), "A scene."),
         (Facts(people=0), "Nobody is seen."),
         (Facts(people=0, body=True, speech="none"), "A person whose face is not seen without speech."),
-        (Facts(people=1, speech="none"), "One person says nothing."),
+        (Facts(people=1, speech="none"), "One person is silent."),
         (Facts(people=1, speech="some", speaker="seen"), "One person speaks now and then."),
         (Facts(people=1, speech="most"), "One person while a voice is heard."),
         (

@@ -237,8 +237,14 @@ def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None
     reclip.apply(workspace, proposal)
     assert len(wide(workspace)) == 1
     assert run(workspace).tally.computed == {}, "what stays keeps its rows"
+    with workspace.views() as reader:
+        unclipped = reader.sql("SELECT reason FROM videos WHERE state = 'done' AND stage = 'clip'")["reason"].to_list()
+    assert len(unclipped) == 1
+    assert "3.5" in unclipped[0]
     reclip.apply(workspace, reclip.propose(workspace, reclip.previous_params(workspace)))
     assert wide(workspace)["clip_id"].to_list() == before
+    with workspace.views() as reader:
+        assert reader.sql("SELECT count(*) FROM videos WHERE state = 'done' AND stage = 'clip'").item() == 0
     assert run(workspace).tally.computed == {}
 
 

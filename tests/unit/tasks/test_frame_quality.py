@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.frame_quality import blockiness, brisque, exposure, measures, noise_sigma, quality, sharpness
+from tasks.frame_quality import (
+    blockiness,
+    brisque,
+    detail_slopes,
+    exposure,
+    highlight,
+    measures,
+    noise_sigma,
+    quality,
+    sharpness,
+)
 
 
 def photo(height: int = 240, width: int = 320) -> np.ndarray:
@@ -37,6 +47,38 @@ def test_sharpness_falls_with_blur_and_not_with_noise() -> None:
     noisy = np.clip(luma + np.random.default_rng(0).normal(0, 10, luma.shape), 0, 255).astype(np.uint8)
     assert sharpness(noisy, noise_sigma(noisy)) == pytest.approx(sharp[0], rel=0.5)
     assert sharpness(noisy, 0.0) > 1.1 * sharp[0]
+
+
+def test_slopes_of_detail_tell_blur_whatever_the_contrast_and_the_noise() -> None:
+    luma = photo()
+    faint = (luma // 2 + 60).astype(np.uint8)
+    noisy = np.clip(luma + np.random.default_rng(0).normal(0, 6, luma.shape), 0, 255).astype(np.uint8)
+    clean, blurred = detail_slopes(luma, 0.0), detail_slopes(cv2.GaussianBlur(luma, (0, 0), 2), 0.0)
+    for i in (0, 1):
+        assert blurred[i] < clean[i] - 1
+        assert detail_slopes(faint, 0.0)[i] == pytest.approx(clean[i], abs=0.4)
+        assert detail_slopes(noisy, noise_sigma(noisy))[i] == pytest.approx(clean[i], abs=0.7)
+    assert detail_slopes(np.full((40, 40), 90, np.uint8), 0.0) == (0, 0)
+
+
+def test_a_lit_face_in_the_dark_is_not_too_dark() -> None:
+    lit = np.full((120, 160), 20, np.uint8)
+    lit[40:80, 60:90] = 180
+    assert highlight(lit) == pytest.approx((180 - 16) / 219)
+    assert highlight(lit // 4) < 0.15
+    assert highlight(np.full((20, 20), 250, np.uint8)) == 1
+
+
+def test_the_worst_damage_decides() -> None:
+    luma = photo()
+    blurred = cv2.GaussianBlur(luma, (0, 0), 3)
+    noisy = np.clip(luma + np.random.default_rng(0).normal(0, 3, luma.shape), 0, 255).astype(np.uint8)
+    clean, slightly, badly = (quality(measures(x)) for x in (luma, noisy, blurred))
+    assert clean > 4.3
+    assert clean > slightly > 3
+    assert badly < 2
+    both = quality(measures(cv2.add(blurred, np.full_like(blurred, 2))))
+    assert both == pytest.approx(badly, abs=0.2)
 
 
 def test_blocks_are_found_at_any_phase_and_only_there() -> None:

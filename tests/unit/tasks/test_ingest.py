@@ -33,6 +33,7 @@ def videos(workspace: Workspace) -> dict[str, dict[str, object]]:
 
 
 def test_a_folder_is_searched_by_suffix(workspace: Workspace, footage: Path) -> None:
+    (footage / "a.mp4.rights.json").write_text('{"licence": "CC0-1.0"}')  # read, so not told as passed over
     seen = ingest(workspace, [str(footage)])
     assert (len(seen.new), seen.unchanged, seen.ignored) == (2, 0, {".txt": 1})
     assert set(videos(workspace)) == {"a.mp4", "b.MOV"}

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from tasks.backends.q_align import grades
 from tasks.backends.qwen_vl import Prompt
+from tasks.media.media import Media
+from tasks.signal import Output
 
 from .conftest import Made
 
@@ -156,7 +159,26 @@ def test_a_synthetic_voice_is_what_the_labels_call_so(checkpoint: Made, voice: n
     model = load(CASES[4], checkpoint)
     told = model.probabilities(voice)
     assert sum(told.values()) == pytest.approx(1)
-    assert model.synthetic(voice) == told["spoof"]
+    of_windows = model.synthetic(voice)
+    assert of_windows.shape == (3,)  # of 4 s in 9 s
+    assert of_windows.mean() == pytest.approx(told["spoof"])
+
+
+def test_the_signal_takes_the_classes_of_a_checkpoint(checkpoint: Made, voice: np.ndarray) -> None:
+    from tasks.backends.wav2vec2 import synthetic_audio
+    from tasks.media.media import Media
+    from tests.moving_mouth import vad
+
+    model = load(CASES[4], checkpoint)
+    media = Media(0, 225, 64, 64, audio=voice)
+
+    def default(*_: Any) -> Any:
+        raise AssertionError("every column is the model's")
+
+    row = synthetic_audio(model, media, {"vad": vad(225)}, default).row
+    told = model.synthetic(voice)
+    assert row["synthetic_ratio"] == float((told >= 0.5).mean())
+    assert min(told) <= row["synthetic_score"] <= max(told)
 
 
 def test_whisper_reads_language_and_doubt_off_the_first_step(checkpoint: Made, voice: np.ndarray) -> None:
@@ -237,3 +259,80 @@ def test_json_of_an_answer() -> None:
         told_as_json("A man.", ("short",))
     with pytest.raises(ValueError, match="no JSON object with short"):
         told_as_json('{"long": "x"}', ("short",))
+
+
+def still(frames: int = 75) -> Media:
+    from tests.drawn_face import media_of, wall
+
+    return media_of({f: wall(96, 64) for f in range(frames)}, frames)
+
+
+def test_qwen_fills_what_the_default_of_categories_can_not_tell(
+    checkpoint: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.backends import qwen_vl
+
+    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    given = {"setting": None, "accessories": None, "age_band": None, "view": "frontal", "num_told": 1}
+    unsure = qwen_vl.categories(model, still(), {}, lambda media, needs: Output(row=given)).row
+    assert unsure == given, "a model with random weights is sure of nothing"
+    monkeypatch.setattr(qwen_vl, "MIN_PROBABILITY", 0.0)
+    sure = qwen_vl.categories(model, still(), {}, lambda media, needs: Output(row=given)).row
+    assert sure["setting"] in qwen_vl.SETTINGS.values()
+    assert sure["accessories"] in qwen_vl.ACCESSORIES.values()
+    assert (sure["age_band"], sure["view"], sure["num_told"]) == (None, "frontal", 3)
+
+
+def test_qwen_weighs_the_kinds_of_content(checkpoint: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.backends import qwen_vl
+
+    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    row = qwen_vl.content(model, still(), {}, lambda media, needs: Output())
+    shares = {k: v for k, v in row.row.items() if k != "kind"}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert row.row["kind"] == "natural"
+    monkeypatch.setattr(qwen_vl, "MIN_PROBABILITY", 0.0)
+    best = max(shares, key=lambda k: shares[k]).removesuffix("_probability")
+    assert qwen_vl.content(model, still(), {}, lambda media, needs: Output()).row["kind"] == best
+
+
+def test_aesthetics_are_graded_by_their_own_question(checkpoint: Made, images: list[np.ndarray]) -> None:
+    from tasks.backends import q_align
+
+    model = load(CASES[0], checkpoint)
+    given = {"score": 0.0, "score_min": 0.0, "contrast": 0.4}
+    row = q_align.aesthetic(model, still(), {}, lambda media, needs: Output(row=given)).row
+    assert 0 < row["score_min"] <= row["score"] < 1
+    assert row["contrast"] == 0.4
+    assert grades(model, images[:1], "aesthetics")[0] != grades(model, images[:1])[0]
+
+
+def test_captions_are_the_models_and_windows_the_templates(checkpoint: Made) -> None:
+    from tasks.backends import qwen_vl
+
+    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    asked: list[Any] = []
+
+    class Says:
+        def answers(self, prompts: Any) -> list[str]:
+            asked.extend(prompts)
+            return ['{"short": "A man.", "medium": "A man talks.", "long": "A man talks in a room."}']
+
+    line = pa.table({"frame": pa.array([0], pa.int32())})
+    default = Output(row={"short": "x", "num_facts": 3}, timeline=line)
+    made = qwen_vl.caption(Says(), still(), {}, lambda media, needs: default)  # type: ignore[arg-type]
+    assert made.row == {"short": "A man.", "medium": "A man talks.", "long": "A man talks in a room.", "num_facts": 3}
+    assert made.timeline is line
+    assert len(asked[0].images) == 3
+    with pytest.raises(ValueError, match="no JSON object"):
+        qwen_vl.caption(model, still(), {}, lambda media, needs: default)
+
+
+def test_siglip_says_how_well_a_caption_fits(checkpoint: Made) -> None:
+    from tasks.backends import siglip
+
+    model = load(CASES[1], checkpoint)
+    given = Output(row={"agreement": 1.0, "video_match": None})
+    row = siglip.caption_agreement(model, still(), {"caption": {"short": "A wall."}}, lambda media, needs: given).row
+    assert row["agreement"] == 1
+    assert 0 < row["video_match"] < 1

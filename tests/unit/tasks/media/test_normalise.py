@@ -108,6 +108,7 @@ def test_the_time_before_a_late_picture_counts_for_no_figure(tmp_path: Path) -> 
 def test_sound_in_the_proxy_agrees_with_the_analysis_sound(tmp_path: Path) -> None:
     source = made.write(tmp_path / "s.mp4", made.grid(4.0), made.moving(), made.beeping([1.0, 2.0], 4.0))
     got = normalise(source, tmp_path / "out")
+    assert ("mp4" in got.container, got.video_codec, got.audio_codec) == (True, "h264", "aac")
     with av.open(str(got.proxy_path)) as container:
         assert container.streams.audio[0].rate == 48_000
         sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])

