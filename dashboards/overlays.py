@@ -2,7 +2,7 @@
 
 A new signal gets its overlay without a word here when its columns are of a kind below: boxes (x0, y0, x1, y1), a face
 mesh, a body or hands (a list `points` in px/N), single points (NAME_x, NAME_y), head angles (yaw, pitch, roll), gaze
-angles, flow. Another kind is one function under `@overlay`.
+angles, flow, a `kind` with the probabilities of several. Another kind is one function under `@overlay`.
 """
 
 from __future__ import annotations
@@ -195,6 +195,20 @@ def _boxes(canvas: Canvas, line: Line, scene: Scene) -> None:
             told.append(f"{row['score']:.2f}")
         if told:
             canvas.text(x0, y0, " ".join(told), colour)
+
+
+@overlay("kind", lambda line: line.has("kind") and sum(n.endswith("_probability") for n in line.columns) > 1)
+def _kind(canvas: Canvas, line: Line, scene: Scene) -> None:
+    """What the picture is taken for, and below it the three likeliest kinds with bars as long as they are likely."""
+    height, width = canvas.image_rgb.shape[:2]
+    row_px = height / canvas.scale / 14
+    for row in _rows(canvas, line, scene):
+        canvas.text(0, row_px, str(row["kind"]), AMBER)
+        told = sorted(((row[n], n) for n in line.columns if n.endswith("_probability")), reverse=True)[:3]
+        for i, (probability, name) in enumerate(told):
+            y, long = row_px * (2 + i), probability * width / canvas.scale / 3
+            canvas.polyline(np.array([[0, y], [long, y]]), TEAL, width_px=3)
+            canvas.text(long, y, f"{name.removesuffix('_probability')} {probability:.2f}", TEAL)
 
 
 @overlay("points", lambda line: bool(_pairs(line)))

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.content_rectangle import NUM_RECTANGLE, rectangle
+
 KINDS = ("natural", "screencast", "slides", "game", "cartoon", "still", "inset", "test_pattern", "statue")
 SIDE_PX = 320
 MOTION_SIDE_PX = 160
@@ -18,8 +20,11 @@ MAX_FRAMES = 6
 """Frames that are looked at: as many, evenly over the clip, one second apart at least."""
 STRONG_STEP = 12
 """Gray levels between neighbours from which an edge counts as one."""
-ECC_ROUNDS = 25
-NUM_FEATURES = 64
+ECC_ROUNDS = 20
+FIT_ROUNDS = 4
+NUM_FEATURES = 68 + NUM_RECTANGLE
+MOVES, RESTS = 1.5, 0.7
+"""Mean change of a block in gray levels from which it moves, and below which it rests."""
 
 
 def spread(num: int) -> list[int]:
@@ -28,10 +33,11 @@ def spread(num: int) -> list[int]:
 
 
 def features(images_rgb: Sequence[np.ndarray]) -> np.ndarray:
-    """Float64 (64,) of frames about a second apart, (H, W, 3) at SIDE_PX.
+    """Float64 (NUM_FEATURES,) of frames about a second apart, (H, W, 3) at SIDE_PX.
 
     21 of each frame, as mean; 8 of the edges that all frames share; 11 of each pair of neighbours, as mean, least and
-    most; 2 of sizes. One frame alone counts as a pair with itself.
+    most; 4 of where it always moves; 6 of the likeliest video within the picture; 2 of sizes. One frame alone counts as
+    a pair with itself.
     """
     import cv2
 
@@ -49,6 +55,8 @@ def features(images_rgb: Sequence[np.ndarray]) -> np.ndarray:
             moves.mean(axis=0),
             moves.min(axis=0),
             moves.max(axis=0),
+            _where(pairs),
+            rectangle(grays),
             [width / height, min(height, width) / SIDE_PX],
         ]
     )
@@ -149,15 +157,32 @@ def _motion(a: np.ndarray, b: np.ndarray) -> list[float]:
     ]
 
 
+def _where(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    """Shares of 8 px blocks that move in every pair and that rest in every pair; of those that always move, the share
+    of the frame that their bounding box takes, and of the box that they fill: a video in a picture fills one."""
+    height, width = (side // 8 for side in pairs[0][0].shape)
+    if height == 0 or width == 0:
+        return [0.0] * 4
+    changed = np.stack([np.abs(b - a)[: height * 8, : width * 8] for a, b in pairs])
+    blocks = changed.reshape(len(pairs), height, 8, width, 8).mean(axis=(2, 4))
+    always, never = blocks.min(axis=0) > MOVES, blocks.max(axis=0) < RESTS
+    rows, columns = np.flatnonzero(always.any(axis=1)), np.flatnonzero(always.any(axis=0))
+    if len(rows) == 0:
+        return [0.0, float(never.mean()), 0.0, 0.0]
+    box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+    return [float(always.mean()), float(never.mean()), float(box / always.size), float(always.sum() / box)]
+
+
 def _registered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     """|b - a| once a is moved onto b by the affine motion of the highest correlation, within what both show, and how
-    far that moves the corners, in widths. Source: Evangelidis and Psarakis, ECC, TPAMI 2008.
+    far that moves the corners, in widths. Source: Evangelidis and Psarakis, ECC, TPAMI 2008; it starts from what
+    optical flow says, as a second's camera move is more than it finds by itself.
 
     Where no motion is found (a flat picture, another scene) the pictures are compared as they are.
     """
     import cv2
 
-    found: Any = np.eye(2, 3, dtype=np.float32)
+    found: Any = _affine_of_flow(a, b)
     everywhere = np.full(a.shape, 255, np.uint8)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ECC_ROUNDS, 1e-4)
     try:
@@ -172,3 +197,25 @@ def _registered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     far = float(np.abs(corners @ found.T - corners[:, :2]).max() / width)
     inside = slice(height // 12, -(height // 12)), slice(width // 12, -(width // 12))
     return np.abs(b - moved)[inside] if far < 0.5 else np.abs(b - a), min(far, 0.5)
+
+
+def _affine_of_flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Float32 (2, 3): where in a each place of b comes from, by dense flow (DIS) and a robust affine fit to it."""
+    import cv2
+
+    if min(a.shape) < 32:  # the flow's pyramid needs as much
+        return np.eye(2, 3, dtype=np.float32)
+    matcher: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = matcher.calc(b.astype(np.uint8), a.astype(np.uint8), None)
+    step = 4
+    y, x = np.mgrid[: a.shape[0] : step, : a.shape[1] : step].reshape(2, -1).astype(np.float64)
+    design = np.stack([x, y, np.ones_like(x)], axis=1)
+    target = np.stack([x, y], axis=1) + flow[::step, ::step].reshape(-1, 2)
+    steep = np.abs(cv2.Laplacian(b, cv2.CV_32F))[::step, ::step].ravel().astype(np.float64) + 0.01
+    weight = steep
+    for _ in range(FIT_ROUNDS):
+        root = np.sqrt(weight)[:, None]
+        affine = np.linalg.lstsq(design * root, target * root, rcond=None)[0]
+        off = np.linalg.norm(target - design @ affine, axis=1)
+        weight = steep / (1 + np.square(off / max(float(np.median(off)), 0.3)))
+    return np.ascontiguousarray(affine.T, np.float32)

@@ -17,7 +17,8 @@ import numpy as np
 from modeling.scenes.drawn import cartoon, game
 from modeling.scenes.patterns import test_pattern
 from modeling.scenes.photos import inset, natural, statue, still
-from modeling.scenes.screens import screencast, slides
+from modeling.scenes.screens import screencast
+from modeling.scenes.slides import slides
 from modeling.scenes.stage import Scene, Stage
 
 KINDS: dict[str, Scene] = {

@@ -10,8 +10,8 @@ from modeling.scenes.stage import SHOWN, Colour, Stage, box, smooth_noise, write
 
 
 def game(stage: Stage) -> Iterator[np.ndarray]:
-    """A side scroller, a maze from above, a corridor, a block world, a race; held out: a shooter in space, a landscape."""
-    draw = stage.pick([_scroller, _maze, _corridor, _blocks, _race], [_space, _landscape])
+    """A side scroller, a maze, a corridor, a block world, a race, a puzzle, an arena, hills; held out: a shooter in space, a landscape."""
+    draw = stage.pick([_scroller, _maze, _corridor, _blocks, _race, _puzzle, _arena, _hills], [_space, _landscape])
     shown = stage.rng.random() < 0.7
     score, life, ink = int(stage.rng.integers(0, 9000)), stage.rng.uniform(0.3, 1), (255, 255, 255)
     size = stage.height_px * 0.06
@@ -156,6 +156,79 @@ def _race(stage: Stage) -> Iterator[np.ndarray]:
         box(image, x - 40, y - 14, x + 40, y + 14, car)
         cv2.circle(image, (int(x - 26), int(y + 14)), 9, (20, 20, 20), -1)
         cv2.circle(image, (int(x + 26), int(y + 14)), 9, (20, 20, 20), -1)
+        yield image
+
+
+def _puzzle(stage: Stage) -> Iterator[np.ndarray]:
+    """Coloured stones in a grid, of which some change."""
+    import cv2
+
+    rng, num = stage.rng, int(stage.rng.integers(6, 12))
+    side = stage.height_px * 0.8 / num
+    tones, stones = [stage.colour(60, 256) for _ in range(6)], rng.integers(0, 7, (num, num))
+    back, left, round_ones = stage.colour(0, 110), stage.width_px * 0.5 - side * num / 2, rng.random() < 0.5
+    for _ in SHOWN:
+        image = stage.canvas(back)
+        stones[rng.integers(num), rng.integers(num)] = rng.integers(7)
+        for row, column in np.argwhere(stones < 6):
+            x, y = left + column * side, stage.height_px * 0.12 + row * side
+            tone = tones[stones[row, column]]
+            if round_ones:
+                cv2.circle(
+                    image, (int(x + side / 2), int(y + side / 2)), max(2, int(side * 0.42)), tone, -1, cv2.LINE_AA
+                )
+            else:
+                box(image, x + 1, y + 1, x + side - 2, y + side - 2, tone)
+                box(image, x + 1, y + 1, x + side - 2, y + side - 2, (240, 240, 240), 1)
+        yield image
+
+
+def _arena(stage: Stage) -> Iterator[np.ndarray]:
+    """Seen from above: a ground, figures that run, shots that fly."""
+    import cv2
+
+    rng = stage.rng
+    ground = np.kron(_tile(stage, 0, 140), np.ones((4, 4, 1), np.uint8))
+    base = np.tile(ground, (stage.height_px // 64 + 1, stage.width_px // 64 + 1, 1))[
+        : stage.height_px, : stage.width_px
+    ]
+    base = base if rng.random() < 0.6 else stage.canvas(stage.colour(0, 50))
+    at, way = rng.uniform(0, 1, (14, 2)), rng.normal(0, 0.02, (14, 2))
+    tones = [stage.colour(90, 256) for _ in range(14)]
+    for i in SHOWN:
+        image = base.copy()
+        for k, (x, y) in enumerate((at + way * i) % 1):
+            spot, size = (
+                (int(x * stage.width_px), int(y * stage.height_px)),
+                int(stage.height_px * (0.012 if k > 8 else 0.035)),
+            )
+            cv2.circle(image, spot, max(1, size), tones[k], -1)
+            if k <= 8:
+                box(image, spot[0] - size, spot[1] - 2 * size, spot[0] + size, spot[1] - 1.7 * size, (60, 220, 60))
+        yield image
+
+
+def _hills(stage: Stage) -> Iterator[np.ndarray]:
+    """Hills of flat triangles, flown over, under a plain sky."""
+    import cv2
+
+    rng, num = stage.rng, 14
+    heights = rng.uniform(0, 1, (60, num + 1)) * rng.uniform(0.1, 0.3)
+    tone, sky, speed = np.array(stage.colour(60, 220)), stage.colour(110, 256), rng.uniform(0.1, 0.4)
+    for i in SHOWN:
+        image = stage.canvas(sky)
+        for far in range(20, 0, -1):
+            for column in range(num):
+                corners = []
+                for row, over in ((far, 0), (far, 1), (far - 1, 0)):
+                    depth = max(0.4, row - i * speed % 1)
+                    high = heights[(row + int(i * speed)) % 60, column + over]
+                    x = stage.width_px * (0.5 + (column + over - num / 2) * 0.5 / depth)
+                    corners.append([x, stage.height_px * (0.45 + (0.45 - high * 2) / depth)])
+                lit = 0.55 + 0.5 * ((column * 7 + far * 3) % 5) / 5 - 0.02 * far
+                cv2.fillConvexPoly(
+                    image, np.array(corners, np.int32), tuple(int(c) for c in np.clip(tone * lit, 0, 255))
+                )
         yield image
 
 

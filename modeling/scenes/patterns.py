@@ -15,7 +15,7 @@ HELD_OUT = ("testsrc2", "pal100bars", "yuvtestsrc")
 
 def test_pattern(stage: Stage) -> Iterator[np.ndarray]:
     """Bars, charts and ramps, at times with a counter; held out: other sources of FFmpeg, a zone plate."""
-    drawn = stage.pick([_counter, _checks, _ramps, _rings, _star, _cross_hatch, _snow], [_zone_plate])
+    drawn = stage.pick([_counter, _checks, _ramps, _rings, _star, _cross_hatch, _snow, _stripes], [_zone_plate])
     frames = drawn(stage) if stage.rng.random() < 0.5 else _ffmpeg(stage, stage.pick(TRAIN, HELD_OUT))
     told = stage.rng.random() < 0.3
     size = stage.height_px * stage.rng.uniform(0.06, 0.15)
@@ -118,6 +118,20 @@ def _cross_hatch(stage: Stage) -> Iterator[np.ndarray]:
     image[::step] = image[:, ::step] = ink
     for _ in SHOWN:
         yield image.copy()
+
+
+def _stripes(stage: Stage) -> Iterator[np.ndarray]:
+    """Stripes of full colours, upright or lying, which may wander; at times a block of others in the middle."""
+    num, move, upright = int(stage.rng.integers(3, 14)), stage.rng.choice([0, 0, 3]), stage.rng.random() < 0.6
+    tones = np.array([[255 * int(b) for b in f"{int(stage.rng.integers(8)):03b}"] for _ in range(num)], np.uint8)
+    y, x = _grid(stage)
+    long, place = (stage.width_px, x) if upright else (stage.height_px, y)
+    block, other = stage.rng.random() < 0.4, stage.colour()
+    for i in SHOWN:
+        image = tones[((place + move * i) * num / long).astype(int) % num]
+        if block:
+            image[stage.height_px // 3 : stage.height_px // 2, stage.width_px // 4 : stage.width_px // 2] = other
+        yield image
 
 
 def _snow(stage: Stage) -> Iterator[np.ndarray]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from modeling.scenes.drawn import game
-from modeling.scenes.screens import screencast, slides
+from modeling.scenes.screens import screencast
+from modeling.scenes.slides import slides
 from modeling.scenes.stage import NUM_FRAMES, SHOWN, Stage, box, cover, smooth_noise, write
 
 
@@ -250,8 +251,10 @@ Place = tuple[float, float, float, float]
 
 
 def _corner(stage: Stage) -> list[Place]:
-    wide = stage.width_px * stage.rng.uniform(0.22, 0.42)
-    high = min(wide * stage.rng.choice([0.5625, 0.75, 1.0]), stage.height_px * 0.5)
+    """4 to 13 % of the picture, so that a face in it can be seen in an upright picture too."""
+    size = (stage.width_px * stage.height_px) ** 0.5 * stage.rng.uniform(0.2, 0.36)
+    slim = float(stage.rng.choice([0.75, 0.866, 1.0]))  # 16:9, 4:3 and 1:1
+    wide, high = size / slim, size * slim
     gap = stage.rng.choice([0, 0.02, 0.05]) * stage.width_px
     x = gap if stage.rng.random() < 0.5 else stage.width_px - wide - gap
     y = gap if stage.rng.random() < 0.4 else stage.height_px - high - gap

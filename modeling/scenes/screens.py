@@ -1,22 +1,20 @@
-"""Drawn screens and slides: what a recorder of a desktop or of a talk's projector sees."""
+"""Drawn screens: what a recorder of a desktop sees."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import numpy as np
 
-from modeling.scenes.stage import SHOWN, Colour, Stage, box, cover, write
+from modeling.scenes.stage import ACCENTS, SHOWN, Colour, Stage, box, cover, write
 
 LIGHT: tuple[Colour, Colour, Colour] = (250, 250, 250), (40, 40, 45), (225, 228, 232)
 DARK: tuple[Colour, Colour, Colour] = (30, 31, 38), (212, 212, 205), (52, 54, 64)
-ACCENTS = ((52, 120, 246), (40, 160, 90), (220, 90, 50), (150, 80, 200), (200, 160, 30))
 
 
 def screencast(stage: Stage) -> Iterator[np.ndarray]:
-    """An editor, a terminal, a page, a desktop, a form, cards or files, with a pointer; held out: a spreadsheet, a chat."""
-    draw = stage.pick([_editor, _terminal, _page, _desktop, _form, _cards, _files], [_sheet, _chat])
+    """An editor, a terminal, a page, a form, a spreadsheet, a chat and the like, with a pointer; held out: a calendar, mail."""
+    draw = stage.pick([_editor, _terminal, _page, _desktop, _form, _cards, _files, _sheet, _chat], [_calendar, _mail])
     theme = LIGHT if stage.rng.random() < 0.5 else DARK
     frames = draw(stage, theme)
     x, y = stage.rng.uniform(0.2, 0.8, 2) * (stage.width_px, stage.height_px)
@@ -232,105 +230,53 @@ def _chat(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
         yield image
 
 
-def slides(stage: Stage) -> Iterator[np.ndarray]:
-    """Slides that stand, build up, change or fade; held out: tables and diagrams."""
-    backs: list[Colour] = [(255, 255, 255), (250, 247, 240), (20, 40, 90), (15, 15, 18), (235, 240, 250)]
-    back = backs[int(stage.rng.integers(5))]
-    ink: Colour = (25, 25, 30) if sum(back) > 380 else (240, 240, 240)
-    shown = [_slide(stage, back, ink) for _ in range(2)]
-    turn = int(stage.rng.integers(3, 40))
-    fade = stage.rng.random() < 0.4
+def _calendar(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
+    base = stage.canvas(theme[0])
+    top, rows = _bar(stage, base, theme) + stage.height_px * 0.06, int(stage.rng.integers(4, 7))
+    wide, high = stage.width_px / 7, (stage.height_px - top) / rows
+    size = high * 0.16
+    for column, day in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")):
+        write(base, day, column * wide + 4, top - size * 1.6, size, theme[1])
+        for row in range(rows):
+            x, y = column * wide, top + row * high
+            box(base, x, y, x + wide, y + high, theme[2], 1)
+            write(base, str(1 + row * 7 + column), x + 4, y + 2, size, theme[1])
+            for _ in range(int(stage.rng.choice([0, 0, 1, 2]))):
+                y += size * 1.5
+                box(base, x + 3, y, x + wide - 3, y + size * 1.3, ACCENTS[int(stage.rng.integers(5))])
+                write(base, stage.words(1, 2), x + 6, y + 1, size * 0.9, (255, 255, 255))
     for i in SHOWN:
-        share = float(np.clip((i - turn) / 3 if fade else i >= turn, 0, 1))
-        yield np.clip(shown[0] * (1 - share) + shown[1] * share, 0, 255).astype(np.uint8)
+        image = base.copy()
+        x, y = (2 + i // 5) * wide, top + high
+        box(image, x, y, x + wide, y + high, ACCENTS[0], 2)
+        yield image
 
 
-def _slide(stage: Stage, back: Colour, ink: Colour) -> np.ndarray:
-    image = stage.canvas(back)
-    accent = ACCENTS[int(stage.rng.integers(5))]
-    high = stage.height_px
-    if stage.rng.random() < 0.5:
-        box(image, 0, 0, stage.width_px, high * stage.rng.uniform(0.02, 0.16), accent)
-    write(image, stage.words(2, 5).title(), stage.width_px * 0.06, high * 0.06, high * 0.085, ink)
-    stage.pick([_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line], [_table, _diagram])(
-        stage, image, ink, accent
-    )
-    if stage.rng.random() < 0.5:
-        write(image, str(int(stage.rng.integers(1, 60))), stage.width_px * 0.94, high * 0.93, high * 0.035, ink)
-    return image
-
-
-def _bullets(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    size = stage.height_px * stage.rng.uniform(0.045, 0.065)
-    for row in range(int(stage.rng.integers(2, 7))):
-        y = stage.height_px * 0.26 + row * size * 2
-        box(image, stage.width_px * 0.08, y + size * 0.4, stage.width_px * 0.08 + size * 0.4, y + size * 0.8, accent)
-        write(image, stage.words(3, 8), stage.width_px * 0.12, y, size, ink)
-
-
-def _pictured(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    wide, high = int(stage.width_px * 0.4), int(stage.height_px * 0.5)
-    x, y = int(stage.width_px * 0.52), int(stage.height_px * 0.26)
-    image[y : y + high, x : x + wide] = cover(stage.photo(), wide, high)
-    for row in range(5):
-        write(image, stage.words(2, 4), stage.width_px * 0.06, y + row * high / 5, stage.height_px * 0.05, ink)
-
-
-def _chart(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
+def _mail(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
+    """Folders, a list of messages of which another is chosen each second, and the message beside it."""
     import cv2
 
-    x0, y0, num = stage.width_px * 0.12, stage.height_px * 0.88, int(stage.rng.integers(4, 9))
-    step, tall = stage.width_px * 0.76 / num, stage.rng.uniform(0.1, 0.6, num) * stage.height_px
-    box(image, x0, y0, x0 + step * num, y0 + 1, ink)
-    if stage.rng.random() < 0.5:
-        for i in range(num):
-            box(image, x0 + i * step + 4, y0 - tall[i], x0 + (i + 1) * step - 4, y0, ACCENTS[i % 5])
-    else:
-        points = np.stack([x0 + np.arange(num) * step, y0 - tall], axis=1).astype(np.int32)
-        cv2.polylines(image, [points], False, accent, 2, cv2.LINE_AA)
-
-
-def _columns(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    for column in range(int(stage.rng.integers(2, 4))):
-        x, size = stage.width_px * (0.06 + 0.31 * column), stage.height_px * 0.045
-        box(image, x, stage.height_px * 0.24, x + stage.width_px * 0.28, stage.height_px * 0.33, ACCENTS[column])
-        write(image, stage.words(1, 2).title(), x + 6, stage.height_px * 0.255, size, (255, 255, 255))
-        for row in range(5):
-            write(image, stage.words(1, 4), x + 6, stage.height_px * (0.38 + 0.1 * row), size, ink)
-
-
-def _quote(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    size = stage.height_px * stage.rng.uniform(0.07, 0.12)
-    for row in range(int(stage.rng.integers(1, 4))):
-        write(image, stage.words(2, 5), stage.width_px * 0.1, stage.height_px * 0.35 + row * size * 1.4, size, ink)
-    box(image, stage.width_px * 0.1, stage.height_px * 0.85, stage.width_px * 0.35, stage.height_px * 0.86, accent)
-
-
-def _time_line(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    import cv2
-
-    y, num = stage.height_px * 0.55, int(stage.rng.integers(3, 7))
-    box(image, stage.width_px * 0.08, y - 2, stage.width_px * 0.92, y + 2, ink)
-    for i in range(num):
-        x = stage.width_px * (0.1 + 0.8 * i / num)
-        cv2.circle(image, (int(x), int(y)), 9, ACCENTS[i % 5], -1, cv2.LINE_AA)
-        write(image, stage.words(1, 2), x - 20, y + (20 if i % 2 else -40), stage.height_px * 0.045, ink)
-
-
-def _table(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    for row in range(6):
-        for column in range(4):
-            x, y = stage.width_px * (0.06 + 0.22 * column), stage.height_px * (0.26 + 0.11 * row)
-            box(image, x, y, x + stage.width_px * 0.22, y + stage.height_px * 0.11, accent, -1 if row == 0 else 1)
-            write(image, stage.words(1, 2), x + 6, y + 5, stage.height_px * 0.05, ink)
-
-
-def _diagram(stage: Stage, image: np.ndarray, ink: Colour, accent: Colour) -> None:
-    import cv2
-
-    centres = stage.rng.uniform([0.15, 0.35], [0.85, 0.85], (5, 2)) * (stage.width_px, stage.height_px)
-    for a, b in pairwise(centres):
-        cv2.arrowedLine(image, a.astype(int).tolist(), b.astype(int).tolist(), ink, 2, cv2.LINE_AA)
-    for i, (x, y) in enumerate(centres):
-        box(image, x - 50, y - 16, x + 50, y + 16, ACCENTS[i])
-        write(image, stage.words(1, 2), x - 40, y - 9, 15, (255, 255, 255))
+    base = stage.canvas(theme[0])
+    top, size = int(_bar(stage, base, theme)), stage.height_px * stage.rng.uniform(0.03, 0.045)
+    left, middle = stage.width_px * 0.16, stage.width_px * 0.48
+    box(base, 0, top, left, stage.height_px, theme[2])
+    for row in range(7):
+        write(base, stage.words(1, 2), 6, top + size * (1 + 2 * row), size, theme[1])
+    high, first = size * 3.4, int(stage.rng.integers(0, 3))
+    rows = int((stage.height_px - top) / high)
+    for row in range(rows):
+        y = top + row * high
+        spot = (int(left + size * 1.6), int(y + high / 2))
+        cv2.circle(base, spot, int(size), ACCENTS[int(stage.rng.integers(5))], -1, cv2.LINE_AA)
+        write(base, stage.words(1, 3).title(), left + size * 3.2, y + size * 0.4, size, theme[1])
+        write(base, stage.words(2, 4), left + size * 3.2, y + size * 1.9, size * 0.8, (130, 130, 130))
+        box(base, left, y + high, middle, y + high, theme[2], 1)
+    box(base, middle, top, stage.width_px, stage.height_px, theme[0])
+    told = [[stage.words(3, 6) for _ in range(9)] for _ in SHOWN]
+    for number, lines in enumerate(told):
+        image = base.copy()
+        y = top + min(first + number, rows - 1) * high
+        box(image, left, y, middle, y + high, ACCENTS[0], 2)
+        for row, text in enumerate(lines):
+            write(image, text, middle + size, top + size * (1 + 1.8 * row), size, theme[1])
+        yield image

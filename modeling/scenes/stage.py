@@ -21,6 +21,7 @@ WORDS = (
 
 T = TypeVar("T")
 Colour = tuple[int, int, int]
+ACCENTS = ((52, 120, 246), (40, 160, 90), (220, 90, 50), (150, 80, 200), (200, 160, 30))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,20 @@ def test_a_row_stands_for_its_time(
     assert [bool(told.rows_at(f, 100)) for f in (*inside, *outside)] == [True, True, False, False]
 
 
+def test_a_kind_is_told_with_the_likeliest_beside_it() -> None:
+    names = ("slides", "game", "still", "natural")
+    columns = (column("kind", pa.string(), "name"), *(column(f"{n}_probability", pa.float32(), "score") for n in names))
+    chances = dict(zip((f"{n}_probability" for n in names), (0.6, 0.3, 0.02, 0.08), strict=True))
+    told = line("content", columns, [{"frame": 100, "kind": "slides", **chances}])
+    assert overlays.kinds_of(told) == ["kind"]
+    canvas = overlays.draw_frame(scene(told), 100, 400)
+    assert [t[2] for t in canvas.texts] == ["slides", "slides 0.60", "game 0.30", "natural 0.08"]
+    bars = (canvas.image_rgb == np.array(overlays.TEAL, np.uint8)).all(axis=2).sum(axis=1)
+    longest = sorted((int(n) for n in bars if n > 5), reverse=True)
+    assert longest[0] == pytest.approx(0.6 * 400 / 3, abs=4)
+    assert longest[-1] == pytest.approx(0.08 * 400 / 3, abs=4)
+
+
 def test_all_rows_of_the_nearest_frame_are_drawn() -> None:
     rows = [{"frame": f, **CORNERS, "x0": float(x)} for f, x in ((105, 1), (110, 2), (110, 3))]
     assert [r["x0"] for r in line("things", BOX, rows).rows_at(108, 100)] == [2, 3]

@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.content_features import MAX_FRAMES, NUM_FEATURES, _lasting, _longest, _look, _motion, features, spread
+from tasks.content_features import (
+    MAX_FRAMES,
+    NUM_FEATURES,
+    _lasting,
+    _longest,
+    _look,
+    _motion,
+    _where,
+    features,
+    spread,
+)
 
 
 def texture(seed: int = 0) -> np.ndarray:
@@ -37,8 +47,8 @@ def test_a_camera_move_over_a_still_leaves_nothing_a_moving_part_does() -> None:
     zoomed = cv2.warpAffine(half, zoom, (160, 120), borderMode=cv2.BORDER_REFLECT)
     part = half.copy()
     part[40:80, 60:110] = np.roll(half, 9, axis=1)[40:80, 60:110]
-    changed, left = _motion(half, zoomed)[0], _motion(half, zoomed)[4]
-    assert left < 0.35 * changed
+    changed, left = np.expm1(_motion(half, zoomed)[0]), np.expm1(_motion(half, zoomed)[4])
+    assert left < 0.25 * changed
     assert _motion(half, zoomed)[9] > 0.01
     assert _motion(half, part)[6] > 2 * _motion(half, zoomed)[6]
 
@@ -46,7 +56,7 @@ def test_a_camera_move_over_a_still_leaves_nothing_a_moving_part_does() -> None:
 def test_nothing_moves_on_a_frozen_picture() -> None:
     flat = np.full((90, 160), 70, np.float32)
     told = _motion(flat, flat)
-    assert told[0] == told[4] == told[9] == 0
+    assert [told[i] for i in (0, 4, 9)] == pytest.approx([0, 0, 0], abs=1e-6)
     assert told[2] == told[3] == told[10] == 1
 
 
@@ -63,6 +73,28 @@ def test_a_rectangle_that_stays_is_found_by_its_sides() -> None:
     assert horizontal == pytest.approx(120 / 320, abs=0.03)
     plain = [gray(cv2.GaussianBlur(texture(seed), (0, 0), 3)) for seed in range(3)]
     assert _lasting(plain)[2] < 0.15
+
+
+def test_where_it_always_moves() -> None:
+    still = gray(texture())[:120, :160].astype(np.float32)
+    rng = np.random.default_rng(0)
+    frames = [still.copy() for _ in range(3)]
+    for frame in frames:
+        frame[16:56, 80:144] = rng.uniform(0, 255, (40, 64))
+    always, never, box, fill = _where([(frames[0], frames[1]), (frames[1], frames[2])])
+    assert always == box == pytest.approx(40 / 300)
+    assert never == pytest.approx(260 / 300)
+    assert fill == 1
+    frames[2][100:108, 0:8] = 255  # what comes once does not move always
+    assert _where([(frames[0], frames[1]), (frames[1], frames[2])])[0] == always
+    assert _where([(still, still)]) == [0, 1, 0, 0]
+
+
+def test_a_fast_pan_is_found_too() -> None:
+    wide = cv2.resize(gray(texture()), (400, 120), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    told = _motion(wide[:, 100:260], wide[:, 124:284])
+    assert np.expm1(told[4]) < 0.15 * np.expm1(told[0])
+    assert told[9] == pytest.approx(24 / 160, abs=0.02)
 
 
 def test_lines_at_the_border_do_not_count() -> None:
