@@ -91,14 +91,14 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
 def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
     if not 1 <= plan.limit <= MAX_ITEMS:
         raise ValueError(f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
-    source = plan.source.strip().rstrip(";")
-    if source in tiers.sources(workspace):
+    source = plan.source.strip().rstrip("; ")
+    if len(source.split()) < 2:
+        tiers.parsed(workspace, source)
         if task_type == answers.PAIRWISE:
             raise ValueError(
                 "pairs come from a query that yields clip_id and other_clip_id, as SELECT a.clip_id, b.clip_id AS "
                 "other_clip_id FROM identities a JOIN identities b USING (identity) WHERE a.clip_id < b.clip_id"
             )
-        tiers.parsed(workspace, source)
         unsure = plan.uncertainty.strip() or "0"
         source = (
             f"SELECT clip_id, ({unsure}) AS uncertainty FROM signals WHERE clip_id IN (SELECT clip_id FROM {source})"

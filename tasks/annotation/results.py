@@ -40,6 +40,8 @@ def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str,
     """Each rater's accuracy by Dawid-Skene, a mean over questions with one choice of few; empty where there are none."""
     people = {p: i for i, p in enumerate(sorted({a["person_id"] for a in given}))}
     items = {x: i for i, x in enumerate(sorted({a["item_id"] for a in given}))}
+    if not given:
+        return []
     found = []
     for name, classes in _categorical(task_type, body):
         place = {v: i for i, v in enumerate(classes)}
@@ -47,7 +49,7 @@ def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str,
             (items[a["item_id"]], people[a["person_id"]], place[_class(task_type, name, a["value"])]) for a in given
         ]
         found.append(truth.dawid_skene(triples, len(items), len(people), len(classes)).accuracy)
-    if not found or not people:
+    if not found:
         return []
     accuracy = np.mean(found, 0)
     counts = [sum(a["person_id"] == p for a in given) for p in people]
