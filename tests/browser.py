@@ -47,7 +47,7 @@ class Tab:
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 60) -> None:
+    def wait(self, condition: str, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
@@ -71,9 +71,7 @@ class Tab:
 
     def size(self, width: int, height: int, *, dark: bool = False) -> None:
         phone = width < 500
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
@@ -90,9 +88,17 @@ def chromium(profile: Path) -> Iterator[Tab]:
     from websockets.sync.client import connect
 
     assert CHROMIUM is not None
-    quiet = ["--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync", "--mute-audio"]
+    quiet = [
+        "--disable-background-networking",
+        "--no-first-run",
+        "--disable-component-update",
+        "--disable-sync",
+        "--mute-audio",
+    ]
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, "--remote-debugging-port=0"]
-    process = subprocess.Popen([*command, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, text=True
+    )
     try:
         port = _port(profile / "DevToolsActivePort")
         with connect(_tab(port), max_size=None) as connection:

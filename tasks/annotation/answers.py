@@ -183,7 +183,7 @@ def alike(
 
 def part_alike(task_type: str, question: Mapping[str, Any], a: Any, b: Any) -> float:
     if task_type == LIKERT:
-        return max(0.0, 1 - abs(a - b) / 2)
+        return max(0.0, 1 - abs(float(a) - float(b)) / 2)
     if task_type == PAIRWISE or question["how"] == "one":
         return float(a == b)
     if question["how"] == "many":
@@ -215,7 +215,7 @@ def _iou(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
         return 0.0
     shared = min(a["end_s"], b["end_s"]) - max(a["start_s"], b["start_s"])
     union = max(a["end_s"], b["end_s"]) - min(a["start_s"], b["start_s"])
-    return max(0.0, shared) / union
+    return float(max(0.0, shared) / union)
 
 
 def _dice(a: set[str], b: set[str]) -> float:

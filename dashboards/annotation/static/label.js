@@ -209,5 +209,5 @@ setInterval(() => {
   for (const t of queue) if (!Outbox.waits(t.token)) ask("/api/keep", { token: t.token }).catch((failed) => { if (failed.status === 404 && task && t.token === task.token) note("This clip's time is over; what you send may come too late."); });
 }, 30000);
 setInterval(() => { if (Outbox.all().length) Outbox.flush().then((r) => { if (!task && Object.keys(r).length) advance(); }); }, 5000);
-addEventListener("online", () => Outbox.flush());
+addEventListener("online", () => Outbox.flush().then(() => { if (!feedback) note(""); }));
 Outbox.flush().then(advance);

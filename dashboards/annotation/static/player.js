@@ -9,6 +9,8 @@ class Player {
       const video = document.createElement("video");
       Object.assign(video, { src: address, preload: "auto", playsInline: true, muted: i > 0 });
       side.append(video);
+      // A clip that the connection failed is fetched again until it is there.
+      video.addEventListener("error", () => setTimeout(() => video.load(), 2000));
       if (task.clips.length > 1) side.append(Object.assign(document.createElement("b"), { textContent: ["Left", "Right"][i] }));
       return side;
     });
