@@ -24,7 +24,8 @@ def agreement_of(batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -
     """
     items = [[a["value"] for a in group] for _, group in groupby(given, key=lambda a: a["item_id"])]
     found: list[Question] = agreement.by_question(batch["task_type"], batch["body"], items)
-    told: dict[str, Any] = {"questions": found, "raters": raters(batch["task_type"], batch["body"], given)}
+    compared = given if any(len(values) > 1 for values in items) else []  # one rater alone agrees with himself
+    told: dict[str, Any] = {"questions": found, "raters": raters(batch["task_type"], batch["body"], compared)}
     if batch["task_type"] == answers.PAIRWISE:
         told["left_share"] = left_share(given)
     return told

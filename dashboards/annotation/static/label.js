@@ -3,6 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const IDLE_MS = 30000;
 let queue = [], player = null, next = null, task = null, value = {}, at = 0, started = {}, drawing = null, feedback = null;
+// A claim may pass an answer on its way, and its reply would then bring the answered task back.
+const sentOff = new Set();
 let activeMs = 0, touched = Date.now(), ticked = Date.now();
 
 const draftName = (token) => `headroom.draft.${token}`;
@@ -13,14 +15,14 @@ function node(tag, told = {}, ...inside) { const made = Object.assign(document.c
 async function fill() {
   try {
     const told = await ask("/api/claim", {});
-    queue = told.tasks.filter((t) => !Outbox.waits(t.token));
+    queue = told.tasks.filter((t) => !Outbox.waits(t.token) && !sentOff.has(t.token));
   } catch (failed) { note(failed.status ? failed.message : "No connection. What you send is kept and goes out later."); }
 }
 
 async function advance() {
   const done = task && task.token;
   queue = queue.filter((t) => t.token !== done);
-  if (!queue.length) await fill();
+  if (!queue.length) { await Outbox.busy; await fill(); }
   if (!queue.length) return finished();
   show(queue[0]);
   if (queue.length < 2) await fill();
@@ -147,6 +149,7 @@ async function send() {
   const sent = task, training = task.kind === "train";
   // crypto.randomUUID needs HTTPS; random bytes do not.
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  sentOff.add(sent.token);
   Outbox.add({ token: sent.token, value, key, active_s: activeMs / 1000 });
   localStorage.removeItem(draftName(sent.token));
   $("send").disabled = true;
@@ -163,7 +166,7 @@ async function send() {
 function tell(replies, token) {
   const reply = replies[token];
   if (!reply && Outbox.waits(token)) note("No connection: your answer is kept and goes out later.");
-  else if (reply && reply.error) note(`The last answer was not taken: ${reply.error}.`);
+  else if (reply && reply.error) { sentOff.delete(token); note(`The last answer was not taken: ${reply.error}.`); }
   else if (reply && reply.state === "late") note("The last answer came after its time; your time counts, the answer does not.");
 }
 
