@@ -405,6 +405,21 @@ def up(
 
 
 @app.command()
+def annotate(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8600,
+    address: Annotated[
+        str, typer.Option(help="How people reach it, for invitation links, as https://label.example.org.")
+    ] = "",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Run the annotation web app, until Ctrl-C; the first start prints a link for the first administrator."""
+    from dashboards.annotation.serve import serve
+
+    serve(existing(workspace).workspace, host, port, address)
+
+
+@app.command()
 def demo(
     source: Annotated[str, typer.Argument(help="A folder of footage.")],
     workspace: WorkspaceOption = None,

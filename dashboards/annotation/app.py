@@ -1,0 +1,110 @@
+"""The annotation web app: its routes, who may take them, and the headers that every answer carries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from dashboards.annotation import labelling, pages, staff
+from dashboards.annotation.visit import EVERYBODY, PUBLIC, TEMPLATES, Handler, Site, add_route
+from store import annotation_people
+from store.annotation_database import Database
+from tasks.annotation import sign_in
+
+RATERS = ("annotator", "reviewer")
+STAFF = ("designer", "administrator")
+ADMINISTRATOR = ("administrator",)
+
+ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
+    ("GET", "/sign-in", PUBLIC, pages.sign_in_page),
+    ("POST", "/sign-in", PUBLIC, pages.signs_in),
+    ("GET", "/join/{token}", PUBLIC, pages.join_page),
+    ("POST", "/join/{token}", PUBLIC, pages.joins),
+    ("GET", "/media/{packed}", PUBLIC, labelling.clip),  # the address is the right to see it
+    ("POST", "/sign-out", EVERYBODY, pages.signs_out),
+    ("GET", "/", EVERYBODY, pages.home),
+    ("GET", "/pay", RATERS, pages.pay),
+    ("GET", "/leaderboard", EVERYBODY, pages.leaderboard),
+    ("GET", "/guidelines/{schema_id:int}", ("annotator",), pages.guidelines),
+    ("POST", "/guidelines/{schema_id:int}", ("annotator",), pages.acknowledges),
+    ("GET", "/label", RATERS, labelling.page),
+    ("POST", "/api/claim", RATERS, labelling.claim),
+    ("POST", "/api/keep", RATERS, labelling.keep),
+    ("POST", "/api/submit", RATERS, labelling.submit),
+    ("GET", "/batches", STAFF, staff.all_batches),
+    ("GET", "/batches/new", STAFF, staff.batch_form),
+    ("POST", "/batches/new", STAFF, staff.makes_batch),
+    ("GET", "/batches/{batch_id:int}", STAFF, staff.one_batch),
+    ("POST", "/batches/{batch_id:int}", STAFF, staff.changes_batch),
+    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, staff.labels),
+    ("GET", "/schemas/new", STAFF, staff.schema_form),
+    ("POST", "/schemas/new", STAFF, staff.makes_schema),
+    ("GET", "/people", ADMINISTRATOR, staff.people),
+    ("POST", "/people/invite", ADMINISTRATOR, staff.invites),
+    ("POST", "/people/{person_id:int}", ADMINISTRATOR, staff.changes_person),
+    ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}", ADMINISTRATOR, staff.reinstates),
+    ("POST", "/regions", ADMINISTRATOR, staff.puts_region),
+    ("GET", "/payouts", ADMINISTRATOR, staff.payouts),
+    ("POST", "/payouts", ADMINISTRATOR, staff.closes_week),
+    ("GET", "/payouts/{period}/pay.csv", ADMINISTRATOR, staff.payout_file),
+    ("GET", "/log", ADMINISTRATOR, staff.log),
+]
+
+
+def make_app(site: Site) -> FastAPI:
+    app = FastAPI(title="Headroom annotation", docs_url=None, redoc_url=None, openapi_url=None)
+    for method, path, roles, handler in ROUTES:
+        add_route(app, site, method, path, roles, handler)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.middleware("http")(_headers)
+    return app
+
+
+def first_invitation(database: Database) -> str | None:
+    """A token for the first administrator; None where there is one already."""
+
+    def work(c: object) -> str | None:
+        if any(p["role"] == "administrator" for p in annotation_people.everybody(c)):  # type: ignore[arg-type]
+            return None
+        if not annotation_people.regions_by_name(c):  # type: ignore[arg-type]
+            home = {"name": "home", "currency": "EUR", "hourly_floor_minor": 0, "rate": 1.0, "media_host": ""}
+            annotation_people.put_region(c, home)  # type: ignore[arg-type]
+        return sign_in.invite(c, None, "administrator", "home", time.time())
+
+    return database.write(work)
+
+
+async def _headers(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await follow(request)
+    hosts = "'self' http: https:"  # a region may have a media host of its own
+    told = {
+        "content-security-policy": f"default-src 'self'; media-src {hosts}; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "same-origin",  # with none, browsers hide where a form of ours comes from
+    }
+    for name, value in told.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("cache-control", "no-store")
+    return response
+
+
+def _money(minor: int) -> str:
+    return f"{minor / 100:.2f}"
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _figure(value: float | None) -> str:
+    """A figure in two or three digits; a dash where it is not defined."""
+    return "–" if value is None or value != value else f"{value:.2f}"
+
+
+TEMPLATES.filters.update(money=_money, date=_date, figure=_figure)

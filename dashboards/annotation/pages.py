@@ -1,0 +1,135 @@
+"""Pages of everybody: the way in, the guidelines, one's own standing and pay, the leaderboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.responses import Response
+
+from dashboards.annotation.visit import COOKIE, Missing, Visit, keep_session
+from store import annotation_people, annotation_work
+from tasks.annotation import calibration, desk, results, sign_in
+
+
+def sign_in_page(visit: Visit) -> Response:
+    return visit.page("sign_in.html")
+
+
+def signs_in(visit: Visit) -> Response:
+    login, password = str(visit.told.get("login", "")).strip().lower(), str(visit.told.get("password", ""))
+    try:
+        visit.read(lambda c: sign_in.open_allowed(c, login, visit.address, visit.now))
+    except sign_in.Throttled:
+        return visit.page("sign_in.html", status=429, why="Too many tries. Wait fifteen minutes.", login=login)
+    person = visit.read(lambda c: annotation_people.person(c, login=login)) if login else None
+    # Outside of any transaction: a check takes some 50 ms on purpose.
+    right = sign_in.check_password(login, password, person["password_hash"] if person else None)
+    if person is None or not right or not person["active"]:
+        visit.write(lambda c: sign_in.failed(c, login, visit.address, visit.now))
+        return visit.page(
+            "sign_in.html", status=401, why="This login and password do not belong together.", login=login
+        )
+    return _welcome(visit, int(person["id"]))
+
+
+def _welcome(visit: Visit, person_id: int) -> Response:
+    opened = visit.write(lambda c: sign_in.open_session(c, person_id, visit.now))
+    response = visit.go("/")
+    keep_session(response, visit.request, opened)
+    return response
+
+
+def signs_out(visit: Visit) -> Response:
+    token_sha256 = str(visit.person["token_sha256"])
+    visit.write(lambda c: annotation_people.end_sessions(c, visit.now, token_sha256=token_sha256))
+    response = visit.go("/sign-in")
+    response.delete_cookie(COOKIE)
+    return response
+
+
+def join_page(visit: Visit) -> Response:
+    return visit.page("join.html", invited=_invited(visit), token=visit.request.path_params["token"])
+
+
+def joins(visit: Visit) -> Response:
+    invited, token = _invited(visit), visit.request.path_params["token"]
+    login, password = str(visit.told.get("login", "")).strip().lower(), str(visit.told.get("password", ""))
+    try:
+        hashed = sign_in.checked_account(login, password)
+        person_id = visit.write(lambda c: sign_in.join(c, token, login, hashed, visit.now))
+    except ValueError as error:
+        return visit.page("join.html", status=422, invited=invited, token=token, login=login, why=str(error))
+    return _welcome(visit, person_id)
+
+
+def _invited(visit: Visit) -> dict[str, Any]:
+    token_sha256 = sign_in.digest(visit.request.path_params["token"])
+    found = visit.read(lambda c: annotation_people.invitation(c, token_sha256, visit.now))
+    if found is None:
+        raise Missing
+    return dict(found)
+
+
+def home(visit: Visit) -> Response:
+    if visit.person["role"] in ("designer", "administrator"):
+        return visit.go("/batches")
+    if visit.person["role"] == "reviewer":
+        return visit.page("review.html", waiting=visit.read(annotation_work.num_waiting_reviews))
+    schemas = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
+    rows = [{**s, "stage": desk.stage_of(s), "told": _stage(visit, s)} for s in schemas]
+    return visit.page(
+        "home.html", schemas=rows, num_answers=visit.read(lambda c: annotation_work.count_answers(c, visit.by))
+    )
+
+
+def _stage(visit: Visit, schema: dict[str, Any]) -> str:
+    """One sentence: where the person stands with a schema, and why."""
+    stage, round_ = desk.stage_of(schema), int(schema["round"] or 1)
+    if schema["acknowledged_at"] is None:
+        return "Read and acknowledge the guidelines to begin."
+    if stage == calibration.QUALIFIED:
+        return "You are qualified."
+    if stage == calibration.BANNED:
+        return f"Closed for you after {schema['failures']} failures: {schema['why']}."
+    had = {
+        k: len(visit.read(lambda c, k=k: annotation_work.round_scores(c, visit.by, schema["id"], k, round_)))
+        for k in ("train", "exam")
+    }
+    before = f"{str(schema['why']).capitalize()}. " if schema["failures"] and schema["why"] else ""
+    if not schema["num_training"] + schema["num_exam"]:
+        return f"{before}Ask your contact to let you go on."
+    return f"{before}Training {had['train']} of {schema['num_training']}, exam {had['exam']} of {schema['num_exam']}."
+
+
+def guidelines(visit: Visit) -> Response:
+    return visit.page("guidelines.html", schema=_open_schema(visit))
+
+
+def acknowledges(visit: Visit) -> Response:
+    schema = _open_schema(visit)
+    visit.write(lambda c: annotation_work.acknowledge(c, visit.by, schema["id"], visit.now))
+    return visit.go("/")
+
+
+def _open_schema(visit: Visit) -> dict[str, Any]:
+    """A schema with open work, which is all that an annotator may see."""
+    wanted = visit.request.path_params["schema_id"]
+    found = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
+    schema = next((s for s in found if s["id"] == wanted), None)
+    if schema is None:
+        raise Missing
+    return dict(schema)
+
+
+def pay(visit: Visit) -> Response:
+    me = {"id": visit.by, "region": visit.person["region"]}
+    period = results.week(visit.now)
+    now = visit.read(lambda c: results.statement(c, me, period))
+    past = visit.read(lambda c: annotation_work.ledger_rows(c, person_id=visit.by))
+    return visit.page("pay.html", period=period, now=now, past=past)
+
+
+def leaderboard(visit: Visit) -> Response:
+    people = visit.read(annotation_people.everybody)
+    ranked, best = results.leaderboard(people), results.top_quartile(people)
+    return visit.page("leaderboard.html", ranked=ranked, best=best)

@@ -1,0 +1,35 @@
+"""`headroom annotate`: the web app of a workspace on one port."""
+
+from __future__ import annotations
+
+import secrets
+
+from dashboards.annotation.app import first_invitation, make_app
+from dashboards.annotation.visit import Site
+from store.annotation_database import Database, database_url
+from store.workspace import Workspace
+
+
+def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
+    """Serves until Ctrl-C. The first start prints a link that makes the first administrator."""
+    import uvicorn
+
+    database = Database(database_url(workspace.settings))
+    site = Site(workspace, database, _secret(workspace), (address or f"http://{host}:{port}").rstrip("/"))
+    if token := first_invitation(database):
+        print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
+    print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
+    try:
+        # The access log would hold the addresses of invitations and clips.
+        uvicorn.run(make_app(site), host=host, port=port, log_level="warning", access_log=False)
+    finally:
+        database.close()
+
+
+def _secret(workspace: Workspace) -> bytes:
+    """Signs the addresses of clips; made once per workspace."""
+    held = workspace.ledger.setting("annotation_secret", "")
+    if not held:
+        workspace.ledger.set_setting("annotation_secret", secrets.token_hex(32))
+        held = workspace.ledger.setting("annotation_secret", "")
+    return bytes.fromhex(held)

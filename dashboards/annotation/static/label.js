@@ -1,0 +1,216 @@
+// The labelling page: shows a task, takes its answer by keys or touch, has the next task ready.
+"use strict";
+const $ = (id) => document.getElementById(id);
+const IDLE_MS = 30000;
+let queue = [], player = null, next = null, task = null, value = {}, at = 0, started = {}, drawing = null, feedback = null;
+// A claim may pass an answer on its way, and its reply would then bring the answered task back.
+const sentOff = new Set();
+let activeMs = 0, touched = Date.now(), ticked = Date.now();
+
+const draftName = (token) => `headroom.draft.${token}`;
+function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, activeMs })); }
+function note(text) { $("note").textContent = text; }
+function node(tag, told = {}, ...inside) { const made = Object.assign(document.createElement(tag), told); made.append(...inside); return made; }
+
+async function fill() {
+  try {
+    const told = await ask("/api/claim", {});
+    queue = told.tasks.filter((t) => !Outbox.waits(t.token) && !sentOff.has(t.token));
+  } catch (failed) { note(failed.status ? failed.message : "No connection. What you send is kept and goes out later."); }
+}
+
+async function advance() {
+  const done = task && task.token;
+  queue = queue.filter((t) => t.token !== done);
+  if (!queue.length) { await Outbox.busy; await fill(); }
+  if (!queue.length) return finished();
+  show(queue[0]);
+  if (queue.length < 2) await fill();
+  if (queue[1] && (!next || next.token !== queue[1].token)) next = { token: queue[1].token, player: new Player(queue[1]) };
+}
+
+function finished() {
+  if (player) player.pause();
+  task = null;
+  $("screen").replaceChildren(); $("questions").replaceChildren(); $("send").disabled = true;
+  const waits = Outbox.all().length;
+  note(waits ? `${waits} answers wait for the connection.` : "Nothing more for you now. Thank you!");
+}
+
+function show(told) {
+  if (player) player.pause();
+  task = told;
+  player = next && next.token === told.token ? next.player : new Player(told);
+  next = null;
+  const draft = JSON.parse(localStorage.getItem(draftName(task.token)) || "{}");
+  value = draft.value || empty(); at = draft.at || 0; activeMs = draft.activeMs || 0; started = {}; drawing = null; feedback = null;
+  $("screen").className = task.clips.length > 1 ? "two" : "one";
+  $("screen").replaceChildren(...player.sides);
+  const spans = task.questions.some((q) => listed(q));
+  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>B</kbd> box: arrows move, <kbd>Shift</kbd> sizes" : "")
+    + (task.clips.length > 1 ? " <kbd>S</kbd> other sound" : "");
+  note({ train: "Training: you will see the right answer.", exam: "Exam.", review: "Review: your answer decides." }[task.kind] || "");
+  draw(); player.play();
+}
+
+const listed = (q) => q.how === "spans" || q.how === "flags";
+function empty() { return Object.fromEntries(task.questions.filter((q) => q.how !== "one").map((q) => [q.name, []])); }
+function complete() { return task && task.questions.every((q) => value[q.name] !== undefined) && !Object.keys(started).length; }
+
+function choose(q, option) {
+  if (feedback) return;
+  if (q.how === "one") { value[q.name] = option.value; if (at < task.questions.length - 1 && task.questions[at] === q) at += 1; }
+  else if (q.how === "many") { const had = value[q.name]; value[q.name] = had.includes(option.value) ? had.filter((v) => v !== option.value) : [...had, option.value]; }
+  else span(q, option);
+  saveDraft(); draw();
+}
+
+// The first press begins a span at the present frame, the second ends it; a span is one frame long at least.
+function span(q, option) {
+  const key = q.how === "flags" ? "kind" : "label", id = `${q.name}:${option.value}`, now = player.time;
+  if (started[id] === undefined) { started[id] = now; return; }
+  let [from, to] = [started[id], now].sort((a, b) => a - b);
+  if (to - from < 0.04) { from = Math.min(from, player.duration - 0.04); to = from + 0.04; }
+  delete started[id];
+  value[q.name].push({ [key]: option.value, start_s: Math.max(0, from), end_s: to, ...(key === "kind" ? { box: null } : {}) });
+}
+
+function undo() {
+  const q = task.questions[at];
+  if (feedback || !listed(q)) return;
+  const open = Object.keys(started);
+  if (open.length) delete started[open.at(-1)]; else value[q.name].pop();
+  drawing = null; saveDraft(); draw();
+}
+
+function box(event) {
+  const last = task.type === "flags" && value.flags.at(-1);
+  if (!last) return note("Mark a bad case first, then give it a box.");
+  if (!drawing) { drawing = last; last.box = last.box || [0.35, 0.3, 0.65, 0.7]; player.pause(); note("Arrows move the box, Shift and arrows size it, B ends."); }
+  else { drawing = null; note(""); }
+  saveDraft(); draw(); event.preventDefault();
+}
+
+function moveBox(key, sizing) {
+  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key].map((d) => d * 0.02);
+  let [x0, y0, x1, y1] = drawing.box;
+  if (sizing) { x1 = Math.min(1, Math.max(x0 + 0.02, x1 + dx)); y1 = Math.min(1, Math.max(y0 + 0.02, y1 + dy)); }
+  else { const mx = Math.min(1 - x1, Math.max(-x0, dx)), my = Math.min(1 - y1, Math.max(-y0, dy)); [x0, x1, y0, y1] = [x0 + mx, x1 + mx, y0 + my, y1 + my]; }
+  drawing.box = [x0, y0, x1, y1].map((v) => Math.round(v * 1000) / 1000);
+  saveDraft(); drawBoxes();
+}
+
+function draw() {
+  $("questions").replaceChildren(...task.questions.map(question));
+  $("send").disabled = !feedback && !complete();
+  $("send").firstChild.textContent = feedback ? "Go on " : "Send ";
+  const marks = task.questions.filter(listed).flatMap((q) => value[q.name]);
+  $("marks").replaceChildren(...marks.map((m) => { const i = node("i"); i.style.left = `${100 * m.start_s / player.duration}%`; i.style.width = `${100 * (m.end_s - m.start_s) / player.duration}%`; return i; }));
+  drawBoxes();
+  const here = document.querySelector(".question.at");
+  if (here) here.scrollIntoView({ block: "nearest" });
+}
+
+function question(q, i) {
+  const options = node("div", { className: "options" });
+  options.setAttribute("role", q.how === "one" ? "radiogroup" : "group"); options.setAttribute("aria-label", q.label);
+  q.options.forEach((option, k) => {
+    const chosen = q.how === "one" ? value[q.name] === option.value : q.how === "many" ? value[q.name].includes(option.value) : false;
+    const button = node("button", { type: "button", tabIndex: -1 }, node("kbd", { textContent: k + 1 }), ` ${option.label === String(k + 1) ? "" : option.label}`);
+    button.setAttribute("role", q.how === "one" ? "radio" : "button"); button.setAttribute(q.how === "one" ? "aria-checked" : "aria-pressed", chosen); button.setAttribute("aria-label", `${q.label}: ${option.label}`);
+    if (started[`${q.name}:${option.value}`] !== undefined) button.classList.add("started");
+    const truth = feedback && feedback.truth[q.name];
+    if (truth !== undefined && truth !== null && (truth === option.value || (Array.isArray(truth) && truth.some((t) => (t.kind || t.label || t) === option.value)))) button.classList.add("truth");
+    button.addEventListener("click", () => { at = i; choose(q, option); });
+    options.append(button);
+  });
+  const made = node("div", { className: `question${i === at ? " at" : ""}` }, node("h2", { textContent: q.label }), options);
+  if (q.low || q.high) made.append(node("p", { className: "ends" }, node("span", { textContent: q.low }), node("span", { textContent: q.high })));
+  if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${s.kind || s.label}  ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
+  return made;
+}
+
+function drawBoxes() {
+  document.querySelectorAll(".box").forEach((b) => b.remove());
+  if (task.type !== "flags") return;
+  const side = player.sides[0], video = player.lead, scale = Math.min(side.clientWidth / (video.videoWidth || 1), side.clientHeight / (video.videoHeight || 1));
+  const [w, h] = [video.videoWidth * scale, video.videoHeight * scale], [x, y] = [(side.clientWidth - w) / 2, (side.clientHeight - h) / 2];
+  for (const flag of value.flags) {
+    if (!flag.box || (flag !== drawing && (player.time < flag.start_s || player.time > flag.end_s))) continue;
+    const b = node("div", { className: "box" }), [x0, y0, x1, y1] = flag.box;
+    Object.assign(b.style, { left: `${x + x0 * w}px`, top: `${y + y0 * h}px`, width: `${(x1 - x0) * w}px`, height: `${(y1 - y0) * h}px` });
+    side.append(b);
+  }
+}
+
+async function send() {
+  if (feedback) return advance();
+  if (!complete()) return note("Answer every question first.");
+  const sent = task, training = task.kind === "train";
+  // crypto.randomUUID needs HTTPS; random bytes do not.
+  const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  sentOff.add(sent.token);
+  Outbox.add({ token: sent.token, value, key, active_s: activeMs / 1000 });
+  localStorage.removeItem(draftName(sent.token));
+  $("send").disabled = true;
+  const going = Outbox.flush();
+  if (!training) { going.then((r) => tell(r, sent.token)); await advance(); return; }
+  const reply = (await going)[sent.token];
+  if (!reply || !reply.feedback) { await advance(); return tell({ [sent.token]: reply }, sent.token); }
+  feedback = reply.feedback;
+  const mean = Object.values(feedback.scores).reduce((a, b) => a + b, 0) / Object.keys(feedback.scores).length;
+  note(`You agree by ${Math.round(100 * mean)} %. The right answers are ringed.`);
+  draw();
+}
+
+function tell(replies, token) {
+  const reply = replies[token];
+  if (!reply && Outbox.waits(token)) note("No connection: your answer is kept and goes out later.");
+  else if (reply && reply.error) { sentOff.delete(token); note(`The last answer was not taken: ${reply.error}.`); }
+  else if (reply && reply.state === "late") note("The last answer came after its time; your time counts, the answer does not.");
+}
+
+document.addEventListener("keydown", (event) => {
+  touched = Date.now();
+  if (!task || event.ctrlKey || event.metaKey || event.altKey) return;
+  const k = event.key, q = task.questions[at], arrow = k.startsWith("Arrow");
+  if (k === "b" || k === "B") return box(event);
+  if (drawing && arrow) moveBox(k, event.shiftKey);
+  else if (k === " ") player.toggle();
+  else if (k === ",") player.step(-1);
+  else if (k === ".") player.step(1);
+  else if (k === "ArrowLeft") player.seek(player.time - 1);
+  else if (k === "ArrowRight") player.seek(player.time + 1);
+  else if (k === "r" || k === "R") { player.seek(0); player.play(); }
+  else if ((k === "s" || k === "S") && player.videos.length > 1) player.hear(player.videos[0].muted ? 0 : 1);
+  else if (k === "ArrowUp") { at = Math.max(0, at - 1); draw(); }
+  else if (k === "ArrowDown") { at = Math.min(task.questions.length - 1, at + 1); draw(); }
+  else if (k === "Backspace") undo();
+  else if (k === "Enter") { if (event.repeat) return; send(); }
+  else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
+  else return;
+  event.preventDefault();
+});
+["pointerdown", "pointermove"].forEach((e) => document.addEventListener(e, () => { touched = Date.now(); }));
+$("send").addEventListener("click", send);
+$("play").addEventListener("click", () => { if (player) player.toggle(); });
+$("line").addEventListener("click", (e) => { if (player) player.seek(player.duration * (e.offsetX / $("line").clientWidth)); });
+
+// Time counts while the page is seen, and the person did something in the last 30 s or the clip plays.
+setInterval(() => {
+  const now = Date.now(), passed = Math.min(1000, now - ticked);
+  ticked = now;
+  if (!task || !player) return;
+  if (!document.hidden && (now - touched < IDLE_MS || player.playing)) activeMs += passed;
+  player.align();
+  $("head").style.left = `${100 * player.time / player.duration}%`;
+  $("clock").textContent = `${player.time.toFixed(2)} / ${player.duration.toFixed(1)} s`;
+  $("play").textContent = player.playing ? "❚❚" : "▶";
+  if (task.type === "flags") drawBoxes();
+}, 100);
+setInterval(() => {
+  for (const t of queue) if (!Outbox.waits(t.token)) ask("/api/keep", { token: t.token }).catch((failed) => { if (failed.status === 404 && task && t.token === task.token) note("This clip's time is over; what you send may come too late."); });
+}, 30000);
+setInterval(() => { if (Outbox.all().length) Outbox.flush().then((r) => { if (!task && Object.keys(r).length) advance(); }); }, 5000);
+addEventListener("online", () => Outbox.flush().then(() => { if (!feedback) note(""); }));
+Outbox.flush().then(advance);

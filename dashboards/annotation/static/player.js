@@ -1,0 +1,41 @@
+// One or two videos on one clock: the first leads, the second is brought back when it drifts by more than a frame.
+"use strict";
+class Player {
+  constructor(task) {
+    this.duration = task.duration_s;
+    this.sides = task.clips.map((address, i) => {
+      const side = document.createElement("div");
+      side.className = "side";
+      const video = document.createElement("video");
+      Object.assign(video, { src: address, preload: "auto", playsInline: true, muted: i > 0 });
+      side.append(video);
+      // A clip that the connection failed is fetched again until it is there.
+      video.addEventListener("error", () => setTimeout(() => video.load(), 2000));
+      if (task.clips.length > 1) side.append(Object.assign(document.createElement("b"), { textContent: ["Left", "Right"][i] }));
+      return side;
+    });
+    this.videos = this.sides.map((s) => s.firstChild);
+    // One voice at a time: of two clips the one that was touched last is heard.
+    this.videos.forEach((v, i) => v.addEventListener("click", () => this.hear(i)));
+  }
+  get lead() { return this.videos[0]; }
+  get time() { return Math.min(this.lead.currentTime, this.duration); }
+  get playing() { return !this.lead.paused && !this.lead.ended; }
+  hear(i) { this.videos.forEach((v, k) => { v.muted = k !== i; }); }
+  async play() {
+    if (this.lead.ended || this.time >= this.duration - 0.02) this.seek(0);
+    // A browser may refuse sound before the first touch of a page; then it starts without.
+    try { await Promise.all(this.videos.map((v) => v.play())); } catch (refused) {
+      if (refused.name !== "NotAllowedError") return;
+      this.lead.muted = true;
+      await Promise.all(this.videos.map((v) => v.play().catch((e) => console.warn("clip does not play", e.name))));
+    }
+  }
+  pause() { this.videos.forEach((v) => v.pause()); }
+  toggle() { if (this.playing) this.pause(); else this.play(); }
+  seek(t) { const to = Math.max(0, Math.min(t, this.duration)); this.videos.forEach((v) => { v.currentTime = to; }); }
+  step(frames) { this.pause(); this.seek(this.time + frames / 25); }
+  align() {
+    for (const v of this.videos.slice(1)) if (Math.abs(v.currentTime - this.lead.currentTime) > 0.06 && !v.ended) v.currentTime = this.lead.currentTime;
+  }
+}

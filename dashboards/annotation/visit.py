@@ -1,0 +1,153 @@
+"""The way in: every route names the roles that may take it, and whoever has none of them gets what a missing page gives."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+from store import annotation_people
+from store.annotation_database import Database
+from store.workspace import Workspace
+from tasks.annotation import sign_in
+from tasks.annotation.desk import Gone
+
+COOKIE = "headroom_session"
+MAX_BODY = 256 * 1024
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(), trim_blocks=True
+)
+EVERYBODY = ("annotator", "reviewer", "designer", "administrator")
+PUBLIC: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all visits share."""
+
+    workspace: Workspace
+    database: Database
+    secret: bytes
+    address: str
+    """How people reach it, for links that are sent to them: http://host:port."""
+
+
+@dataclass
+class Visit:
+    """One request with who asks, what was sent, and when."""
+
+    site: Site
+    request: Request
+    person: Mapping[str, Any]
+    """The session's row with its person; empty where nobody is signed in."""
+    told: Mapping[str, Any]
+    now: float
+    csrf: str
+
+    def read(self, work: Callable[[Any], Any]) -> Any:
+        return self.site.database.read(work)
+
+    def write(self, work: Callable[[Any], Any]) -> Any:
+        return self.site.database.write(work)
+
+    def page(self, name: str, *, status: int = 200, **told: Any) -> HTMLResponse:
+        common = {"person": self.person, "csrf": self.csrf, "path": self.request.url.path}
+        return HTMLResponse(TEMPLATES.get_template(name).render(**common, **told), status)
+
+    def go(self, where: str) -> RedirectResponse:
+        return RedirectResponse(where, 303)
+
+    @property
+    def by(self) -> int:
+        return int(self.person["person_id"])
+
+    @property
+    def address(self) -> str:
+        return self.request.client.host if self.request.client else "unknown"
+
+
+class Missing(Exception):  # noqa: N818 - the page for what is not there, or not the visitor's
+    """404."""
+
+
+Handler = Callable[[Visit], Response]
+
+
+def add_route(app: FastAPI, site: Site, method: str, path: str, roles: tuple[str, ...], handler: Handler) -> None:
+    async def answer(request: Request) -> Response:
+        body = await request.body() if method == "POST" else b""
+        return await run_in_threadpool(_answer, site, request, body, roles, handler)
+
+    app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response)
+
+
+def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], handler: Handler) -> Response:
+    now = time.time()
+    token = request.cookies.get(COOKIE, "")
+    session = site.database.read(lambda c: annotation_people.session(c, sign_in.digest(token), now)) if token else None
+    api = request.url.path.startswith("/api/")
+    visit = Visit(site, request, session or {}, {}, now, str((session or {}).get("csrf", "")))
+    try:
+        if roles and session is None:
+            return _problem(api, 401, "sign in first") if api else visit.go("/sign-in")
+        if roles and visit.person["role"] not in roles:
+            raise Missing
+        if request.method == "POST":
+            visit.told = _told(request, body)
+            if not _from_us(visit, needs_token=bool(roles)):
+                return _problem(api, 403, "this form is too old or from elsewhere; load the page again")
+        made = handler(visit)
+    except (Missing, Gone):
+        made = _problem(api, 404, "there is no such page")
+    except ValueError as error:
+        made = _problem(api, 422, str(error))
+    if session and roles and now - session["rotated_at"] > sign_in.ROTATE_S:
+        opened = site.database.write(lambda c: sign_in.rotated(c, session, now))
+        keep_session(made, request, opened)
+    return made
+
+
+def keep_session(response: Response, request: Request, opened: sign_in.Opened) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(
+        COOKIE, opened.token, max_age=int(sign_in.SESSION_S), httponly=True, samesite="strict", secure=secure
+    )
+
+
+def _told(request: Request, body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY:
+        raise ValueError(f"a request of {len(body)} bytes; at most {MAX_BODY} are taken")
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            told = json.loads(body)
+            if not isinstance(told, dict):
+                raise ValueError("a JSON object is needed")
+            return told
+        return dict(parse_qsl(body.decode(), keep_blank_values=True))
+    except UnicodeDecodeError:
+        raise ValueError("the body is not UTF-8") from None
+
+
+def _from_us(visit: Visit, *, needs_token: bool) -> bool:
+    """Whether a page of ours sent it: browsers tell where a form comes from, and only our pages know the token."""
+    origin = visit.request.headers.get("origin")
+    if origin not in (None, f"{visit.request.url.scheme}://{visit.request.headers.get('host')}"):
+        return False
+    given = visit.request.headers.get("x-csrf", "") or str(visit.told.get("csrf", ""))
+    return not needs_token or secrets.compare_digest(given.encode(), visit.csrf.encode())
+
+
+def _problem(api: bool, status: int, why: str) -> Response:
+    if api:
+        return JSONResponse({"error": why}, status)
+    return HTMLResponse(TEMPLATES.get_template("problem.html").render(why=why, person={}, csrf="", path=""), status)

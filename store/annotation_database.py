@@ -1,0 +1,184 @@
+"""One door to the annotation database: SQLite with one writer thread and group commit, or PostgreSQL."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from infra.settings import Settings
+from store.annotation import RULES, metadata
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+MAX_GROUP = 64
+"""Writes joined in one commit: as many as wait, so an idle database commits each at once."""
+_SCHEMA_LOCK = 0x616E6E6F
+_RETRIES = 5
+
+
+class Refused(ValueError):  # noqa: N818 - the answer is no; nothing went wrong
+    """The database's own rules refused a write: a place that is taken, a budget that is spent, a row that never changes."""
+
+
+class Database:
+    """Runs plain functions of a connection, each whole or not at all. What `write` returned is on the disk."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self._lite = self.engine.dialect.name == "sqlite"
+        self._make_tables()
+        self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def read(self, work: Work[T]) -> T:
+        with self.engine.connect() as connection:
+            return work(connection)
+
+    def write(self, work: Work[T]) -> T:
+        """Raises Refused where a constraint or trigger says no, and whatever `work` raises; then nothing is written."""
+        return self._queued(work) if self._lite else self._own(work)
+
+    def close(self) -> None:
+        with self._lock:
+            writer, self._writer = self._writer, None
+        if writer:
+            self._waiting.put(None)
+            writer.join()
+        self.engine.dispose()
+
+    def _queued(self, work: Work[T]) -> T:
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._run, name="annotation-writer", daemon=True)
+                self._writer.start()
+        done: Future[T] = Future()
+        self._waiting.put((work, done))
+        return done.result()
+
+    def _run(self) -> None:
+        with self.engine.connect() as connection:
+            while (first := self._waiting.get()) is not None:
+                group = [first]
+                while len(group) < MAX_GROUP and not self._waiting.empty():
+                    job = self._waiting.get()
+                    if job is None:
+                        self._waiting.put(None)
+                        break
+                    group.append(job)
+                _commit_group(connection, group)
+
+    def _own(self, work: Work[T]) -> T:
+        """PostgreSQL: a transaction of its own; one that lost a deadlock or a race is run again."""
+        for left in reversed(range(_RETRIES)):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.DBAPIError as error:
+                if _refusal(error):
+                    raise Refused(_reason(error)) from error
+                if not left or getattr(error.orig, "sqlstate", "") not in ("40P01", "40001"):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _make_tables(self) -> None:
+        with self.engine.connect() as connection:
+            if set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
+                return
+        with self.engine.connect() as connection:
+            if self._lite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            if not set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
+                metadata.create_all(connection)
+                for rule in RULES[self.engine.dialect.name]():
+                    connection.exec_driver_sql(rule.replace("%", "%%") if not self._lite else rule)
+            connection.commit()
+
+
+def database_url(settings: Settings) -> str:
+    """Beside a ledger that is a file of SQLite: a file of its own; else where the ledger is."""
+    if not settings.ledger_url.startswith("sqlite"):
+        return settings.ledger_url
+    return f"sqlite:///{settings.workspace / 'annotation.sqlite'}"
+
+
+def _commit_group(connection: Connection, group: list[tuple[Work[Any], Future[Any]]]) -> None:
+    """One transaction for all; each job in a savepoint, so that one that fails takes nothing of the others with it."""
+    done: list[tuple[Future[Any], Any, BaseException | None]] = []
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        for work, future in group:
+            result, failed = _in_savepoint(connection, work)
+            done.append((future, result, failed))
+        connection.commit()
+    except BaseException as error:  # noqa: BLE001 - each waiting thread gets it; none of them was written
+        connection.rollback()
+        done = [(future, None, error) for _, future in group]
+    for future, result, failed in done:
+        if failed is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failed)
+
+
+def _in_savepoint(connection: Connection, work: Work[Any]) -> tuple[Any, BaseException | None]:
+    connection.exec_driver_sql("SAVEPOINT job")
+    failed: BaseException | None = None
+    result = None
+    try:
+        result = work(connection)
+    except sa.exc.DBAPIError as error:
+        failed = Refused(_reason(error)) if _refusal(error) else error
+        failed.__cause__ = error
+    except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
+        failed = error
+    if failed:
+        connection.exec_driver_sql("ROLLBACK TO job")
+    connection.exec_driver_sql("RELEASE job")
+    return result, failed
+
+
+def _refusal(error: sa.exc.DBAPIError) -> bool:
+    return (
+        isinstance(error, sa.exc.IntegrityError)
+        or "append-only" in str(error.orig)
+        or "never changes" in str(error.orig)
+    )
+
+
+def _reason(error: sa.exc.DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0]
+
+
+def _engine(url: str) -> sa.Engine:
+    if not url.startswith("sqlite"):
+        # A bare address names psycopg 2, which is not what the extra installs.
+        told = sa.make_url(url)
+        plain = told.set(drivername="postgresql+psycopg") if told.drivername in ("postgresql", "postgres") else told
+        try:
+            return sa.create_engine(plain, pool_size=16, max_overflow=16, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"annotation: {error.name} is not installed; pip install -e '.[postgres]'") from error
+    Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url, connect_args={"timeout": 120, "check_same_thread": False}, pool_size=16, max_overflow=32
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by us
+        for pragma in ("busy_timeout=120000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

@@ -1,0 +1,108 @@
+"""People, sessions, invitations and the audit log: the statements. Each runs inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from store.annotation import audit_log, failures, invitations, people, regions, sessions
+
+Row = dict[str, Any]
+
+
+def person(c: Connection, *, login: str = "", person_id: int = 0) -> Row | None:
+    which = people.c.login == login if login else people.c.id == person_id
+    return _one(c, sa.select(people).where(which))
+
+
+def everybody(c: Connection) -> list[Row]:
+    query = sa.select(people, regions.c.currency).join(regions, regions.c.name == people.c.region)
+    return [dict(r) for r in c.execute(query.order_by(people.c.id)).mappings()]
+
+
+def add_person(c: Connection, login: str, password_hash: str, role: str, region: str, now: float) -> int:
+    told = {"login": login, "password_hash": password_hash, "role": role, "region": region}
+    made = c.execute(people.insert().values(**told, active=True, created_at=now))
+    assert made.inserted_primary_key is not None
+    return int(made.inserted_primary_key[0])
+
+
+def update_person(c: Connection, person_id: int, **values: Any) -> None:
+    c.execute(people.update().where(people.c.id == person_id).values(**values))
+
+
+def regions_by_name(c: Connection) -> dict[str, Row]:
+    return {r["name"]: dict(r) for r in c.execute(sa.select(regions).order_by(regions.c.name)).mappings()}
+
+
+def put_region(c: Connection, values: Row) -> None:
+    """Adds a region, or changes the one of this name."""
+    changed = c.execute(regions.update().where(regions.c.name == values["name"]).values(**values))
+    if not changed.rowcount:
+        c.execute(regions.insert().values(**values))
+
+
+def add_session(c: Connection, token_sha256: str, person_id: int, csrf: str, now: float, expires_at: float) -> None:
+    times = {"created_at": now, "rotated_at": now, "expires_at": expires_at}
+    c.execute(sessions.insert().values(token_sha256=token_sha256, person_id=person_id, csrf=csrf, **times))
+
+
+def session(c: Connection, token_sha256: str, now: float) -> Row | None:
+    """The session with its person; None when it ended, or the person may not work here any more."""
+    query = (
+        sa.select(sessions, people.c.login, people.c.role, people.c.region, people.c.quality, regions.c.media_host)
+        .join(people, people.c.id == sessions.c.person_id)
+        .join(regions, regions.c.name == people.c.region)
+        .where(sessions.c.token_sha256 == token_sha256, sessions.c.expires_at > now, people.c.active)
+    )
+    return _one(c, query)
+
+
+def end_sessions(c: Connection, at: float, *, token_sha256: str = "", person_id: int = 0) -> None:
+    """One session, or all of a person's, end at `at` at the latest."""
+    which = sessions.c.token_sha256 == token_sha256 if token_sha256 else sessions.c.person_id == person_id
+    c.execute(sessions.update().where(which, sessions.c.expires_at > at).values(expires_at=at))
+
+
+def add_invitation(c: Connection, token_sha256: str, role: str, region: str, expires_at: float) -> None:
+    c.execute(invitations.insert().values(token_sha256=token_sha256, role=role, region=region, expires_at=expires_at))
+
+
+def invitation(c: Connection, token_sha256: str, now: float) -> Row | None:
+    """One that is open: neither used nor too old."""
+    open_ = (invitations.c.token_sha256 == token_sha256) & (invitations.c.expires_at > now)
+    return _one(c, sa.select(invitations).where(open_, invitations.c.used_by.is_(None)))
+
+
+def use_invitation(c: Connection, token_sha256: str, person_id: int) -> bool:
+    """Whether it was still unused; of two who use it at once, one is told no."""
+    unused = (invitations.c.token_sha256 == token_sha256) & invitations.c.used_by.is_(None)
+    return c.execute(invitations.update().where(unused).values(used_by=person_id)).rowcount == 1
+
+
+def count_failures(c: Connection, what: str, since: float) -> int:
+    query = sa.select(sa.func.count()).select_from(failures).where(failures.c.what == what, failures.c.at > since)
+    return int(c.execute(query).scalar_one())
+
+
+def add_failure(c: Connection, whats: list[str], now: float, keep_s: float) -> None:
+    c.execute(failures.delete().where(failures.c.at < now - keep_s))
+    c.execute(failures.insert(), [{"what": what, "at": now} for what in whats])
+
+
+def log(c: Connection, at: float, person_id: int | None, action: str, object_: str, **detail: Any) -> None:
+    told = {"action": action, "object": object_, "detail": json.dumps(detail, sort_keys=True)}
+    c.execute(audit_log.insert().values(at=at, person_id=person_id, **told))
+
+
+def log_rows(c: Connection, limit: int = 200) -> list[Row]:
+    query = sa.select(audit_log, people.c.login).outerjoin(people, people.c.id == audit_log.c.person_id)
+    return [dict(r) for r in c.execute(query.order_by(audit_log.c.id.desc()).limit(limit)).mappings()]
+
+
+def _one(c: Connection, query: Any) -> Row | None:
+    row = c.execute(query).mappings().one_or_none()
+    return dict(row) if row else None

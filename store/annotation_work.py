@@ -1,0 +1,239 @@
+"""Schemas, batches, qualifications, scores and pay: the statements. Each runs inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from store.annotation import (
+    acknowledgements,
+    assignments,
+    batches,
+    items,
+    labels,
+    ledger,
+    people,
+    qualifications,
+    schemas,
+    scores,
+)
+
+Row = dict[str, Any]
+
+
+def add_schema(c: Connection, told: Row) -> int:
+    """A new version of its name: what was written before stays as it is."""
+    last = c.execute(sa.select(sa.func.max(schemas.c.version)).where(schemas.c.name == told["name"])).scalar()
+    values = {**told, "body": json.dumps(told["body"], sort_keys=True), "version": (last or 0) + 1}
+    return _key(c.execute(schemas.insert().values(**values)))
+
+
+def schema(c: Connection, schema_id: int) -> Row | None:
+    return next(iter(_rows(c, sa.select(schemas).where(schemas.c.id == schema_id))), None)
+
+
+def all_schemas(c: Connection) -> list[Row]:
+    gold = _num_items("gold", ("done",))
+    return _rows(c, sa.select(schemas, gold.label("num_gold")).order_by(schemas.c.name, schemas.c.version.desc()))
+
+
+def open_schemas(c: Connection, person_id: int) -> list[Row]:
+    """Schemas with open work, the most urgent first, with the person's stage and whether the guidelines are acknowledged."""
+    mine = (qualifications.c.schema_id == schemas.c.id) & (qualifications.c.person_id == person_id)
+    read = (acknowledgements.c.schema_id == schemas.c.id) & (acknowledgements.c.person_id == person_id)
+    urgent = (
+        sa.select(batches.c.schema_id, sa.func.max(batches.c.priority).label("priority"))
+        .where(batches.c.state == "open", batches.c.goal == "work")
+        .group_by(batches.c.schema_id)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            schemas, qualifications.c.stage, qualifications.c.round, qualifications.c.failures, qualifications.c.why,
+            acknowledgements.c.at.label("acknowledged_at"),
+        )
+        .join(urgent, urgent.c.schema_id == schemas.c.id)
+        .outerjoin(qualifications, mine)
+        .outerjoin(acknowledgements, read)
+        .order_by(urgent.c.priority.desc(), schemas.c.id)
+    )  # fmt: skip
+    return _rows(c, query)
+
+
+def acknowledge(c: Connection, person_id: int, schema_id: int, now: float) -> None:
+    mine = (acknowledgements.c.person_id == person_id) & (acknowledgements.c.schema_id == schema_id)
+    if not c.execute(sa.select(acknowledgements.c.at).where(mine)).scalar():
+        c.execute(acknowledgements.insert().values(person_id=person_id, schema_id=schema_id, at=now))
+
+
+def put_qualification(c: Connection, person_id: int, schema_id: int, **values: Any) -> None:
+    mine = (qualifications.c.person_id == person_id) & (qualifications.c.schema_id == schema_id)
+    if not c.execute(qualifications.update().where(mine).values(**values)).rowcount:
+        c.execute(qualifications.insert().values(person_id=person_id, schema_id=schema_id, **values))
+
+
+def qualification(c: Connection, person_id: int, schema_id: int) -> Row | None:
+    mine = (qualifications.c.person_id == person_id) & (qualifications.c.schema_id == schema_id)
+    return next(iter(_rows(c, sa.select(qualifications).where(mine).with_for_update())), None)
+
+
+def all_qualifications(c: Connection) -> list[Row]:
+    """Stages that are not plain work: in training or exam, paused, banned."""
+    query = sa.select(qualifications, people.c.login, schemas.c.name, schemas.c.version)
+    joined = query.join(people, people.c.id == qualifications.c.person_id).join(
+        schemas, schemas.c.id == qualifications.c.schema_id
+    )
+    return _rows(c, joined.where(qualifications.c.stage != "qualified").order_by(people.c.login, schemas.c.id))
+
+
+def add_score(c: Connection, assignment: Row, kind: str, by_question: dict[str, float], now: float) -> None:
+    """A score that is there already stays: an answer is scored once."""
+    if c.execute(sa.select(scores.c.at).where(scores.c.assignment_id == assignment["id"])).scalar():
+        return
+    who = {k: assignment[k] for k in ("person_id", "schema_id")}
+    score = sum(by_question.values()) / len(by_question)
+    told = {"kind": kind, "score": score, "by_question": json.dumps(by_question, sort_keys=True), "at": now}
+    c.execute(scores.insert().values(assignment_id=assignment["id"], **who, **told))
+
+
+def scores_of(
+    c: Connection, person_id: int, kinds: Sequence[str], *, schema_id: int = 0, since: float = 0.0, limit: int = 100_000
+) -> list[Row]:
+    """The latest ones, oldest first."""
+    query = sa.select(scores).where(scores.c.person_id == person_id, scores.c.kind.in_(kinds), scores.c.at >= since)
+    if schema_id:
+        query = query.where(scores.c.schema_id == schema_id)
+    return _rows(c, query.order_by(scores.c.at.desc(), scores.c.assignment_id.desc()).limit(limit))[::-1]
+
+
+def round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> list[Row]:
+    query = (
+        sa.select(scores)
+        .join(assignments, assignments.c.id == scores.c.assignment_id)
+        .where(scores.c.person_id == person_id, scores.c.schema_id == schema_id, scores.c.kind == kind)
+        .where(assignments.c.round == round_)
+    )
+    return _rows(c, query)
+
+
+def gold_scores(c: Connection, item_id: int) -> list[float]:
+    query = sa.select(scores.c.score).join(assignments, assignments.c.id == scores.c.assignment_id)
+    kinds = scores.c.kind.in_(["gold", "exam"])
+    return [float(s) for s in c.execute(query.where(assignments.c.item_id == item_id, kinds)).scalars()]
+
+
+def add_batch(c: Connection, told: Row) -> int:
+    return _key(c.execute(batches.insert().values(**told, num_reserved=0)))
+
+
+def add_items(c: Connection, rows: list[Row]) -> None:
+    ready = [{**r, "media": json.dumps(r["media"]), "num_taken": 0} for r in rows]
+    if ready:
+        c.execute(items.insert(), ready)
+
+
+def update_batch(c: Connection, batch_id: int, **values: Any) -> bool:
+    return c.execute(batches.update().where(batches.c.id == batch_id).values(**values)).rowcount == 1
+
+
+def batch(c: Connection, batch_id: int) -> Row | None:
+    query = sa.select(
+        batches, schemas.c.task_type, schemas.c.body, schemas.c.name.label("schema_name"), schemas.c.version
+    )
+    return next(
+        iter(_rows(c, query.join(schemas, schemas.c.id == batches.c.schema_id).where(batches.c.id == batch_id))), None
+    )
+
+
+def all_batches(c: Connection) -> list[Row]:
+    """With how many of their items are open, under review and done."""
+    counts = {
+        f"num_{state}": _num_items(None, (state,), batch=True).label(f"num_{state}")
+        for state in ("open", "review", "done")
+    }
+    query = sa.select(
+        batches, schemas.c.name.label("schema_name"), schemas.c.version, schemas.c.task_type, *counts.values()
+    )
+    joined = query.join(schemas, schemas.c.id == batches.c.schema_id)
+    return _rows(c, joined.order_by(batches.c.priority.desc(), batches.c.id))
+
+
+def labels_of(c: Connection, batch_id: int) -> list[Row]:
+    """The batch's labels with their clips, in the items' order."""
+    query = sa.select(labels, items.c.media, items.c.kind).join(items, items.c.id == labels.c.item_id)
+    return _rows(c, query.where(items.c.batch_id == batch_id).order_by(items.c.id))
+
+
+def answers_in(c: Connection, batch_id: int) -> list[Row]:
+    """Annotators' counted answers to the batch's own items: item, person, value, and whether the sides were swapped."""
+    query = (
+        sa.select(assignments.c.item_id, assignments.c.person_id, assignments.c.value, assignments.c.swapped)
+        .join(items, items.c.id == assignments.c.item_id)
+        .where(items.c.batch_id == batch_id, assignments.c.purpose == "label", assignments.c.state == "answered")
+    )
+    return _rows(c, query.order_by(assignments.c.item_id, assignments.c.id))
+
+
+def num_waiting_reviews(c: Connection) -> int:
+    query = sa.select(sa.func.count()).select_from(items).join(batches, batches.c.id == items.c.batch_id)
+    return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open")).scalar_one())
+
+
+def work_done(c: Connection, person_id: int, since: float, until: float) -> tuple[list[Row], float]:
+    """Accepted answers by batch, and all active seconds (of practice, exams, reviews and late answers too)."""
+    within = (
+        (assignments.c.person_id == person_id)
+        & (assignments.c.submitted_at >= since)
+        & (assignments.c.submitted_at < until)
+    )
+    paid = (
+        sa.select(batches.c.name, batches.c.price_milli, sa.func.count().label("num_accepted"))
+        .join(batches, batches.c.id == assignments.c.batch_id)
+        .where(within, assignments.c.accepted.is_(True))
+        .group_by(batches.c.name, batches.c.price_milli)
+        .order_by(batches.c.name)
+    )
+    active = c.execute(sa.select(sa.func.sum(assignments.c.active_s)).where(within)).scalar()
+    return _rows(c, paid), float(active or 0.0)
+
+
+def count_answers(c: Connection, person_id: int) -> int:
+    mine = (assignments.c.person_id == person_id) & (assignments.c.state == "answered")
+    return int(c.execute(sa.select(sa.func.count()).select_from(assignments).where(mine)).scalar_one())
+
+
+def ledger_rows(c: Connection, *, person_id: int = 0, period: str = "") -> list[Row]:
+    query = sa.select(ledger, people.c.login, people.c.region).join(people, people.c.id == ledger.c.person_id)
+    if person_id:
+        query = query.where(ledger.c.person_id == person_id)
+    if period:
+        query = query.where(ledger.c.period == period)
+    return _rows(c, query.order_by(ledger.c.period.desc(), ledger.c.person_id, ledger.c.line))
+
+
+def add_ledger(c: Connection, rows: list[Row]) -> None:
+    if rows:
+        c.execute(ledger.insert(), rows)
+
+
+def _num_items(kind: str | None, states: tuple[str, ...], *, batch: bool = False) -> sa.ScalarSelect[Any]:
+    owner = items.c.batch_id == batches.c.id if batch else items.c.schema_id == schemas.c.id
+    query = sa.select(sa.func.count()).select_from(items).where(owner, items.c.state.in_(states))
+    query = query.where(items.c.kind == kind) if kind else query.where(items.c.kind != "repeat")
+    return query.correlate(batches if batch else schemas).scalar_subquery()
+
+
+def _rows(c: Connection, query: Any) -> list[Row]:
+    rows = [dict(r) for r in c.execute(query).mappings()]
+    read = ("body", "media", "value", "truth", "by_question")
+    return [{k: json.loads(v) if k in read and isinstance(v, str) else v for k, v in r.items()} for r in rows]
+
+
+def _key(result: Any) -> int:
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])

@@ -1,0 +1,152 @@
+"""Schemas and batches: what designers make. Clips come from a tier or a query, uncertain ones first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from store import annotation_people, annotation_work
+from store.workspace import Workspace
+from tasks import tier as tiers
+from tasks.annotation import answers
+
+AUDIT_RATIO = 0.05
+MAX_ITEMS = 100_000
+MAX_RATERS = 9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch to be made."""
+
+    name: str
+    schema_id: int
+    source: str
+    """A tier's name, or one SELECT of clip_id, with other_clip_id for pairs, and uncertainty if wanted."""
+    goal: str = "work"
+    overlap: int = 2
+    max_raters: int = 3
+    priority: int = 0
+    price_milli: int = 0
+    budget_milli: int = 0
+    head_start_s: float = 0.0
+    uncertainty: str = ""
+    """For a tier: an expression over the columns of signals that is large where the models are unsure."""
+    limit: int = 1000
+
+
+def make_schema(
+    c: Any,
+    by: int,
+    name: str,
+    task_type: str,
+    body: Mapping[str, Any],
+    guidelines: str,
+    num_training: int,
+    num_exam: int,
+    now: float,
+) -> int:
+    """A new schema, or a new version of the one of this name. Raises ValueError for what its type does not allow."""
+    if not (name.isidentifier() and name.islower()):
+        raise ValueError(f"schema {name!r}: write it in lower case with underscores, as quality_v1")
+    if not guidelines.strip():
+        raise ValueError(f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
+    if not (0 <= num_training <= 200 and 0 <= num_exam <= 200):
+        raise ValueError(f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
+    told = {
+        "name": name,
+        "task_type": task_type,
+        "body": answers.checked_body(task_type, body),
+        "guidelines": guidelines,
+    }
+    made = annotation_work.add_schema(
+        c, {**told, "num_training": num_training, "num_exam": num_exam, "created_at": now}
+    )
+    annotation_people.log(c, now, by, "make_schema", name, schema=made)
+    return made
+
+
+def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[float, list[dict[str, Any]]]]:
+    """(uncertainty, clips) of each item of a plan. Raises ValueError for a source that is refused or yields no clips."""
+    rows = _sourced(workspace, plan, task_type)
+    with workspace.views() as reader:
+        known = reader.sql("""SELECT clip_id, c.video_id, start_frame, end_frame, v.proxy_uri
+            FROM clips c JOIN videos v USING (video_id) WHERE v.proxy_uri IS NOT NULL""")
+    by_id = {row["clip_id"]: row for row in known.iter_rows(named=True)}
+    sides = ["clip_id", "other_clip_id"] if task_type == answers.PAIRWISE else ["clip_id"]
+    found = []
+    for row in rows.iter_rows(named=True):
+        if lost := [row[s] for s in sides if row[s] not in by_id]:
+            raise ValueError(f"{plan.source!r} yields {lost[0]!r}, which is no clip with a proxy")
+        found.append((float(row["uncertainty"] or 0.0), [by_id[row[s]] for s in sides]))
+    if not found:
+        raise ValueError(f"{plan.source!r} yields no clips")
+    return found
+
+
+def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
+    if not 1 <= plan.limit <= MAX_ITEMS:
+        raise ValueError(f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
+    source = plan.source.strip().rstrip("; ")
+    if len(source.split()) < 2:
+        tiers.parsed(workspace, source)
+        if task_type == answers.PAIRWISE:
+            raise ValueError(
+                "pairs come from a query that yields clip_id and other_clip_id, as SELECT a.clip_id, b.clip_id AS "
+                "other_clip_id FROM identities a JOIN identities b USING (identity) WHERE a.clip_id < b.clip_id"
+            )
+        unsure = plan.uncertainty.strip() or "0"
+        source = (
+            f"SELECT clip_id, ({unsure}) AS uncertainty FROM signals WHERE clip_id IN (SELECT clip_id FROM {source})"
+        )
+    rows = tiers.query(workspace, source)
+    needed = ["clip_id", *(["other_clip_id"] if task_type == answers.PAIRWISE else [])]
+    if lacking := [n for n in needed if n not in rows.columns]:
+        raise ValueError(f"the query yields {', '.join(rows.columns)}; it must yield {', '.join(lacking)}")
+    if "uncertainty" not in rows.columns:
+        rows = rows.with_columns(pl.lit(0.0).alias("uncertainty"))
+    return (
+        rows.unique(needed, keep="first", maintain_order=True)
+        .sort("uncertainty", descending=True, nulls_last=True)
+        .head(plan.limit)
+    )
+
+
+def make_batch(c: Any, by: int, plan: Plan, media: Sequence[tuple[float, list[dict[str, Any]]]], now: float) -> int:
+    """Writes the batch with its items. Raises ValueError for numbers out of range and a name that is taken."""
+    _check(c, plan)
+    kept = ("name", "schema_id", "source", "goal", "priority", "price_milli", "budget_milli", "head_start_s")
+    batch_id = annotation_work.add_batch(c, {**{k: getattr(plan, k) for k in kept}, "state": "open", "opens_at": now})
+    gold = plan.goal == "gold"
+    own = {"batch_id": batch_id, "schema_id": plan.schema_id, "kind": "work", "state": "review" if gold else "open"}
+    raters = {"num_wanted": 0 if gold else plan.overlap, "max_raters": 0 if gold else plan.max_raters}
+    rows = [
+        {**own, **raters, "uncertainty": unsure, "media": clips, "audited": not gold and _drawn(batch_id, i)}
+        for i, (unsure, clips) in enumerate(media)
+    ]
+    annotation_work.add_items(c, rows)
+    annotation_people.log(c, now, by, "make_batch", plan.name, batch=batch_id, items=len(rows))
+    return batch_id
+
+
+def _check(c: Any, plan: Plan) -> None:
+    if not plan.name.strip() or any(b["name"] == plan.name for b in annotation_work.all_batches(c)):
+        raise ValueError(f"batch {plan.name!r}: give a name that is not taken")
+    if annotation_work.schema(c, plan.schema_id) is None:
+        raise ValueError(f"batch {plan.name}: there is no schema {plan.schema_id}")
+    if plan.goal not in ("work", "gold"):
+        raise ValueError(f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
+    if not 1 <= plan.overlap <= plan.max_raters <= MAX_RATERS:
+        raise ValueError(f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}")
+    if min(plan.price_milli, plan.budget_milli, plan.head_start_s) < 0:
+        raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
+
+
+def _drawn(batch_id: int, place: int) -> bool:
+    """5 % of items, the same ones whoever asks, and not to be told from the outside by a pattern."""
+    drawn = hashlib.sha256(f"audit:{batch_id}:{place}".encode()).digest()
+    return int.from_bytes(drawn[:4], "big") / 2**32 < AUDIT_RATIO

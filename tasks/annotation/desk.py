@@ -1,0 +1,310 @@
+"""What an annotator or reviewer does at the queue: claim, keep, submit; and what an answer sets off.
+
+Every function here runs inside one transaction of the annotation database: `database.write(lambda c: desk.claim(c, ...))`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store import annotation_people, annotation_work
+from store import annotation_queue as queue
+from store.annotation_queue import Offer, Row
+from tasks.annotation import answers, calibration, truth
+from tasks.annotation.pay import quality
+
+GOLD_RATIO = 0.08
+REPEAT_RATIO = 0.02
+REPEAT_AFTER = 20
+MAX_HELD = 2
+"""The item at hand and the next one, which is preloaded."""
+TTL_S = (180.0, 1800.0)
+TTL_MEDIANS = 6
+"""A lease lasts for six median answers: long enough for a slow one, short enough that a closed laptop blocks nobody."""
+ACCEPTED_FROM = 0.5
+"""An audited answer that agrees less than this with the reviewer's is not paid by the piece."""
+BAD_GOLD = (10, 0.5)
+"""Gold that at least so many qualified answers meet by less than this on average is wrong itself and is retired."""
+FRAME_HZ = 25
+REVIEWING = ("reviewer",)
+
+
+class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or not there
+    """No such assignment for this person."""
+
+
+def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num: int = MAX_HELD) -> list[Row]:
+    """The person's leases, filled up to `num` from the queue; fewer when there is nothing for them."""
+    for assignment_id in queue.lapsed(c, now):
+        queue.release(c, assignment_id)
+    held = queue.held(c, person["person_id"], now)
+    while len(held) < num:
+        offer = _offer(c, person, now, rng)
+        if offer is None:
+            break
+        schema_id = queue.item(c, offer.item_id)["schema_id"]
+        queue.lease(c, person["person_id"], offer, now, ttl_s(c, schema_id))
+        held = queue.held(c, person["person_id"], now)
+    return held
+
+
+def ttl_s(c: Any, schema_id: int) -> float:
+    usual = queue.median_active_s(c, schema_id)
+    return TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+
+
+def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
+    """Extends a lease; gives when it ends. Raises Gone for one that is not the person's or ended."""
+    mine = queue.by_token(c, person["person_id"], token)
+    if mine is None:
+        raise Gone(token)
+    until = now + ttl_s(c, mine["schema_id"])
+    if not queue.extend(c, person["person_id"], token, until):
+        raise Gone(token)
+    return until
+
+
+def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Takes an answer: {"value", "key", "active_s"}. The same key again gives the same reply and changes nothing.
+
+    An answer that comes after its lease ended counts if its place is still free; else it is kept, marked late, and its
+    time counts for the floor. Raises Gone for an assignment of somebody else, ValueError for an answer that the schema
+    does not allow and for a second, different one.
+    """
+    mine = queue.by_token(c, person["person_id"], token)
+    if mine is None:
+        raise Gone(token)
+    if mine["value"] is not None:
+        if mine["submit_key"] != told.get("key"):
+            raise ValueError("this item was answered before; what was sent then stands")
+        return _reply(c, mine, mine["state"])
+    given = answers.checked(mine["task_type"], mine["body"], told.get("value"), duration_s(mine["media"]))
+    value = answers.unswapped(mine["task_type"], given, mine["swapped"])
+    place = mine["state"] == "leased" or _place_left(c, mine)
+    state = "answered" if place else "late"
+    done = {
+        "value": value,
+        "submit_key": _key(told.get("key")),
+        "submitted_at": now,
+        "active_s": _active_s(told.get("active_s"), now - mine["leased_at"]),
+        "accepted": place and mine["batch_id"] is not None,
+    }
+    queue.answer(c, mine["id"], state, done)
+    if place:
+        _FOLLOWS[mine["purpose"]](c, {**mine, **done}, now)
+    return _reply(c, {**mine, **done}, state)
+
+
+def duration_s(media: Sequence[Mapping[str, Any]]) -> float:
+    return float(max(m["end_frame"] - m["start_frame"] for m in media)) / FRAME_HZ
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str) or not 8 <= len(key) <= 64:
+        raise ValueError("a submit needs a key of 8 to 64 characters, the same when it is sent again")
+    return key
+
+
+def _active_s(told: Any, held_s: float) -> float:
+    """Seconds that the browser saw the person at work; never more than the lease lasted on our own clock."""
+    seconds = float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told == told else 0.0
+    return round(max(0.0, min(seconds, held_s)), 3)
+
+
+def _place_left(c: Any, mine: Row) -> bool:
+    """Whether an answer after its lease still finds its place; what the database would refuse is not tried."""
+    item = queue.item(c, mine["item_id"])
+    if mine["purpose"] in ("label", "repeat"):
+        funded = annotation_work.batch(c, mine["batch_id"])
+        assert funded is not None
+        paid = (funded["num_reserved"] + 1) * funded["price_milli"] <= funded["budget_milli"]
+        return bool(item["state"] == "open" and item["num_taken"] < item["num_wanted"] and paid)
+    return False
+
+
+def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Offer | None:
+    """What the person gets next: a review, calibration where that is due, else work with gold and repeats hidden in it."""
+    if person["role"] in REVIEWING:
+        found = queue.next_review(c, person["person_id"])
+        return _of(found, "review", rng) if found else None
+    if person["role"] != "annotator":
+        return None
+    ready = []
+    for schema in annotation_work.open_schemas(c, person["person_id"]):
+        if schema["acknowledged_at"] is None:
+            continue
+        stage = stage_of(schema)
+        if stage == calibration.QUALIFIED:
+            ready.append(schema)
+        elif stage != calibration.BANNED and not ready and (offer := _calibration(c, person, schema, stage, rng)):
+            return offer
+    return _work(c, person, [s["id"] for s in ready], now, rng) if ready else None
+
+
+def stage_of(schema: Mapping[str, Any]) -> str:
+    """A person's stage for a schema; without training and exam everybody is qualified until the hidden gold says no."""
+    first = calibration.TRAINING if schema["num_training"] + schema["num_exam"] else calibration.QUALIFIED
+    return str(schema["stage"] or first)
+
+
+def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
+    round_ = int(schema["round"] or 1)
+    done = [
+        len(annotation_work.round_scores(c, person["person_id"], schema["id"], k, round_)) for k in ("train", "exam")
+    ]
+    pending = sum(h["schema_id"] == schema["id"] for h in queue.held(c, person["person_id"], 0.0))
+    training = stage == calibration.TRAINING and done[0] < schema["num_training"]
+    left = schema["num_training"] - done[0] if training else schema["num_exam"] - done[1]
+    if pending >= left:
+        return None
+    found = queue.next_gold(c, person["person_id"], schema["id"], round_)
+    return _of(found, "train" if training else "exam", rng, round_=round_) if found else None
+
+
+def _work(c: Any, person: Mapping[str, Any], schema_ids: list[int], now: float, rng: random.Random) -> Offer | None:
+    early = bool(person.get("top_quartile"))
+    found = queue.next_open(c, person["person_id"], schema_ids, now, early=early)
+    if found is None:
+        return None
+    drawn = rng.random()
+    if drawn < GOLD_RATIO and (gold := queue.next_gold(c, person["person_id"], found["schema_id"], 0)):
+        return _of(gold, "gold", rng, batch_id=found["batch_id"])
+    if drawn > 1 - REPEAT_RATIO and (
+        again := queue.to_repeat(c, person["person_id"], found["schema_id"], REPEAT_AFTER)
+    ):
+        repeat = queue.add_repeat(c, again, person["person_id"])
+        return Offer(repeat, "repeat", again["paid_by"], swapped=len(again["media"]) == 2 and not again["swapped"])
+    return _of(found, "label", rng, batch_id=found["batch_id"])
+
+
+def _of(item: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0) -> Offer:
+    return Offer(item["id"], purpose, batch_id, round_, swapped=len(item["media"]) == 2 and rng.random() < 0.5)
+
+
+def _labelled(c: Any, mine: Row, now: float) -> None:
+    """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
+    item = queue.item(c, mine["item_id"])
+    given = queue.answers_of(c, item["id"])
+    if len(given) < item["num_wanted"]:
+        return
+    values = [a["value"] for a in given]
+    if truth.agreed(mine["task_type"], mine["body"], values):
+        queue.add_label(
+            c, item, truth.consensus(mine["task_type"], mine["body"], values), "consensus", len(values), now
+        )
+        queue.update_item(c, item["id"], state="review" if item["audited"] else "done")
+    elif item["num_wanted"] < item["max_raters"]:
+        queue.update_item(c, item["id"], num_wanted=item["num_wanted"] + 1)
+    else:
+        queue.update_item(c, item["id"], state="review")
+
+
+def _scored(kind: str) -> Any:
+    def follow(c: Any, mine: Row, now: float) -> None:
+        reference = mine["truth"]
+        if kind == "repeat":
+            own = queue.answers_of(c, mine["repeat_of"], ("label",))
+            reference = next(a["value"] for a in own if a["person_id"] == mine["person_id"])
+            queue.update_item(c, mine["item_id"], state="done")
+        by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], reference)
+        annotation_work.add_score(c, mine, kind, by_question, now)
+        if kind in ("train", "exam"):
+            _advance(c, mine, now)
+        elif kind == "gold":
+            _retire_bad_gold(c, mine["item_id"])
+            check_quality(c, mine["person_id"], mine["schema_id"], now)
+
+    return follow
+
+
+def _advance(c: Any, mine: Row, now: float) -> None:
+    """After a training or exam item: on to the exam, qualified, or back to the start."""
+    schema = annotation_work.schema(c, mine["schema_id"])
+    assert schema is not None
+    person_id, schema_id, round_ = mine["person_id"], schema["id"], mine["round"]
+    had = annotation_work.qualification(c, person_id, schema_id) or {"failures": 0}
+    num_trained = len(annotation_work.round_scores(c, person_id, schema_id, "train", round_))
+    exam = [s["by_question"] for s in annotation_work.round_scores(c, person_id, schema_id, "exam", round_)]
+    if num_trained < schema["num_training"]:
+        return
+    told: dict[str, Any] = {"round": round_, "failures": had["failures"], "changed_at": now}
+    if len(exam) < schema["num_exam"]:
+        told |= {"stage": calibration.EXAM, "why": f"{len(exam)} of {schema['num_exam']} exam items"}
+    elif not exam or (verdict := calibration.examined(exam)).passed:
+        told |= {"stage": calibration.QUALIFIED, "why": verdict.why if exam else "training done"}
+    else:
+        told |= _failed(had["failures"], round_, f"exam not passed: {verdict.why}")
+    annotation_work.put_qualification(c, person_id, schema_id, **told)
+
+
+def _failed(failures: int, round_: int, why: str) -> dict[str, Any]:
+    stage = calibration.after_failure(failures + 1)
+    return {"stage": stage, "round": round_ + 1, "failures": failures + 1, "why": why}
+
+
+def check_quality(c: Any, person_id: int, schema_id: int, now: float) -> None:
+    """Sends a person whose hidden gold and audits are too low back to calibration; what was leased goes back."""
+    had = annotation_work.qualification(c, person_id, schema_id)
+    had = had or {"stage": calibration.QUALIFIED, "round": 0, "failures": 0, "changed_at": 0.0}
+    if had["stage"] != calibration.QUALIFIED:
+        return
+    kinds = ("gold", "audit")
+    recent = annotation_work.scores_of(
+        c, person_id, kinds, schema_id=schema_id, since=had["changed_at"], limit=calibration.WINDOW
+    )
+    if not calibration.must_pause([s["score"] for s in recent]):
+        return
+    why = f"paused: the last {len(recent)} hidden checks are surely under {calibration.PASS_MEAN}"
+    annotation_work.put_qualification(
+        c, person_id, schema_id, **_failed(had["failures"], had["round"], why), changed_at=now
+    )
+    for held in queue.held(c, person_id, now):
+        if held["schema_id"] == schema_id:
+            queue.release(c, held["id"])
+    annotation_people.log(c, now, None, "pause", f"person {person_id}", schema=schema_id, why=why)
+
+
+def _retire_bad_gold(c: Any, item_id: int) -> None:
+    met = annotation_work.gold_scores(c, item_id)
+    if len(met) >= BAD_GOLD[0] and sum(met) / len(met) < BAD_GOLD[1]:
+        queue.update_item(c, item_id, state="retired")
+
+
+def _reviewed(c: Any, mine: Row, now: float) -> None:
+    """A reviewer's blind answer: gold in a gold batch; else the item's label, and an audit of its answers if drawn."""
+    item = queue.item(c, mine["item_id"])
+    batch = annotation_work.batch(c, item["batch_id"])
+    assert batch is not None
+    given = queue.answers_of(c, item["id"], ("label",))
+    queue.add_label(c, item, mine["value"], "adjudicated", len(given) + 1, now)
+    queue.update_item(c, item["id"], state="done")
+    if batch["goal"] == "gold":
+        queue.make_gold(c, item["id"], mine["value"])
+    for answer in given if item["audited"] else []:
+        by_question = answers.alike(mine["task_type"], mine["body"], answer["value"], mine["value"])
+        scored = {**answer, "schema_id": item["schema_id"]}
+        annotation_work.add_score(c, scored, "audit", by_question, now)
+        if sum(by_question.values()) / len(by_question) < ACCEPTED_FROM:
+            queue.settle(c, answer["id"], accepted=False)
+        audits = annotation_work.scores_of(c, answer["person_id"], ("audit",))
+        annotation_people.update_person(c, answer["person_id"], quality=quality([s["score"] for s in audits]))
+        check_quality(c, answer["person_id"], item["schema_id"], now)
+
+
+def _reply(c: Any, mine: Row, state: str) -> dict[str, Any]:
+    """What the person is told; the truth only in training."""
+    told: dict[str, Any] = {"state": state}
+    if mine["purpose"] == "train":
+        by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], mine["truth"])
+        shown = [answers.unswapped(mine["task_type"], v, mine["swapped"]) for v in (mine["truth"], mine["value"])]
+        told["feedback"] = {"truth": shown[0], "yours": shown[1], "scores": by_question}
+    return told
+
+
+_FOLLOWS: dict[str, Any] = {
+    "label": _labelled,
+    "review": _reviewed,
+    **{kind: _scored(kind) for kind in ("train", "exam", "gold", "repeat")},
+}

@@ -1,0 +1,88 @@
+"""Pay of one person for one period: base, floor and bonus, in whole minor units of the region's currency, explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from tasks.annotation.agreement import wilson
+
+BONUS_SHARE = 0.30
+BONUS_FROM, BONUS_SPAN = 0.85, 0.10
+MIN_AUDITED = 40
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one batch contributes: answers that were accepted, at a price each in thousandths of a minor unit."""
+
+    batch: str
+    num_accepted: int
+    price_milli: int
+
+
+@dataclass(frozen=True)
+class Line:
+    kind: str
+    amount_minor: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    currency: str
+    lines: list[Line]
+
+    @property
+    def total_minor(self) -> int:
+        return sum(line.amount_minor for line in self.lines)
+
+
+def quality(audit_scores: Sequence[float]) -> float | None:
+    """L: the Wilson lower bound of agreement with audits; None under 40 audited answers."""
+    if len(audit_scores) < MIN_AUDITED:
+        return None
+    return wilson(sum(audit_scores), len(audit_scores))[0]
+
+
+def bonus_rate(lower: float | None) -> float:
+    """0.30 x clamp((L - 0.85) / 0.10, 0, 1)."""
+    return 0.0 if lower is None else BONUS_SHARE * min(1.0, max(0.0, (lower - BONUS_FROM) / BONUS_SPAN))
+
+
+def statement(
+    work: Sequence[Work], active_s: float, hourly_floor_minor: int, currency: str, lower: float | None, num_audited: int
+) -> Statement:
+    """Base for accepted answers, topped up to the floor for the active time, and the bonus on the base."""
+    lines = [
+        Line("base", _minor(Decimal(w.num_accepted) * w.price_milli / 1000),
+             f"{w.num_accepted} accepted in {w.batch} x {_told(Decimal(w.price_milli) / 100_000)} {currency}")
+        for w in work if w.num_accepted
+    ]  # fmt: skip
+    base = sum(line.amount_minor for line in lines)
+    hours = Decimal(str(round(active_s, 3))) / 3600
+    floor = _minor(hours * hourly_floor_minor)
+    if floor > base:
+        told = f"{hours:.2f} active hours x {_told(Decimal(hourly_floor_minor) / 100)} {currency} = {_told(Decimal(floor) / 100)}"
+        lines.append(Line("floor", floor - base, f"{told}, less the base of {_told(Decimal(base) / 100)}"))
+    lines.append(_bonus(base, lower, num_audited))
+    return Statement(currency, lines)
+
+
+def _bonus(base: int, lower: float | None, num_audited: int) -> Line:
+    if lower is None:
+        return Line("bonus", 0, f"{num_audited} audited answers; the bonus begins with {MIN_AUDITED}")
+    rate = bonus_rate(lower)
+    why = f"audits: at least {lower:.3f} agreement (95 %, {num_audited} answers) gives {100 * rate:.1f} % of the base"
+    return Line("bonus", _minor(Decimal(base) * Decimal(str(round(rate, 6)))), why)
+
+
+def _minor(amount: Decimal) -> int:
+    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _told(amount: Decimal) -> str:
+    text = f"{amount:.5f}".rstrip("0")
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part.ljust(2, '0')}"

@@ -1,0 +1,154 @@
+"""What came of it: a batch's agreement and labels, people's standing, pay by week."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from store import annotation_people, annotation_work
+from tasks.annotation import agreement, answers, pay, truth
+from tasks.annotation.agreement import Estimate, Question
+
+
+def agreement_of(batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Agreement by question, the share of left choices for pairs, and raters' accuracy by Dawid-Skene.
+
+    `batch` is store.annotation_work.batch, `given` its answers_in.
+    """
+    items = [[a["value"] for a in group] for _, group in groupby(given, key=lambda a: a["item_id"])]
+    found: list[Question] = agreement.by_question(batch["task_type"], batch["body"], items)
+    compared = given if any(len(values) > 1 for values in items) else []  # one rater alone agrees with himself
+    told: dict[str, Any] = {"questions": found, "raters": raters(batch["task_type"], batch["body"], compared)}
+    if batch["task_type"] == answers.PAIRWISE:
+        told["left_share"] = left_share(given)
+    return told
+
+
+def left_share(given: Sequence[Mapping[str, Any]]) -> Estimate:
+    """Of all choices of a side, those of the one that stood on the left of the screen."""
+    seen = [answers.unswapped(answers.PAIRWISE, a["value"], a["swapped"]) for a in given]  # swapping is its own inverse
+    return agreement.left_share([side for value in seen for side in value.values()])
+
+
+def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each rater's accuracy by Dawid-Skene, a mean over questions with one choice of few; empty where there are none."""
+    people = {p: i for i, p in enumerate(sorted({a["person_id"] for a in given}))}
+    items = {x: i for i, x in enumerate(sorted({a["item_id"] for a in given}))}
+    if not given:
+        return []
+    found = []
+    for name, classes in _categorical(task_type, body):
+        place = {v: i for i, v in enumerate(classes)}
+        triples = [
+            (items[a["item_id"]], people[a["person_id"]], place[_class(task_type, name, a["value"])]) for a in given
+        ]
+        found.append(truth.dawid_skene(triples, len(items), len(people), len(classes)).accuracy)
+    if not found:
+        return []
+    accuracy = np.mean(found, 0)
+    counts = [sum(a["person_id"] == p for a in given) for p in people]
+    return [{"person_id": p, "accuracy": float(accuracy[i]), "num_answers": counts[i]} for p, i in people.items()]
+
+
+def _categorical(task_type: str, body: Mapping[str, Any]) -> list[tuple[str, Sequence[Any]]]:
+    if task_type == answers.FLAGS:
+        return [(kind["name"], (False, True)) for kind in body["kinds"]]
+    if task_type == answers.LIKERT:
+        return [(d["name"], range(1, body["points"] + 1)) for d in body["dimensions"]]
+    if task_type == answers.PAIRWISE:
+        return [(d["name"], answers.CHOICES) for d in body["dimensions"]]
+    return [(a["name"], a["choices"]) for a in body["attributes"] if a["how"] == "one"]
+
+
+def _class(task_type: str, name: str, value: Mapping[str, Any]) -> Any:
+    return any(f["kind"] == name for f in value["flags"]) if task_type == answers.FLAGS else value[name]
+
+
+def labels_csv(labels: Sequence[Mapping[str, Any]]) -> str:
+    """One line per label: its clips by video and span, the value as JSON, how it came about, and from how many answers."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["clip_id", "video_id", "start_frame", "end_frame", "other_clip_id", "value", "how", "num_answers"])
+    for row in labels:
+        first, other = row["media"][0], row["media"][1:]
+        span = [first[k] for k in ("clip_id", "video_id", "start_frame", "end_frame")]
+        told = [json.dumps(row["value"], sort_keys=True), row["how"], row["num_answers"]]
+        writer.writerow([*span, other[0]["clip_id"] if other else "", *told])
+    return out.getvalue()
+
+
+def leaderboard(people: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Annotators with 40 audited answers by the lower bound of their agreement; speed plays no part."""
+    ranked = [p for p in people if p["role"] == "annotator" and p["active"] and p["quality"] is not None]
+    return sorted(ranked, key=lambda p: (-p["quality"], p["login"]))
+
+
+def top_quartile(people: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Ids of the best quarter of the leaderboard: they see better-paid batches first."""
+    ranked = leaderboard(people)
+    return {int(p["id"]) for p in ranked[: (len(ranked) + 3) // 4]}
+
+
+def week(now: float) -> str:
+    """The ISO week of a time, UTC, as 2026-W48."""
+    year, number, _ = datetime.fromtimestamp(now, UTC).isocalendar()
+    return f"{year}-W{number:02d}"
+
+
+def bounds(period: str) -> tuple[float, float]:
+    """A week's [start, end). Raises ValueError for what is no week."""
+    try:
+        start = datetime.strptime(f"{period}-1", "%G-W%V-%u").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"period {period!r}: write an ISO week as 2026-W48") from None
+    return start.timestamp(), (start + timedelta(days=7)).timestamp()
+
+
+def statement(c: Any, person: Mapping[str, Any], period: str) -> pay.Statement:
+    """What a person's week comes to as of now."""
+    region = annotation_people.regions_by_name(c)[person["region"]]
+    rows, active_s = annotation_work.work_done(c, int(person["id"]), *bounds(period))
+    work = [pay.Work(r["name"], r["num_accepted"], round(r["price_milli"] * region["rate"])) for r in rows]
+    audits = annotation_work.scores_of(c, int(person["id"]), ("audit",))
+    lower = pay.quality([s["score"] for s in audits])
+    return pay.statement(work, active_s, region["hourly_floor_minor"], region["currency"], lower, len(audits))
+
+
+def close_week(c: Any, by: int, period: str, now: float) -> int:
+    """Writes everybody's statement of a week that is over into the ledger, once; gives how many people were added.
+
+    Raises ValueError for a week that still runs.
+    """
+    if bounds(period)[1] > now:
+        raise ValueError(f"{period} is not over yet")
+    written = {row["person_id"] for row in annotation_work.ledger_rows(c, period=period)}
+    num = 0
+    for person in annotation_people.everybody(c):
+        lines = statement(c, person, period)
+        if person["id"] in written or not lines.total_minor:
+            continue
+        own = {"person_id": person["id"], "period": period, "currency": lines.currency, "at": now}
+        told = [
+            {"kind": x.kind, "amount_minor": x.amount_minor, "why": x.why, "line": i} for i, x in enumerate(lines.lines)
+        ]
+        annotation_work.add_ledger(c, [{**own, **line} for line in told])
+        num += 1
+    annotation_people.log(c, now, by, "close_week", period, people=num)
+    return num
+
+
+def payout_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The ledger for a payout: one line per amount, in minor units, with its reason."""
+    out = io.StringIO()
+    names = ["period", "login", "region", "kind", "amount_minor", "currency", "why"]
+    writer = csv.DictWriter(out, names, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,255 @@
+"""Over HTTP: who may do what, what is refused, and the way from a tier to a label and to pay."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from dashboards.annotation import media
+from dashboards.annotation.app import ROUTES, first_invitation
+from dashboards.annotation.visit import COOKIE
+from store import annotation_people, annotation_work
+from tasks.annotation import sign_in
+from tasks.loudness import loudness_lufs
+from tests.annotators import rated
+from tests.unit.dashboards.annotation.conftest import PASSWORD, ROLES, House
+
+PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
+
+
+def claim(client: TestClient) -> list[dict[str, Any]]:
+    reply = client.post("/api/claim", json={})
+    assert reply.status_code == 200, reply.text
+    return list(reply.json()["tasks"])
+
+
+def answer(client: TestClient, token: str, value: Any, key: str = "a-key-of-mine") -> Any:
+    return client.post("/api/submit", json={"token": token, "value": value, "key": key, "active_s": 3})
+
+
+def test_every_route_is_closed_to_all_but_its_roles(house: House) -> None:
+    """The matrix of roles and routes: no session leads to the door, a wrong role to a page that is not there."""
+    clients = {role: house.client(role) for role in ROLES}
+    nobody = house.client()
+    for method, path, roles, _ in ROUTES:
+        if not roles:
+            continue
+        url = re.sub(r"\{\w+(:int)?\}", "1", path)
+        reply = nobody.request(method, url)
+        assert reply.status_code == (401 if url.startswith("/api/") else 303), (method, url)
+        for role, client in clients.items():
+            if role not in roles:
+                assert client.request(method, url).status_code == 404, (method, url, role)
+    assert nobody.get("/openapi.json").status_code == 404
+
+
+def test_every_page_opens_for_its_roles(house: House) -> None:
+    batch = house.batch("likert", "t_wide")
+    pages = [(p.replace("{batch_id:int}", str(batch)).replace("{schema_id:int}", str(house.schemas["likert"])), r)
+             for m, p, r, _ in ROUTES if m == "GET" and r]  # fmt: skip
+    for path, roles in pages:
+        for role in roles:
+            reply = house.client(role).get(path.replace("{period}", "2026-W01"))
+            staff_home = path == "/" and role in ("designer", "administrator")
+            assert reply.status_code == (303 if staff_home else 200), (path, role, reply.text)
+    assert "script" not in house.client("administrator").get("/batches").headers["content-security-policy"]
+
+
+def test_a_foreign_assignment_is_one_that_is_not_there(house: House) -> None:
+    house.batch("likert", "t_wide")
+    mine, other = house.client("annotator"), house.client("other")
+    token = claim(mine)[0]["token"]
+    for path in ("/api/keep", "/api/submit"):
+        assert other.post(path, json={"token": token, "value": rated(3), "key": "k" * 9}).status_code == 404
+        assert other.post(path, json={"token": "none such"}).status_code == 404
+    assert mine.post("/api/keep", json={"token": token}).json()["expires_in_s"] > 60
+
+
+def test_a_submit_is_taken_once_and_checked(house: House) -> None:
+    house.batch("likert", "t_wide")
+    client = house.client("annotator")
+    token = claim(client)[0]["token"]
+    bad = answer(client, token, {**rated(3), "lip_sync": 6})
+    assert (bad.status_code, "lip_sync: 6 is no rating" in bad.json()["error"]) == (422, True)
+    assert answer(client, token, rated(3)).json() == {"state": "answered"}
+    assert answer(client, token, rated(3)).json() == {"state": "answered"}
+    assert answer(client, token, rated(4), key="another-key").status_code == 422
+
+
+def test_what_did_not_come_from_our_page_is_refused(house: House) -> None:
+    client = house.client("annotator")
+    csrf = client.headers.pop("x-csrf")
+    assert client.post("/api/claim", json={}).status_code == 403
+    assert client.post("/api/claim", json={}, headers={"x-csrf": "guess"}).status_code == 403
+    elsewhere = {"x-csrf": csrf, "origin": "https://evil.example"}
+    assert client.post("/api/claim", json={}, headers=elsewhere).status_code == 403
+    assert client.post("/api/claim", json={}, headers={"x-csrf": csrf}).status_code == 200
+    form = {"login": "annotator", "password": PASSWORD}
+    assert house.client().post("/sign-in", data=form, headers={"origin": "null"}).status_code == 403
+
+
+def test_signing_in_gives_a_session_that_nobody_chose(house: House) -> None:
+    client = house.client()
+    client.cookies.set(COOKIE, "chosen-by-an-attacker")
+    reply = client.post("/sign-in", data={"login": " Annotator ", "password": PASSWORD})
+    assert (reply.status_code, reply.headers["location"]) == (303, "/")
+    told = reply.headers["set-cookie"].lower()
+    assert "chosen-by" not in told
+    assert "httponly" in told
+    assert "samesite=strict" in told
+    found = re.search(rf"{COOKIE}=([\w-]+)", reply.headers["set-cookie"])
+    assert found is not None
+    fresh = house.client()
+    fresh.cookies.set(COOKIE, found.group(1))
+    page = fresh.get("/")
+    assert page.status_code == 200
+    csrf = re.search(r'name="csrf" content="([\w-]+)"', page.text)
+    assert csrf is not None
+    assert fresh.post("/sign-out", data={"csrf": csrf.group(1)}).status_code == 303
+    assert fresh.get("/").headers["location"] == "/sign-in"  # ended on the server, not only in the browser
+
+
+def test_an_old_session_gets_a_new_token(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = house.client("annotator")
+    before = client.cookies[COOKIE]
+    assert "set-cookie" not in client.get("/").headers
+    monkeypatch.setattr(sign_in, "ROTATE_S", -1.0)
+    assert before not in client.get("/").headers["set-cookie"]
+
+
+def test_guessing_is_throttled(house: House) -> None:
+    client = house.client()
+    wrong = {"login": "annotator", "password": "wrong password"}
+    assert [client.post("/sign-in", data=wrong).status_code for _ in range(6)] == [401] * 5 + [429]
+    assert client.post("/sign-in", data={**wrong, "password": PASSWORD}).status_code == 429
+    assert client.post("/sign-in", data={"login": "other", "password": PASSWORD}).status_code == 303
+
+
+def test_an_invitation_makes_one_account(house: House) -> None:
+    assert first_invitation(house.site.database) is None  # there is an administrator
+    boss = house.client("administrator")
+    page = boss.post("/people/invite", data={"role": "reviewer", "region": "eu"})
+    link = re.search(r"http://testserver(/join/[\w-]+)", page.text)
+    assert link is not None
+    client = house.client()
+    assert "at least 10" in client.get(link.group(1)).text
+    short = client.post(link.group(1), data={"login": "eve", "password": "short"})
+    assert (short.status_code, "10 to 200" in short.text) == (422, True)
+    assert client.post(link.group(1), data={"login": "annotator", "password": PASSWORD}).status_code == 422
+    assert client.post(link.group(1), data={"login": "eve", "password": PASSWORD}).status_code == 303
+    assert client.get("/").text.count("items wait for a reviewer") == 1
+    assert house.client().get(link.group(1)).status_code == 404
+    assert boss.post("/people/invite", data={"role": "king", "region": "eu"}).status_code == 422
+
+
+def test_who_is_shut_out_is_out_at_once(house: House) -> None:
+    client, boss = house.client("annotator"), house.client("administrator")
+    assert boss.post(f"/people/{house.ids['annotator']}", data={"active": "no"}).status_code == 303
+    assert client.get("/").headers["location"] == "/sign-in"
+    assert house.client().post("/sign-in", data={"login": "annotator", "password": PASSWORD}).status_code == 401
+    assert boss.post(f"/people/{house.ids['administrator']}", data={"active": "no"}).status_code == 422
+    assert "shut out" in boss.get("/log").text
+
+
+def test_clips_come_by_addresses_that_tell_nothing_in_ranges(house: House) -> None:
+    house.batch("pairwise", PAIR)
+    task = claim(house.client("annotator"))[0]
+    assert len(task["clips"]) == 2
+    assert not {"swapped", "purpose", "clip_id"} & set(task)
+    assert "c0" not in json.dumps({**task, "clips": ""})
+    anybody = house.client()
+    whole = anybody.get(task["clips"][0])
+    part = anybody.get(task["clips"][0], headers={"range": "bytes=4-11"})
+    assert (part.status_code, part.content) == (206, whole.content[4:12])
+    assert whole.content[4:8] == b"ftyp"
+    assert b"talk" not in whole.content  # no name of the source in it
+    forged = task["clips"][0][:-2] + ("AA" if not task["clips"][0].endswith("AA") else "BB")
+    for wrong in (forged, "/media/..%2F..%2Fledger.sqlite", "/media/x"):
+        assert anybody.get(wrong).status_code == 404
+    old = media.address(house.site, task["token"], 0, time.time() - media.LASTS_S - 1)
+    assert anybody.get(old).status_code == 404
+
+
+def test_a_side_of_a_pair_is_brought_to_one_loudness(house: House) -> None:
+    with house.site.workspace.views() as reader:
+        proxy = reader.sql("SELECT proxy_uri FROM videos WHERE video_id = 'v0'").item()
+    clip = {"proxy_uri": proxy, "start_frame": 0, "end_frame": 75}
+    cut = media.clip_file(house.site, clip, levelled=True)
+    assert loudness_lufs(media._samples(cut, 0, 3), 16_000) == pytest.approx(media.LOUDNESS_LUFS, abs=1.0)
+
+
+def test_from_a_tier_by_the_forms_to_a_label_and_to_pay(house: House) -> None:
+    designer, boss = house.client("designer"), house.client("administrator")
+    form = {"name": "first", "schema_id": house.schemas["likert"], "source": "t_wide", "goal": "work", "limit": 9,
+            "overlap": 2, "max_raters": 3, "priority": 1, "price": "0.05", "budget": "10", "head_start_min": "0",
+            "uncertainty": "visual_quality_quality"}  # fmt: skip
+    assert "is none of" in designer.post("/batches/new", data={**form, "source": "t_none"}).text
+    made = designer.post("/batches/new", data=form)
+    assert made.status_code == 303, made.text
+    assert "give a name that is not taken" in designer.post("/batches/new", data=form).text
+    for login in ("annotator", "other"):
+        client = house.client(login)
+        while tasks := claim(client):
+            assert answer(client, tasks[0]["token"], rated(4)).status_code == 200
+    page = designer.get(made.headers["location"])
+    assert "1.00" in page.text
+    lines = designer.get(f"{made.headers['location']}/labels.csv").text.splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["c3", "c2"]  # quality 4 before 3, and above 2.5 only
+    assert '""lip_sync"": 4' in lines[1]
+    told = house.client("annotator").get("/pay").text
+    assert "2 accepted in first x 0.05 EUR" in told
+    assert boss.post("/payouts", data={"period": "2999-W01"}).status_code == 422
+    assert designer.post(made.headers["location"], data={"state": "paused", "priority": 1}).status_code == 303
+    assert claim(house.client("other")) == []
+
+
+def test_a_closed_week_is_paid_once(house: House) -> None:
+    from tasks.annotation import results
+
+    house.batch("likert", "t_wide", price_milli=5000, budget_milli=10**9)
+    client = house.client("annotator")
+    while tasks := claim(client):
+        answer(client, tasks[0]["token"], rated(4))
+    later, period = time.time() + 8 * 86400, results.week(time.time())
+    database, boss = house.site.database, house.ids["administrator"]
+    assert database.write(lambda c: results.close_week(c, boss, period, later)) == 1
+    assert database.write(lambda c: results.close_week(c, boss, period, later)) == 0
+    text = house.client("administrator").get(f"/payouts/{period}/pay.csv").text
+    assert f"{period},annotator,eu,base,10,EUR,2 accepted in" in text
+
+
+def test_a_schema_is_checked_and_a_change_is_its_next_version(house: House) -> None:
+    designer = house.client("designer")
+    form = {"task_type": "likert", "name": "s_likert", "guidelines": "Look.", "num_training": 1, "num_exam": 1}
+    assert "no JSON" in designer.post("/schemas/new", data={**form, "body": "{"}).text
+    assert "needs 1 to 9 dimensions" in designer.post("/schemas/new", data={**form, "body": "{}"}).text
+    body = json.dumps({"points": 3, "dimensions": [{"name": "smile", "label": "<b>Smile</b>"}]})
+    assert designer.post("/schemas/new", data={**form, "body": body}).status_code == 303
+    found = house.site.database.read(annotation_work.all_schemas)
+    assert [s["version"] for s in found if s["name"] == "s_likert"] == [2, 1]
+
+
+def test_regions_are_put(house: House) -> None:
+    boss = house.client("administrator")
+    form = {"name": "in", "currency": "inr", "floor": "250", "rate": "98.5", "media_host": "https://in.example.org/"}
+    assert boss.post("/regions", data=form).status_code == 303
+    region = house.site.database.read(annotation_people.regions_by_name)["in"]
+    assert (region["currency"], region["hourly_floor_minor"], region["media_host"]) == (
+        "INR",
+        25000,
+        "https://in.example.org",
+    )
+    for wrong in ({"currency": "rupee"}, {"rate": "0"}, {"media_host": "javascript:alert(1)"}, {"floor": "-1"}):
+        assert boss.post("/regions", data={**form, **wrong}).status_code == 422
+
+
+def test_too_much_is_not_read(house: House) -> None:
+    reply = house.client("annotator").post(
+        "/api/submit", content=b"[" * 300_000, headers={"content-type": "application/json"}
+    )
+    assert reply.status_code == 422

@@ -1,0 +1,283 @@
+"""The queue: the same tests on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from store import annotation, annotation_people, annotation_queue, annotation_work
+from store.annotation_database import Database, Refused
+from store.annotation_queue import Offer
+from tasks.annotation import batches, calibration, desk
+from tests.annotators import NOW, Crew, can_run_postgres, clips, pairs, postgres_binaries, postgres_server, rated
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    if why := can_run_postgres():
+        pytest.skip(why)
+    binaries = postgres_binaries()
+    assert binaries is not None
+    with postgres_server(binaries) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}")
+    else:
+        database = Database(request.getfixturevalue("server"))
+        database.write(
+            lambda c: c.exec_driver_sql(f"TRUNCATE {', '.join(annotation.metadata.tables)} RESTART IDENTITY")
+        )
+    yield Crew(database)
+    database.close()
+
+
+def rows(crew: Crew, table: sa.Table) -> list[dict[str, Any]]:
+    return crew.database.read(
+        lambda c: [dict(r) for r in c.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
+    )
+
+
+def test_uncertain_items_come_first_and_nobody_meets_one_twice(crew: Crew) -> None:
+    one, schema = crew.person("one"), crew.schema()
+    crew.batch(schema, clips(3))
+    assert crew.claim(one) == []  # the guidelines are not acknowledged
+    crew.ready(one, schema)
+    met = []
+    while held := crew.claim(one):
+        met.append(held[0]["media"][0]["clip_id"])
+        crew.submit(one, held[0]["token"], rated(3))
+    assert met == ["c2", "c1", "c0"]
+
+
+def test_agreeing_answers_become_a_label_and_disagreeing_ones_call_a_third_then_a_reviewer(crew: Crew) -> None:
+    people = [crew.person(f"p{i}") for i in range(3)]
+    reviewer, schema = crew.person("r", "reviewer"), crew.schema()
+    crew.batch(schema, clips(2))
+    for person, points in zip(people, (1, 3, 5), strict=True):
+        crew.ready(person, schema)
+        # On c1 they agree, on c0 they are two points apart, each from each.
+        crew.work(person, lambda held, p=points: rated(2 if held["media"][0]["clip_id"] == "c1" else p))
+    (label,) = rows(crew, annotation.labels)
+    assert (label["how"], label["num_answers"]) == ("consensus", 2)
+    by_state = {i["id"]: (i["state"], i["num_taken"], i["num_wanted"]) for i in rows(crew, annotation.items)}
+    assert sorted(by_state.values()) == [("done", 2, 2), ("review", 3, 3)]
+    assert crew.work(reviewer, rated(4)) == ["review"]
+    assert {x["how"]: x["value"] for x in rows(crew, annotation.labels)}["adjudicated"].count("4") == 4
+
+
+def test_the_database_itself_refuses_one_rater_too_many_and_one_rater_twice(crew: Crew) -> None:
+    people, schema = [crew.person(f"p{i}") for i in range(3)], crew.schema()
+    crew.batch(schema, clips(1), overlap=2, max_raters=2)
+    (item,) = rows(crew, annotation.items)
+
+    def take(person: dict[str, Any]) -> str:
+        offer = Offer(item["id"], "label", item["batch_id"])
+        return crew.database.write(lambda c: annotation_queue.lease(c, person["person_id"], offer, NOW, 60))
+
+    take(people[0])
+    with pytest.raises(Refused, match="(?i)unique"):
+        take(people[0])
+    take(people[1])
+    with pytest.raises(Refused, match="(?i)check"):
+        take(people[2])
+    with pytest.raises(Refused, match="(?i)check"):
+        crew.database.write(lambda c: annotation_queue.update_item(c, item["id"], num_wanted=3))
+
+
+def test_a_budget_is_never_passed(crew: Crew) -> None:
+    one, other, schema = crew.person("one"), crew.person("other"), crew.schema()
+    batch = crew.batch(schema, clips(9), price_milli=100, budget_milli=350)
+    for person in (one, other):
+        crew.ready(person, schema)
+    assert len(crew.work(one, rated(3)) + crew.work(other, rated(3))) == 3
+    item = next(i for i in rows(crew, annotation.items) if not i["num_taken"])
+    with pytest.raises(Refused, match="(?i)check"):
+        crew.database.write(
+            lambda c: annotation_queue.lease(c, one["person_id"], Offer(item["id"], "label", batch), NOW, 60)
+        )
+
+
+def test_many_at_once_make_no_double_and_no_overfilled_assignment(crew: Crew) -> None:
+    people, schema = [crew.person(f"p{i}") for i in range(6)], crew.schema()
+    crew.batch(schema, clips(8), overlap=2)
+    for person in people:
+        crew.ready(person, schema)
+    met: list[list[str]] = []
+
+    def work(person: dict[str, Any], seed: int) -> None:
+        met.append(crew.work(person, rated(3), seed=seed))
+
+    threads = [threading.Thread(target=work, args=(p, i)) for i, p in enumerate(people)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [a for a in rows(crew, annotation.assignments) if a["purpose"] == "label"]
+    assert Counter(a["item_id"] for a in done) == {i["id"]: 2 for i in rows(crew, annotation.items)}
+    assert max(Counter((a["item_id"], a["person_id"]) for a in done).values()) == 1
+    assert len(rows(crew, annotation.labels)) == 8
+
+
+def test_a_lease_lasts_while_it_is_kept_and_then_goes_back(crew: Crew) -> None:
+    one, other, schema = crew.person("one"), crew.person("other"), crew.schema()
+    crew.batch(schema, clips(1), overlap=1, max_raters=1)
+    for person in (one, other):
+        crew.ready(person, schema)
+    (held,) = crew.claim(one)
+    until = crew.database.write(lambda c: desk.keep(c, one, held["token"], NOW + 1000))
+    assert until == NOW + 1000 + desk.TTL_S[1]
+    assert crew.claim(other, now=until - 1) == []
+    (taken,) = crew.claim(other, now=until + 1)
+    assert taken["item_id"] == held["item_id"]
+    with pytest.raises(desk.Gone):
+        crew.database.write(lambda c: desk.keep(c, one, held["token"], until + 2))
+    # The first one's answer comes too late: kept, its time counts, but not as a label.
+    assert crew.submit(one, held["token"], rated(1), now=until + 3)["state"] == "late"
+    assert crew.submit(other, taken["token"], rated(5), now=until + 4)["state"] == "answered"
+    (label,) = rows(crew, annotation.labels)
+    assert "5" in label["value"]
+
+
+def test_a_late_answer_counts_where_its_place_is_free(crew: Crew) -> None:
+    one, other, schema = crew.person("one"), crew.person("other"), crew.schema()
+    crew.batch(schema, clips(1), overlap=1, max_raters=1)
+    crew.ready(one, schema)
+    (held,) = crew.claim(one)
+    later = NOW + desk.TTL_S[1] + 1
+    assert crew.claim(other, now=later) == []  # frees the place
+    assert crew.submit(one, held["token"], rated(1), now=later)["state"] == "answered"
+
+
+def test_the_same_submit_twice_is_one_answer_and_a_different_one_is_refused(crew: Crew) -> None:
+    one, other, schema = crew.person("one"), crew.person("other"), crew.schema()
+    crew.batch(schema, clips(1))
+    crew.ready(one, schema)
+    (held,) = crew.claim(one)
+    first = crew.submit(one, held["token"], rated(2))
+    assert crew.submit(one, held["token"], rated(2), now=NOW + 99) == first
+    with pytest.raises(ValueError, match="answered before"):
+        crew.submit(one, held["token"], rated(5), key="another-key")
+    with pytest.raises(desk.Gone):
+        crew.submit(other, held["token"], rated(2))
+    with pytest.raises(Refused, match="an answer never changes"):
+        crew.database.write(lambda c: c.execute(annotation.assignments.update().values(value="{}")))
+
+
+def test_what_is_append_only_stays(crew: Crew) -> None:
+    schema = crew.schema()
+    crew.database.write(lambda c: annotation_people.log(c, NOW, None, "look", "x"))
+    for table in (annotation.audit_log, annotation.schemas):
+        column = {"audit_log": "action", "schemas": "guidelines"}[table.name.removeprefix("annotation_")]
+        with pytest.raises(Refused, match="append-only"):
+            crew.database.write(lambda c, t=table, k=column: c.execute(t.update().values({k: "other"})))
+        with pytest.raises(Refused, match="append-only"):
+            crew.database.write(lambda c, t=table: c.execute(t.delete()))
+    assert crew.schema() != schema  # a change is a new version
+    assert [s["version"] for s in rows(crew, annotation.schemas)] == [1, 2]
+
+
+def test_from_training_by_the_exam_to_work_and_out_again(crew: Crew) -> None:
+    reviewer, good, bad = crew.person("r", "reviewer"), crew.person("good"), crew.person("bad")
+    schema = crew.schema(training=1, exam=2)
+    crew.batch(schema, clips(3), goal="gold", name="gold")
+    crew.batch(schema, clips(5), name="work")
+    assert crew.work(reviewer, rated(4)) == ["review"] * 3
+    for person in (good, bad):
+        crew.ready(person, schema)
+    (held,) = crew.claim(good)
+    told = crew.submit(good, held["token"], rated(4, lip_sync=3))
+    assert told["feedback"]["truth"] == rated(4)
+    assert told["feedback"]["scores"]["lip_sync"] == 0.5
+    assert crew.work(good, rated(4), num=3) == ["exam", "exam", "label"]
+    # Three exams failed, and then there is nothing more for them.
+    assert crew.work(bad, rated(1)) == ["train", "exam", "exam"] * 3
+    found = crew.database.read(lambda c: annotation_work.qualification(c, bad["person_id"], schema))
+    assert found is not None
+    assert (found["stage"], found["failures"]) == ("banned", 3)
+
+
+def test_gold_is_hidden_in_work_and_pauses_who_misses_it(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
+    monkeypatch.setattr(calibration, "MIN_SCORES", 3)
+    reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema(exam=1)
+    crew.batch(schema, clips(5), goal="gold", name="gold")
+    crew.batch(schema, clips(5), name="work")
+    crew.work(reviewer, rated(4))
+    crew.ready(one, schema)
+    assert crew.work(one, rated(4), num=1) == ["exam"]
+    held = crew.claim(one, num=2)
+    assert {h["purpose"] for h in held} == {"gold"}
+    assert crew.work(one, rated(1), num=4) == ["gold", "gold", "gold", "exam"]
+    found = crew.database.read(lambda c: annotation_work.qualification(c, one["person_id"], schema))
+    assert found is not None
+    assert (found["stage"], found["failures"], found["round"]) == ("training", 2, 3)
+
+
+def test_bad_gold_is_retired(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
+    monkeypatch.setattr(desk, "BAD_GOLD", (2, 0.5))
+    reviewer, schema = crew.person("r", "reviewer"), crew.schema()
+    crew.batch(schema, clips(1), goal="gold", name="gold")
+    crew.batch(schema, clips(5), name="work")
+    crew.work(reviewer, rated(1))
+    for login in ("one", "other"):
+        person = crew.person(login)
+        crew.ready(person, schema)
+        assert crew.work(person, rated(5), num=1) == ["gold"]
+    assert [i["state"] for i in rows(crew, annotation.items) if i["kind"] == "gold"] == ["retired"]
+
+
+def test_pairs_are_shown_swapped_and_stored_in_their_own_order(crew: Crew) -> None:
+    one, schema = crew.person("one"), crew.schema("pairwise")
+    crew.batch(schema, pairs(9))
+    crew.ready(one, schema)
+    left = {"identity": "left", "expression": "tie", "sync": "right"}
+    crew.work(one, left)
+    found = {(a["swapped"], a["value"]) for a in rows(crew, annotation.assignments)}
+    assert found == {
+        (False, '{"expression": "tie", "identity": "left", "sync": "right"}'),
+        (True, '{"expression": "tie", "identity": "right", "sync": "left"}'),
+    }
+
+
+def test_a_repeat_shows_the_other_side_first(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "REPEAT_RATIO", 1.0)
+    monkeypatch.setattr(desk, "REPEAT_AFTER", 2)
+    one, schema = crew.person("one"), crew.schema("pairwise")
+    crew.batch(schema, pairs(5))
+    crew.ready(one, schema)
+    met = crew.work(one, {"identity": "left", "expression": "left", "sync": "left"})
+    assert met.count("repeat") >= 1
+    by_item = {a["item_id"]: a for a in rows(crew, annotation.assignments)}
+    for item in rows(crew, annotation.items):
+        if item["repeat_of"]:
+            assert by_item[item["id"]]["swapped"] != by_item[item["repeat_of"]]["swapped"]
+    assert {s["score"] for s in rows(crew, annotation.scores)} == {0.0}  # who always takes the left contradicts himself
+
+
+def test_audits_score_every_answer_of_the_item_and_refuse_what_is_far_off(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "AUDIT_RATIO", 0.3)
+    reviewer, one, other, schema = crew.person("r", "reviewer"), crew.person("one"), crew.person("other"), crew.schema()
+    crew.batch(schema, clips(6))
+    for person in (one, other):
+        crew.ready(person, schema)
+        crew.work(person, rated(5))
+    audited = [i for i in rows(crew, annotation.items) if i["audited"]]
+    assert 1 <= len(audited) <= 5
+    assert crew.work(reviewer, rated(2)) == ["review"] * len(audited)
+    scores = [s["score"] for s in rows(crew, annotation.scores) if s["kind"] == "audit"]
+    assert scores == [0.0] * 2 * len(audited)
+    refused = [a for a in rows(crew, annotation.assignments) if a["purpose"] == "label" and not a["accepted"]]
+    assert {a["item_id"] for a in refused} == {i["id"] for i in audited}

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.annotation import calibration, pay
+
+
+def paid(lower: float | None, num_accepted: int = 100, active_s: float = 0.0) -> pay.Statement:
+    return pay.statement([pay.Work("b", num_accepted, 6500)], active_s, 1300, "EUR", lower, 50)
+
+
+def test_base_is_accepted_answers_times_price() -> None:
+    (base, bonus) = paid(None).lines
+    assert (base.amount_minor, base.why) == (650, "100 accepted in b x 0.065 EUR")
+    assert (bonus.amount_minor, bonus.why) == (0, "50 audited answers; the bonus begins with 40")
+
+
+def test_no_hour_is_paid_under_the_floor() -> None:
+    told = paid(None, active_s=3600)
+    assert told.total_minor == 1300
+    floor = next(line for line in told.lines if line.kind == "floor")
+    assert floor.amount_minor == 650
+    assert "1.00 active hours x 13.00 EUR = 13.00, less the base of 6.50" in floor.why
+    assert paid(None, active_s=1800).total_minor == 650
+
+
+@pytest.mark.parametrize(("lower", "share"), [(0.85, 0.0), (0.84, 0.0), (0.90, 0.15), (0.95, 0.30), (0.99, 0.30)])
+def test_the_bonus_grows_with_the_lower_bound(lower: float, share: float) -> None:
+    assert pay.bonus_rate(lower) == pytest.approx(share)
+    assert paid(lower, 1000).total_minor == round(6500 * (1 + share))
+
+
+def test_the_bonus_is_on_the_base_and_not_on_the_floor() -> None:
+    told = {line.kind: line.amount_minor for line in paid(0.95, active_s=3600).lines}
+    assert told == {"base": 650, "floor": 650, "bonus": 195}
+
+
+def test_quality_is_told_from_forty_audits_on() -> None:
+    assert pay.quality([1.0] * 39) is None
+    assert pay.quality([1.0] * 40) == pytest.approx(0.912, abs=0.001)
+
+
+def test_the_exam_asks_for_the_mean_and_for_every_question() -> None:
+    assert calibration.examined([{"a": 0.9, "b": 0.8}]).passed
+    low = calibration.examined([{"a": 1.0, "b": 0.74}])
+    assert (low.passed, low.why) == (False, "under 0.75 on b 0.74")
+    assert calibration.examined([{"a": 0.8, "b": 0.8}]).why == "mean 0.80 is under 0.85"
+
+
+def test_few_scores_pause_nobody_and_surely_low_ones_do() -> None:
+    assert not calibration.must_pause([])
+    assert not calibration.must_pause([0.0] * 9)
+    assert calibration.must_pause([0.0] * 10)
+    assert not calibration.must_pause([0.8] * 60)
+    assert calibration.must_pause([0.7] * 60)
+    assert not calibration.must_pause([0.0] * 100 + [1.0] * 60)  # only the last sixty count
+
+
+def test_the_third_failure_is_the_last() -> None:
+    assert [calibration.after_failure(n) for n in (1, 2, 3)] == ["training", "training", "banned"]
