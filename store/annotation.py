@@ -6,6 +6,8 @@ and annotators may not wait for it), or with the ledger on PostgreSQL.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -25,19 +27,19 @@ def _id() -> sa.Column:
     return sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
 
 
-def _text(name: str, **told: object) -> sa.Column:
+def _text(name: str, **told: Any) -> sa.Column:
     return sa.Column(name, sa.Text, **{"nullable": False, **told})
 
 
-def _number(name: str, **told: object) -> sa.Column:
+def _number(name: str, **told: Any) -> sa.Column:
     return sa.Column(name, sa.BigInteger, **{"nullable": False, **told})
 
 
-def _time(name: str, **told: object) -> sa.Column:
+def _time(name: str, **told: Any) -> sa.Column:
     return sa.Column(name, sa.Float, **{"nullable": False, **told})
 
 
-def _of(table: str, *, name: str = "", **told: object) -> sa.Column:
+def _of(table: str, *, name: str = "", **told: Any) -> sa.Column:
     key = name or {"people": "person_id", "batches": "batch_id"}.get(table, f"{table.removesuffix('s')}_id")
     return sa.Column(key, sa.Integer, sa.ForeignKey(f"{_P}{table}.id"), **{"nullable": False, **told})
 

@@ -91,10 +91,11 @@ def _stage(visit: Visit, schema: dict[str, Any]) -> str:
         return "You are qualified."
     if stage == calibration.BANNED:
         return f"Closed for you after {schema['failures']} failures: {schema['why']}."
-    had = {
-        k: len(visit.read(lambda c, k=k: annotation_work.round_scores(c, visit.by, schema["id"], k, round_)))
-        for k in ("train", "exam")
-    }
+
+    def num(c: Any, kind: str) -> int:
+        return len(annotation_work.round_scores(c, visit.by, schema["id"], kind, round_))
+
+    had = visit.read(lambda c: {kind: num(c, kind) for kind in ("train", "exam")})
     before = f"{str(schema['why']).capitalize()}. " if schema["failures"] and schema["why"] else ""
     if not schema["num_training"] + schema["num_exam"]:
         return f"{before}Ask your contact to let you go on."

@@ -38,9 +38,13 @@ def makes_schema(visit: Visit) -> Response:
             raise ValueError(f"the questions are no JSON: {error}") from None
         if not isinstance(body, dict):
             raise ValueError("the questions are a JSON object")
-        numbers = [_whole(told, k) for k in ("num_training", "num_exam")]
+        num_training, num_exam = (_whole(told, k) for k in ("num_training", "num_exam"))
         name, guidelines = str(told.get("name", "")).strip(), str(told.get("guidelines", ""))
-        visit.write(lambda c: batches.make_schema(c, visit.by, name, task_type, body, guidelines, *numbers, visit.now))
+        visit.write(
+            lambda c: batches.make_schema(
+                c, visit.by, name, task_type, body, guidelines, num_training, num_exam, visit.now
+            )
+        )
     except ValueError as error:
         return visit.page(
             "schema.html", status=422, types=answers.TASK_TYPES, task_type=task_type, told=told, why=str(error)
@@ -77,8 +81,8 @@ def makes_batch(visit: Visit) -> Response:
 
 
 def _plan(told: Any) -> batches.Plan:
-    text = {k: str(told.get(k, "")).strip() for k in ("name", "source", "goal", "uncertainty")}
-    whole = {k: _whole(told, k) for k in ("schema_id", "overlap", "max_raters", "priority", "limit")}
+    text: dict[str, Any] = {k: str(told.get(k, "")).strip() for k in ("name", "source", "goal", "uncertainty")}
+    whole: dict[str, Any] = {k: _whole(told, k) for k in ("schema_id", "overlap", "max_raters", "priority", "limit")}
     price, budget, minutes = (_decimal(told, k) for k in ("price", "budget", "head_start_min"))
     return batches.Plan(
         **text,
@@ -86,7 +90,7 @@ def _plan(told: Any) -> batches.Plan:
         price_milli=round(price * 100_000),
         budget_milli=round(budget * 100_000),
         head_start_s=minutes * 60,
-    )  # type: ignore[arg-type]
+    )
 
 
 def one_batch(visit: Visit) -> Response:

@@ -95,7 +95,8 @@ def dawid_skene(
     np.add.at(posterior, (item, given), 1)
     posterior += 1e-9
     posterior /= posterior.sum(1, keepdims=True)
-    confusion = prior = np.zeros(0)
+    confusion: np.ndarray = np.zeros(0)
+    prior: np.ndarray = np.zeros(0)
     for _ in range(num_steps):
         confusion = np.full((num_raters, num_classes, num_classes), 0.01)
         np.add.at(confusion.transpose(0, 2, 1), (rater, given), posterior[item])
