@@ -104,6 +104,8 @@ def curated(told: Mapping[str, Any]) -> None:
     if ignored:
         names = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
         out.print(f"[dim]passed over (no video by name): {escape(names)}[/]")
+    if erased := told.get("erased"):
+        out.print(f"[dim]passed over (erased from this workspace): {erased}; --readmit takes them in again[/]")
     computed, failed = told.get("computed", {}), told.get("failed", {})
     skipped = told.get("skipped", {})
     if not computed and not failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -89,8 +88,8 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     )
     latest = rows[0] if rows else None
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
-        held = _loaded(workspace, latest).header
-        if held["inlined"] == tier.inlined and held["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
+        header = _loaded(workspace, latest).header
+        if header["inlined"] == tier.inlined and header["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
             return _built(latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
@@ -101,12 +100,12 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
             tier,
             fingerprints=fingerprints,
             manifest=reader.manifest.versions,
-            secret=_secret(workspace),
+            secret=workspace.ledger.secret(),
             undecided=undecided,
             created_at=time.time(),
         )
         manifest_id = reader.manifest.id
-    if latest and _same(_loaded(workspace, latest), made):
+    if latest and _same(held := _loaded(workspace, latest), made) and _kept(workspace, held):
         workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
         return _built(latest)
     saved = snapshot.save(made, workspace.scratch / "snapshots")
@@ -127,6 +126,12 @@ def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
     """Whether nothing of the tier changed: its text, its signals, its clips and their values. Tables it does not read
     may have new versions all the same."""
     return {**before.header, "manifest": None} == {**now.header, "manifest": None}
+
+
+def _kept(workspace: Workspace, held: snapshot.Snapshot) -> bool:
+    """Whether the tables' versions that the snapshot was frozen at are still there: what reads it for training opens
+    them, and they go by the nightly clean-up and by an erasure."""
+    return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held.header["manifest"].items()}, ""))
 
 
 def _built(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,12 +285,3 @@ def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[st
 
 def _loaded(workspace: Workspace, row: Mapping[str, Any]) -> snapshot.Snapshot:
     return snapshot.load(workspace.objects.local(row["uri"]))
-
-
-def _secret(workspace: Workspace) -> bytes:
-    """The workspace's own key, from which the salts of snapshots come; made once."""
-    told = workspace.ledger.setting("secret", "")
-    if not told:
-        workspace.ledger.set_setting("secret", secrets.token_hex(32))
-        told = workspace.ledger.setting("secret", "")
-    return bytes.fromhex(told)
