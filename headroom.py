@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,17 +26,30 @@ if TYPE_CHECKING:
     from modeling.data import ClipLoader
     from store.workspace import Workspace
 
+
+class _Whole(TyperGroup):
+    """Commands listed with all of their first sentence, over as many lines as it takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, command.get_short_help_str(limit=400)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="headroom",
+    cls=_Whole,
     help="A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
+tier_app = typer.Typer(
+    cls=_Whole, help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(tier_app, name="tier")
-signal_app = typer.Typer(help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+signal_app = typer.Typer(cls=_Whole, help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
@@ -262,9 +276,11 @@ def curate(
 ) -> None:
     """Ingest what is new under PATHS, then bring everything up to date."""
     from dashboards import terminal
+    from tasks.ingest import refuse_missing
 
     if bool(tier) + bool(signal) + everything > 1:
         raise ValueError("--tier computes a tier's signals only, --signal those named, --all all: give one of them")
+    refuse_missing(paths or [])  # before a workspace is made for them
     corpus = open(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
         told = corpus.curate(

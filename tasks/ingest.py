@@ -96,9 +96,8 @@ def find_sources(path: str) -> Iterator[Source | str]:
             else:
                 yield Path(uri).suffix.lower()
         return
+    refuse_missing([path])
     root = Path(os.path.abspath(path))
-    if not root.exists() and not root.is_symlink():
-        raise ValueError(f"{path}: no such file or folder")
     if not root.is_dir():
         yield _local_source(root)
         return
@@ -111,6 +110,13 @@ def find_sources(path: str) -> Iterator[Source | str]:
                 yield _local_source(Path(folder) / name)
             elif not name.endswith(RIGHTS_SUFFIX):  # read beside its video
                 yield Path(name).suffix.lower() or name
+
+
+def refuse_missing(paths: Iterable[str]) -> None:
+    """Raises ValueError for a path on this machine that isn't there."""
+    for path in paths:
+        if not path.startswith("s3://") and not os.path.lexists(path):
+            raise ValueError(f"{path}: no such file or folder")
 
 
 def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, readmit: bool = False) -> Ingested:

@@ -162,6 +162,8 @@ def demanded(reader: Reader, tiers: Sequence[Tier], stale: pl.DataFrame) -> pl.D
 
     What a clause reads of other clips' rows is needed of every clip.
     """
+    if stale.is_empty():
+        return stale
     missing: dict[str, set[str]] = {}
     for name, _, clip_id in stale.iter_rows():
         missing.setdefault(clip_id, set()).add(name)
