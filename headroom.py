@@ -102,6 +102,14 @@ class Corpus:
             on_progress=on_progress,
         )
 
+    def plan(self, *paths: str | Path, tier: str | None = None, signals: Sequence[str] | None = None) -> dict[str, Any]:
+        """What `curate` with these arguments would compute and skip, and why: the object of `curate --plan --json`."""
+        from tasks.outlook import outlook
+
+        tiers = [tier] if tier else []
+        return outlook(self.workspace, paths=[str(p) for p in paths], tiers=tiers, signals=signals)
+
+
     def forget(self, name: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Any:
         """Erases a video (id, file name or path) or an identity (id): the object of `forget --json`.
 
@@ -269,6 +277,9 @@ def curate(
     verify: Annotated[
         bool, typer.Option(help="Read every source again instead of trusting size, time and inode.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option(help="Show what would be computed, its cost and what is spared; compute nothing.")
+    ] = False,
     readmit: Annotated[bool, typer.Option(help="Take in again what was erased and lies under PATHS.")] = False,
     strict: Annotated[bool, typer.Option(help="Exit 1 if the workspace holds quarantined input.")] = False,
     workspace: WorkspaceOption = None,
@@ -280,6 +291,12 @@ def curate(
 
     if bool(tier) + bool(signal) + everything > 1:
         raise ValueError("--tier computes a tier's signals only, --signal those named, --all all: give one of them")
+    if plan:
+        from dashboards import outlook
+
+        shown = existing(workspace).plan(*paths or (), tier=tier, signals=signal or None)
+        terminal.show(shown, outlook.planned, as_json)
+        return
     refuse_missing(paths or [])  # before a workspace is made for them
     corpus = open(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
