@@ -109,6 +109,14 @@ class Corpus:
         tiers = [tier] if tier else []
         return outlook(self.workspace, paths=[str(p) for p in paths], tiers=tiers, signals=signals)
 
+    def adopt(self, table: str | Path, name: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+        """Takes in a Parquet table of clips and scores as one signal: the object of `adopt --json`.
+
+        Raises ValueError, and writes nothing, for a table that can't be meant.
+        """
+        from tasks.adopt import adopt
+
+        return {**adopt(self.workspace, Path(table), name, dry_run=dry_run).to_dict(), "adopted": not dry_run}
 
     def forget(self, name: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Any:
         """Erases a video (id, file name or path) or an identity (id): the object of `forget --json`.
@@ -468,6 +476,19 @@ def forget(
         raise typer.Exit(1)
 
 
+@app.command()
+def adopt(
+    table: Annotated[Path, typer.Argument(metavar="TABLE.parquet", help="A row per clip: which clip, and its scores.")],
+    name: Annotated[str | None, typer.Option(help="What the signal is called (default: the table's name).")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show what would come in; change nothing.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in a table of your own: clips cut elsewhere, scores that tiers read at once."""
+    from dashboards import terminal
+
+    corpus = existing(workspace) if dry_run else open(workspace)
+    terminal.show(corpus.adopt(table, name, dry_run=dry_run), terminal.adopted, as_json)
 
 
 @app.command()

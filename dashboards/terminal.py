@@ -307,6 +307,22 @@ def _label(node: Mapping[str, Any]) -> str:
     return f"[bold]{node['kind']}[/] {escape(str(node['id']))}  [dim]{escape(told)}[/]"
 
 
+def adopted(told: Mapping[str, Any]) -> None:
+    """A table that was taken in, or would be."""
+    new = f", {told['num_new_clips']:,} of them new here" if told["num_new_clips"] else ""
+    videos = f", of {told['num_new_videos']:,} videos that were never seen here" if told["num_new_videos"] else ""
+    out.print(f"signal [bold]{told['signal']}[/]  [dim]{told['fingerprint']}[/]: {told['clips']:,} clips{new}{videos}")
+    for column, kind in told["columns"].items():
+        out.print(f"  {column:<40} {kind}")
+    if told["num_cleared"]:
+        out.print(f"{told['num_cleared']:,} clips had values by the table before, and have none now")
+    out.print(
+        "tiers can read these columns now"
+        if told["adopted"]
+        else "[dim]nothing written; without --dry-run it comes in[/]"
+    )
+
+
 def reclipped(told: Mapping[str, Any]) -> None:
     out.print(
         f"clipping run {told['run']}: {told['kept']} kept, {told['moved']} moved, {told['lost']} lost, {told['added']} added"

@@ -127,7 +127,11 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
 
 def _demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:
     tiers = [tier.parsed(workspace, name) for name in one.tiers]
-    return plan.wanted_signals([s for t in tiers for s in t.signals] if tiers else one.signals), run, tiers
+    return (
+        plan.wanted_signals(plan.computable(s for t in tiers for s in t.signals) if tiers else one.signals),
+        run,
+        tiers,
+    )
 
 
 def _run(

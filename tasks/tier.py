@@ -13,6 +13,7 @@ import polars as pl
 from store import funnel as funnels
 from store import guard, snapshot, snapshot_diff, tier_sql
 from store.ledger import Manifest
+from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
@@ -39,7 +40,7 @@ def parsed(workspace: Workspace, name: str) -> Tier:
     if name not in known:
         where = workspace.settings.workspace / "tiers" / f"{name}.sql"
         raise ValueError(f"tier {name!r} is none of {', '.join(sorted(known))}; write it to {where}")
-    return _parsed(name, tuple(known.items()), tuple(clip_signals()))
+    return _parsed(name, tuple(known.items()), (*clip_signals(), *adopted(workspace)))
 
 
 @lru_cache(maxsize=256)
@@ -52,9 +53,16 @@ def clip_signals() -> list[str]:
     return [n for n, s in discover().items() if s.spec.grain == "clip"]
 
 
+def adopted(workspace: Workspace) -> dict[str, str]:
+    """Fingerprints of the signals that came in by a table, by name."""
+    table = signals_table
+    rows = workspace.ledger.rows(table.select().where(table.c.grain == "adopted").order_by(table.c.name))
+    return {r["name"]: r["fingerprint"] for r in rows}
+
+
 def signals_of(workspace: Workspace, name: str) -> tuple[str, ...]:
     """The signals that must be computed to decide the tier, without what those need."""
-    return parsed(workspace, name).signals
+    return tuple(plan.computable(parsed(workspace, name).signals))
 
 
 def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
@@ -81,7 +89,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
     is undecided."""
     tier = parsed(workspace, name)
-    fingerprints = {n: s.fingerprint for n, s in discover().items()}
+    fingerprints = {**adopted(workspace), **{n: s.fingerprint for n, s in discover().items()}}
     table = snapshots_table
     rows = workspace.ledger.rows(
         table.select().where(table.c.tier == name).order_by(table.c.created_at.desc()).limit(1)
@@ -93,7 +101,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
             return _built(latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        late = stale.stale_clips(reader, plan.wanted_signals(tier.signals))
+        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)))
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
             guarded(workspace, reader.manifest),
