@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,17 +26,30 @@ if TYPE_CHECKING:
     from modeling.data import ClipLoader
     from store.workspace import Workspace
 
+
+class _Whole(TyperGroup):
+    """Commands listed with all of their first sentence, over as many lines as it takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, command.get_short_help_str(limit=400)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="headroom",
+    cls=_Whole,
     help="A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tier_app = typer.Typer(help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None)
+tier_app = typer.Typer(
+    cls=_Whole, help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(tier_app, name="tier")
-signal_app = typer.Typer(help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+signal_app = typer.Typer(cls=_Whole, help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
@@ -64,13 +78,15 @@ class Corpus:
         runner: str = "threads",
         budget_s: float | None = None,
         verify: bool = False,
+        readmit: bool = False,
         on_progress: Callable[[Any], None] | None = None,
     ) -> dict[str, Any]:
         """Ingests what is new under the paths and brings everything up to date; gives the summary of `curate --json`.
 
         `tier` restricts the work to what decides that tier: cheap signals first, and a costly one only for clips that
         the cheap ones leave in. `signals` restricts it to these and what they need; it is how those on request are
-        asked for. Raises ValueError for a path that isn't there, and for an unknown signal.
+        asked for. What was erased stays out unless `readmit`. Raises ValueError for a path that isn't there, and for an
+        unknown signal.
         """
         from flows.curate import run_curate
 
@@ -82,8 +98,36 @@ class Corpus:
             runner=runner,
             budget_s=budget_s,
             verify=verify,
+            readmit=readmit,
             on_progress=on_progress,
         )
+
+    def plan(self, *paths: str | Path, tier: str | None = None, signals: Sequence[str] | None = None) -> dict[str, Any]:
+        """What `curate` with these arguments would compute and skip, and why: the object of `curate --plan --json`."""
+        from tasks.outlook import outlook
+
+        tiers = [tier] if tier else []
+        return outlook(self.workspace, paths=[str(p) for p in paths], tiers=tiers, signals=signals)
+
+    def adopt(self, table: str | Path, name: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+        """Takes in a Parquet table of clips and scores as one signal: the object of `adopt --json`.
+
+        Raises ValueError, and writes nothing, for a table that can't be meant.
+        """
+        from tasks.adopt import adopt
+
+        return {**adopt(self.workspace, Path(table), name, dry_run=dry_run).to_dict(), "adopted": not dry_run}
+
+    def forget(self, name: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Any:
+        """Erases a video (id, file name or path) or an identity (id): the object of `forget --json`.
+
+        `dry_run` gives what would go and changes nothing. Raises ValueError when the name is nobody's, or several's.
+        """
+        from tasks import forget
+
+        if dry_run:
+            return forget.told_of(forget.plan(self.workspace, name), self.workspace)
+        return forget.forget(self.workspace, name, on_step)
 
     def sql(self, query: str) -> pl.DataFrame:
         """A guarded, read-only query over the views. Raises ValueError for one that is not allowed."""
@@ -191,10 +235,18 @@ def existing(workspace: Path | None) -> Corpus:
 
 
 def open(workspace: str | Path | None = None) -> Corpus:
-    """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use."""
+    """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use.
+
+    An erasure that was cut off is completed first.
+    """
     from store.workspace import open_workspace
 
-    return Corpus(open_workspace(workspace))
+    opened = open_workspace(workspace)
+    if opened.ledger.is_erasing():
+        from tasks.forget import resume
+
+        resume(opened)
+    return Corpus(opened)
 
 
 def _print_version(asked: bool) -> None:
@@ -233,19 +285,37 @@ def curate(
     verify: Annotated[
         bool, typer.Option(help="Read every source again instead of trusting size, time and inode.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option(help="Show what would be computed, its cost and what is spared; compute nothing.")
+    ] = False,
+    readmit: Annotated[bool, typer.Option(help="Take in again what was erased and lies under PATHS.")] = False,
     strict: Annotated[bool, typer.Option(help="Exit 1 if the workspace holds quarantined input.")] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ingest what is new under PATHS, then bring everything up to date."""
     from dashboards import terminal
+    from tasks.ingest import refuse_missing
 
     if bool(tier) + bool(signal) + everything > 1:
         raise ValueError("--tier computes a tier's signals only, --signal those named, --all all: give one of them")
+    if plan:
+        from dashboards import outlook
+
+        shown = existing(workspace).plan(*paths or (), tier=tier, signals=signal or None)
+        terminal.show(shown, outlook.planned, as_json)
+        return
+    refuse_missing(paths or [])  # before a workspace is made for them
     corpus = open(workspace)
     with terminal.progress(quiet=as_json) as on_progress:
         told = corpus.curate(
-            *paths or (), tier=tier, signals=signal or None, runner=runner, verify=verify, on_progress=on_progress
+            *paths or (),
+            tier=tier,
+            signals=signal or None,
+            runner=runner,
+            verify=verify,
+            readmit=readmit,
+            on_progress=on_progress,
         )
     terminal.show(told, terminal.curated, as_json)
     if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
@@ -351,16 +421,74 @@ def export(
 def trace(
     name: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A video, clip or snapshot id (6 characters are enough), or a file name."),
+        typer.Argument(
+            metavar="ID", help="A video, clip, identity or snapshot id (6 characters are enough), or a file name."
+        ),
     ],
+    graph: Annotated[Path | None, typer.Option(help="Draw it, too: a file ending in .svg or .html.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Where a video, clip or snapshot comes from and what was made of it."""
+    """Where a video, clip, person or snapshot comes from and what was made of it."""
     from dashboards import terminal
+    from dashboards.lineage import write_graph
     from tasks.trace import trace as walk
 
-    terminal.show(walk(existing(workspace).workspace, name).to_dict(), terminal.tree, as_json)
+    told = walk(existing(workspace).workspace, name).to_dict()
+    if graph:
+        terminal.note(f"graph: {write_graph(told, graph)}")
+    terminal.show(told, terminal.tree, as_json)
+
+
+@app.command()
+def forget(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="VIDEO|IDENTITY", help="A video's id, file name or path, or an identity's id."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show what would go; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    check: Annotated[Path | None, typer.Option(help="A report: was it signed here, and is it unchanged?")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a video, or all videos of a person, for good, and prove that nothing is left."""
+    from dashboards import erasure, terminal
+
+    corpus = existing(workspace)
+    if (name is None) == (check is None):
+        raise ValueError("give a video or an identity, or --check REPORT")
+    if check is not None:
+        from tasks.forget import check as checked
+
+        terminal.show(checked(corpus.workspace, check), erasure.checked, as_json)
+        return
+    assert name is not None
+    if dry_run:
+        terminal.show(corpus.forget(name, dry_run=True), erasure.planned, as_json)
+        return
+    if not (yes or as_json) and sys.stdin.isatty():
+        erasure.planned(corpus.forget(name, dry_run=True))
+        typer.confirm("Erase it? There is no way back", abort=True)
+    told = corpus.forget(name, on_step=erasure.step)
+    terminal.show(told, erasure.forgotten, as_json)
+    if not told["complete"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def adopt(
+    table: Annotated[Path, typer.Argument(metavar="TABLE.parquet", help="A row per clip: which clip, and its scores.")],
+    name: Annotated[str | None, typer.Option(help="What the signal is called (default: the table's name).")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show what would come in; change nothing.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in a table of your own: clips cut elsewhere, scores that tiers read at once."""
+    from dashboards import terminal
+
+    corpus = existing(workspace) if dry_run else open(workspace)
+    terminal.show(corpus.adopt(table, name, dry_run=dry_run), terminal.adopted, as_json)
 
 
 @app.command()

@@ -104,6 +104,8 @@ def curated(told: Mapping[str, Any]) -> None:
     if ignored:
         names = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
         out.print(f"[dim]passed over (no video by name): {escape(names)}[/]")
+    if erased := told.get("erased"):
+        out.print(f"[dim]passed over (erased from this workspace): {erased}; --readmit takes them in again[/]")
     computed, failed = told.get("computed", {}), told.get("failed", {})
     skipped = told.get("skipped", {})
     if not computed and not failed:
@@ -303,6 +305,22 @@ def _label(node: Mapping[str, Any]) -> str:
     facts = {k: v for k, v in node.items() if k not in ("kind", "id", "children")}
     told = "  ".join(f"{k}={_cell(v)}" for k, v in facts.items() if not k.endswith("_at"))
     return f"[bold]{node['kind']}[/] {escape(str(node['id']))}  [dim]{escape(told)}[/]"
+
+
+def adopted(told: Mapping[str, Any]) -> None:
+    """A table that was taken in, or would be."""
+    new = f", {told['num_new_clips']:,} of them new here" if told["num_new_clips"] else ""
+    videos = f", of {told['num_new_videos']:,} videos that were never seen here" if told["num_new_videos"] else ""
+    out.print(f"signal [bold]{told['signal']}[/]  [dim]{told['fingerprint']}[/]: {told['clips']:,} clips{new}{videos}")
+    for column, kind in told["columns"].items():
+        out.print(f"  {column:<40} {kind}")
+    if told["num_cleared"]:
+        out.print(f"{told['num_cleared']:,} clips had values by the table before, and have none now")
+    out.print(
+        "tiers can read these columns now"
+        if told["adopted"]
+        else "[dim]nothing written; without --dry-run it comes in[/]"
+    )
 
 
 def reclipped(told: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
 from tasks import identity, plan, tier
 from tasks.curate import Outcome, Progress
+from tasks.forget import resume
 from tasks.ingest import Ingested, ingest
 from tasks.reclip import params_in_force
 from tasks.wanted import Pass, ask, wanted
@@ -52,6 +53,7 @@ def run_curate(
     runner: str = "threads",
     budget_s: float | None = None,
     verify: bool = False,
+    readmit: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Ingests what is new under the paths and brings everything up to date; the fields are those of `Summary`.
@@ -65,7 +67,7 @@ def run_curate(
     ask(workspace, tiers=tiers, signals=signals)
     start = begin(workspace, on_progress)
     if paths:
-        start.seen = ingest(workspace, paths, verify=verify)
+        start.seen = ingest(workspace, paths, verify=verify, readmit=readmit)
     told: dict[str, Any] = {"paths": [str(p) for p in paths], "tiers": list(tiers), "runner": runner}
     told |= {"signals": list(signals) if signals is not None else None, "budget_s": budget_s}
     chosen = Pass(None if signals is None else tuple(signals), tuple(tiers))
@@ -103,6 +105,7 @@ def run_build_tiers(workspace_root: str | Path | None) -> list[dict[str, Any]]:
 
 
 def begin(workspace: Workspace, on_progress: Callable[[Progress], None] | None = None) -> Begun:
+    resume(workspace)  # an erasure that was cut off comes before any computing
     with workspace.views() as reader:
         return Begun(before=ended_videos(reader), on_progress=on_progress)
 
@@ -124,7 +127,11 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
 
 def _demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:
     tiers = [tier.parsed(workspace, name) for name in one.tiers]
-    return plan.wanted_signals([s for t in tiers for s in t.signals] if tiers else one.signals), run, tiers
+    return (
+        plan.wanted_signals(plan.computable(s for t in tiers for s in t.signals) if tiers else one.signals),
+        run,
+        tiers,
+    )
 
 
 def _run(

@@ -33,6 +33,8 @@ class Summary:
     quarantined_files: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     """Files that are no video by their name, by suffix."""
+    erased: int = 0
+    """Sources that were passed over, since they were erased from this workspace."""
     gone: list[str] = field(default_factory=list)
     """Names of videos whose file is nowhere any more; what was computed of them stands."""
     unusable_rights: list[tuple[str, str]] = field(default_factory=list)
@@ -76,6 +78,7 @@ def summary(
         totals={name: totals[name] for name in touched},
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),
+        erased=seen.erased,
         gone=list(seen.gone),
         unusable_rights=list(seen.rights),
         out_of_budget=outcome.out_of_budget,

@@ -51,6 +51,8 @@ def in_process(connection: Any, known_tiers: Mapping[str, str] | None = None) ->
     """Queries over a connection that has the views. Raises ValueError for SQL that is refused or fails."""
     import duckdb
 
+    from store.query_child import one_line
+
     def query(sql: str) -> pa.Table:
         checked = guard_select(sql, known_tiers)
         try:
@@ -95,7 +97,7 @@ def run(sql: str, request: Mapping[str, Any], limits: Limits, *, module: str = "
 
 def _failure(code: int, err: str, limits: Limits) -> str:
     """The child's own last word, or what its end says."""
-    from store.query_child import ERROR
+    from store.query_child import ERROR, one_line
 
     spoken = [line.removeprefix(ERROR) for line in err.splitlines() if line.startswith(ERROR)]
     if spoken:
@@ -104,8 +106,3 @@ def _failure(code: int, err: str, limits: Limits) -> str:
         return f"not done after {limits.wall_s:g} s; read fewer rows, or allow more time"
     last = one_line(err.strip().split("\n")[-1]) or f"exit {code}"
     return f"ended without an answer ({last}), most likely for memory; it may use {limits.memory_mib} MiB"
-
-
-def one_line(text: str) -> str:
-    """The first line of a database's message: what follows shows the query again."""
-    return text.strip().split("\n")[0][:400]

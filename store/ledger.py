@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
+import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +76,38 @@ wanted = sa.Table(
     sa.Column("asked_by", sa.String, primary_key=True),  # operator, or tier:NAME
     sa.Column("since", sa.Float, nullable=False),
 )
+exports = sa.Table(
+    "exports",
+    metadata,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("snapshot", sa.String, nullable=False, index=True),
+    sa.Column("begun_at", sa.Float, nullable=False),
+)
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),  # store/erasure.py says which
+    sa.Column("begun_at", sa.Float, nullable=False),
+    sa.Column("journal", sa.Text, nullable=False),  # names what goes while it is under way, and nothing after
+)
+erased = sa.Table(
+    "erased",
+    metadata,
+    sa.Column("hmac", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),  # video: of its id; address: of an address with its hint
+    sa.Column("erasure", sa.String, nullable=False, index=True),
+)
 settings = sa.Table(
     "settings",
     metadata,
     sa.Column("key", sa.String, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
+
+
+UNFINISHED = ("begun", "removed")
+"""States of an erasure that the next start completes; store/erasure.py says what they mean."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +144,19 @@ class Turn:
             ) from error
         if row.token != self.token:
             raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
+
+    def erased(self, names: Collection[str]) -> set[str]:
+        """Those that were erased: nothing may be written of them any more."""
+        return _erased(self._connection, names)
+
+    def erase(self, erasure: Mapping[str, Any], videos: Collection[str], addresses: Collection[str]) -> None:
+        """Writes the journal of an erasure, and the HMACs that are all that stays of what it takes away."""
+        self._connection.execute(erasures.insert().values(**erasure))
+        key = _secret(self._connection)
+        for kind, names in (("video", videos), ("address", addresses)):
+            for name in sorted(set(names)):
+                row = {"hmac": hmac_of(key, name), "kind": kind, "erasure": erasure["id"]}
+                self._connection.execute(_insert(self._connection, erased).values(**row).on_conflict_do_nothing())
 
     def publish(self, versions: dict[str, int], clipping_run: str | None = None) -> Manifest:
         """Writes the next manifest; it is seen by readers once the turn ends."""
@@ -212,6 +253,48 @@ class Ledger:
             for uri in uris:
                 connection.execute(sources.delete().where(sources.c.uri == uri))
 
+    def drop(self, query: sa.Delete) -> None:
+        with self.engine.connect() as connection, _write_transaction(connection):
+            connection.execute(query)
+
+    def erased(self, names: Collection[str]) -> set[str]:
+        """Those of the videos' ids, or addresses with their hints, that were erased from this workspace."""
+        with self.engine.connect() as connection:
+            return _erased(connection, names)
+
+    def is_erasing(self) -> bool:
+        """Whether an erasure was begun that is to be completed before anything else."""
+        return bool(self.rows(sa.select(erasures.c.id).where(erasures.c.state.in_(UNFINISHED)).limit(1)))
+
+    def erased_by(self, name: str) -> str | None:
+        """The id of the erasure that took a video, or None."""
+        query = sa.select(erased.c.erasure).where(erased.c.hmac == hmac_of(self.secret(), name))
+        return next((str(row["erasure"]) for row in self.rows(query)), None)
+
+    def readmit(self, video_id: str) -> None:
+        """Takes a video off the list of what was erased, with all addresses that were erased together with it: those
+        of others are met by their content again."""
+        by = self.erased_by(video_id)
+        if by is not None:
+            self.drop(erased.delete().where(erased.c.hmac == hmac_of(self.secret(), video_id)))
+            self.drop(erased.delete().where(erased.c.erasure == by, erased.c.kind == "address"))
+
+    def secret(self) -> bytes:
+        """The workspace's own key, of which come the salts of snapshots and the HMACs of erasures; made once."""
+        with self.engine.connect() as connection, _write_transaction(connection):
+            return _secret(connection)
+
+    def scrub(self) -> None:
+        """Rewrites the database, so that no freed page or dead row holds what was deleted."""
+        with self.engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
+        with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            for table in metadata.sorted_tables:
+                connection.exec_driver_sql(f"VACUUM FULL {table.name}")
+
     def setting(self, key: str, default: str) -> str:
         found = self.rows(sa.select(settings.c.value).where(settings.c.key == key))
         return str(found[0]["value"]) if found else default
@@ -232,6 +315,32 @@ def _insert(connection: Connection, table: sa.Table) -> Any:
 def _latest_manifest(connection: Connection) -> Manifest:
     row = connection.execute(sa.select(manifests).order_by(manifests.c.id.desc()).limit(1)).one_or_none()
     return Manifest(row.id, json.loads(row.versions), row.clipping_run) if row else NO_MANIFEST
+
+
+def hmac_of(secret: bytes, name: str) -> str:
+    return hmac.digest(secret, f"erased {name}".encode(), "sha256").hex()
+
+
+def _erased(connection: Connection, names: Collection[str]) -> set[str]:
+    if not names or connection.execute(sa.select(erased.c.hmac).limit(1)).one_or_none() is None:
+        return set()
+    key = _secret(connection)
+    by_hmac = {hmac_of(key, name): name for name in names}
+    wanted, found = sorted(by_hmac), set[str]()
+    for start in range(0, len(wanted), 500):
+        part = sa.select(erased.c.hmac).where(erased.c.hmac.in_(wanted[start : start + 500]))
+        found |= {by_hmac[row.hmac] for row in connection.execute(part)}
+    return found
+
+
+def _secret(connection: Connection) -> bytes:
+    query = sa.select(settings.c.value).where(settings.c.key == "secret")
+    told = connection.execute(query).scalar_one_or_none()
+    if told is None:
+        first = {"key": "secret", "value": secrets.token_hex(32)}
+        connection.execute(_insert(connection, settings).values(**first).on_conflict_do_nothing())
+        told = connection.execute(query).scalar_one()
+    return bytes.fromhex(told)
 
 
 @contextmanager

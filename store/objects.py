@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlparse
@@ -66,6 +66,32 @@ class Objects:
         cached = self._cache / "objects" / hashlib.sha256(uri.encode()).hexdigest()[:32]
         cached = cached.with_suffix(Path(uri).suffix)
         return cached if cached.exists() else download_s3(uri, cached)
+
+    def under(self, folder: str) -> list[tuple[str, int]]:
+        """(uri, bytes) of the objects in a folder and below it, by name; half-written ones of a local folder too."""
+        if self._remote:
+            return [(uri, num_bytes) for uri, num_bytes, _ in list_s3(self.uri(folder) + "/")]
+        files = sorted(f for f in Path(self.uri(folder)).rglob("*") if f.is_file() and not f.is_symlink())
+        return [(str(f), f.stat().st_size) for f in files]
+
+    def delete(self, uris: Iterable[str]) -> None:
+        """Deletes objects, with the folders that this leaves empty; one that is gone already is no error."""
+        if self._remote:
+            for uri in uris:
+                bucket, name = split_s3(uri)
+                s3_client().delete_object(Bucket=bucket, Key=name)
+            return
+        for uri in uris:
+            file = local_path(uri)
+            file.unlink(missing_ok=True)
+            for folder in file.parents:
+                if folder == Path(self.url) or not folder.is_dir() or any(folder.iterdir()):
+                    break
+                folder.rmdir()
+
+    def drop_copies(self) -> None:
+        """Deletes the local copies of objects; they are fetched again when they are read."""
+        shutil.rmtree(self._cache, ignore_errors=True)
 
     def exists(self, uri: str) -> bool:
         if not uri.startswith("s3://"):

@@ -97,9 +97,16 @@ def _at_most(kind: int, value: int) -> None:
 
 
 def fail(message: str) -> int:
-    line = message.strip().split("\n")[0][:400]
-    sys.stderr.write(f"\n{ERROR}{line}\n")
+    sys.stderr.write(f"\n{ERROR}{one_line(message)}\n")
     return 1
+
+
+def one_line(text: str) -> str:
+    """The first line of a database's message, with the names that it suggests: what follows shows the query again."""
+    lines = [line.strip() for line in text.strip().split("\n")]
+    near = next((line.removeprefix("Candidate bindings:") for line in lines[1:3] if line.startswith("Candidate")), "")
+    names = ", ".join(part.strip().strip('"') for part in near.split(",") if part.strip())
+    return (lines[0] + (f" Did you mean {names}?" if names else ""))[:400]
 
 
 if __name__ == "__main__":

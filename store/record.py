@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +38,26 @@ class Batch:
         for table, parts in other.upserts.items():
             self.upserts.setdefault(table, []).extend(parts)
         self.log.extend(other.log)
+
+    def video_ids(self) -> set[str]:
+        """Of every row that is of a video."""
+        tables = [t for parts in (*self.upserts.values(), self.log) for t in parts if "video_id" in t.column_names]
+        return {v for t in tables for v in t["video_id"].unique().to_pylist() if v is not None}
+
+    def without(self, video_ids: Collection[str]) -> Batch:
+        """The batch without the rows of these videos."""
+
+        def rest(table: pa.Table) -> pa.Table:
+            if "video_id" not in table.column_names:
+                return table
+            gone = pc.is_in(table["video_id"], value_set=pa.array(sorted(video_ids), pa.string()))
+            return table.filter(pc.invert(gone))
+
+        made = Batch(log=[t for part in self.log if (t := rest(part)).num_rows])
+        for table, parts in self.upserts.items():
+            for part in parts:
+                made.add(table, rest(part))
+        return made
 
     @property
     def empty(self) -> bool:
@@ -110,6 +130,8 @@ class Record:
         with ledger.turn() as turn:
             if expected is not None and turn.manifest.id != expected.id:
                 raise ValueError("the workspace changed since this was proposed; nothing was written, run it again")
+            if gone := turn.erased(batch.video_ids()):  # erased while this was being computed
+                batch = batch.without(gone)
             versions: dict[str, int] = {}
             for table, parts in batch.upserts.items():
                 for rows in _by_columns(parts):
@@ -143,6 +165,12 @@ class Record:
                     versions[table] = dataset.version
                 dataset.cleanup_old_versions(older_than=keep)
             return turn.publish(versions) if versions else turn.manifest
+
+    def tables(self, manifest: Manifest) -> list[str]:
+        """All tables that are there; on a local disk those too that a killed commit made and never published."""
+        if "://" in self.root:
+            return sorted(manifest.versions)
+        return sorted({f.name.removesuffix(".lance") for f in Path(self.root).glob("*.lance") if self._exists(f.stem)})
 
     def _upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
         key = KEYS.get(table, "clip_id")
@@ -252,8 +280,11 @@ def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, c
     wanted = keys.unique()
     if len(wanted) > 2000:
         return dataset.to_table(columns=columns, filter=pc.field(key).isin(wanted))
-    told = ", ".join("'" + str(k).replace("'", "''") + "'" for k in wanted.to_pylist())
-    return dataset.to_table(columns=columns, filter=f"{key} IN ({told})")
+    return dataset.to_table(columns=columns, filter=f"{key} IN ({quoted(wanted.to_pylist())})")
+
+
+def quoted(values: Sequence[object]) -> str:
+    return ", ".join("'" + str(v).replace("'", "''") + "'" for v in values)
 
 
 def embedding_rows(

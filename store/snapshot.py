@@ -184,13 +184,12 @@ def redact(snapshot: Snapshot, clip_ids: Collection[str]) -> Snapshot:
     """The snapshot without what it says of these clips: only their leaves stay. `sha256` does not change."""
     gone = pc.fill_null(pc.is_in(snapshot.clips["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string())), False)
     leaves = pa.array(_leaves(snapshot.clips), pa.binary())
-    columns = []
-    for f in snapshot.clips.schema:
-        column = snapshot.clips[f.name]
-        if f.name == "leaf":
-            columns.append(pc.if_else(gone, leaves, column))
-        else:
-            columns.append(pc.if_else(gone, pa.scalar(None, f.type), column))
+    # Taken row by row: a mask alone would leave the bytes of what it hides in the buffers, and so in the file.
+    kept = pc.if_else(gone, pa.scalar(None, pa.int64()), pa.array(range(snapshot.clips.num_rows), pa.int64()))
+    columns = [
+        pc.if_else(gone, leaves, snapshot.clips[f.name]) if f.name == "leaf" else snapshot.clips[f.name].take(kept)
+        for f in snapshot.clips.schema
+    ]
     clips = pa.table(columns, schema=snapshot.clips.schema).combine_chunks()
     return Snapshot(snapshot.header, clips, snapshot.created_at)
 

@@ -33,7 +33,9 @@ class Move:
     @property
     def because(self) -> tuple[str, ...]:
         """For people: the clause, the values it was judged by, and the reason."""
-        values = ", ".join(f"{column.split('.', 1)[-1]} = {value}" for column, value in self.values.items())
+        # Seven digits are all that a float32 holds: 0.7 is stored as 0.699999988.
+        told = {c: float(f"{v:.7g}") if isinstance(v, float) else v for c, v in self.values.items()}
+        values = ", ".join(f"{column.split('.', 1)[-1]} = {value}" for column, value in told.items())
         return tuple(part for part in (self.clause.text if self.clause else "", values, self.reason) if part)
 
 

@@ -46,7 +46,11 @@ class Workspace:
         return folder
 
     def commit(self, batch: Batch, clipping_run: str | None = None, expected: Manifest | None = None) -> Manifest:
-        return self.record.commit(self.ledger, batch, clipping_run, expected)
+        """Writes a batch; of videos that were erased while it was computed nothing is written, and no media stay."""
+        manifest = self.record.commit(self.ledger, batch, clipping_run, expected)
+        for video_id in self.ledger.erased(batch.video_ids()):
+            self.objects.delete(uri for uri, _ in self.objects.under(f"media/{video_id}"))
+        return manifest
 
     @contextmanager
     def views(self, manifest: Manifest | None = None) -> Iterator[Reader]:

@@ -89,7 +89,7 @@ def bring_up_to_date(
     """
     began = time.monotonic()
     if signals is None and tiers:
-        signals = [s for t in tiers for s in t.signals]
+        signals = plan.computable(s for t in tiers for s in t.signals)
     wanted = plan.wanted_signals(signals)
     run = params_in_force(workspace).fingerprint
     outcome = Outcome()

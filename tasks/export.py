@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from store.frozen import Frozen, frozen_of, snapshot_row
-from store.ledger import Manifest
+from store.ledger import Manifest, exports
 from store.schema import PROVENANCE
 from store.snapshot import Snapshot, load
 from store.timelines import read_spans
@@ -79,8 +80,10 @@ def export(
     held = frozen_of(workspace, snapshot)
     chosen = tuple(known if timelines is None else sorted(set(timelines)))
     out = Path(out_dir).absolute()
-    with _only_one(out):
+    with only_one(out):
         _begin(out, {"format": FORMAT, "snapshot": snapshot.sha256, "shard_mb": shard_mb, "timelines": list(chosen)})
+        # Before the first shard: an erasure must find whatever was written.
+        workspace.ledger.put(exports, [{"path": str(out), "snapshot": snapshot.id, "begun_at": time.time()}])
         work = Exporting(held, out, shard_mb * 1_000_000, chosen, _told(workspace, held, snapshot))
         shards = []
         for group, clips in groups(held, work.told).items():
@@ -90,7 +93,7 @@ def export(
         listed = [{k: s[k] for k in ("path", "sha256", "bytes", "num_clips", "duration_s")} for s in shards]
         totals = {"num_clips": sum(s["num_clips"] for s in shards), "num_shards": len(shards)}
         made = {"format": FORMAT, "tier": snapshot.tier, "snapshot": snapshot.id, "sha256": snapshot.sha256, **totals}
-        _put(out / "manifest.json", _json({**made, "shards": listed}))
+        put(out / "manifest.json", as_json({**made, "shards": listed}))
     return {**made, "shards": listed, "path": str(out / "manifest.json")}
 
 
@@ -171,13 +174,13 @@ def _write(work: Exporting, path: Path, first: Packed, rest: Iterator[Packed]) -
     part.replace(path)
     shard = {
         "path": path.relative_to(work.out).as_posix(),
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "bytes": path.stat().st_size,
         "num_clips": len(clips),
         "duration_s": round(sum(c["end_frame"] - c["start_frame"] for c in clips) / 25, 2),
         "clips": [c["clip_id"] for c in clips],
     }
-    _put(path.with_suffix(".json"), _json(shard))
+    put(path.with_suffix(".json"), as_json(shard))
     return shard, following
 
 
@@ -188,7 +191,7 @@ def _standing(path: Path, clip_ids: Sequence[str]) -> dict[str, Any] | None:
         return None
     shard: dict[str, Any] = json.loads(listed.read_text())
     same_clips = shard["clips"] == list(clip_ids[: shard["num_clips"]])
-    return shard if same_clips and shard["sha256"] == _sha256(path) else None
+    return shard if same_clips and shard["sha256"] == sha256_of(path) else None
 
 
 def _told(workspace: Workspace, held: Frozen, snapshot: Snapshot) -> dict[str, dict[str, Any]]:
@@ -250,7 +253,7 @@ def _begin(out: Path, asked: Mapping[str, Any]) -> None:
     elif any(f.name not in (".lock", f".part-{said.name}") for f in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no export; give another folder")
     else:
-        _put(said, _json(asked))
+        put(said, as_json(asked))
     for left in (*out.glob(".part-*.json"), *out.glob("*/.part-*")):
         left.unlink()
 
@@ -262,7 +265,7 @@ def _ffmpeg_version() -> str:
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[None]:
+def only_one(out: Path) -> Iterator[None]:
     """Makes the folder, for one export at a time; the lock ends with its holder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -277,7 +280,7 @@ def _only_one(out: Path) -> Iterator[None]:
         yield
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
     part = path.with_name(f".part-{path.name}")
     with part.open("wb") as sink:
         sink.write(data)
@@ -286,10 +289,10 @@ def _put(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

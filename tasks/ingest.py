@@ -78,6 +78,8 @@ class Ingested:
     ignored: dict[str, int] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     """Names of videos whose content is at no address any more."""
+    erased: int = 0
+    """Sources that were passed over, since they were erased from this workspace."""
     rights: list[tuple[str, str]] = field(default_factory=list)
     """(name, what is wrong) of sidecars that can't be used; their videos' rights are unknown until they are mended."""
 
@@ -94,9 +96,8 @@ def find_sources(path: str) -> Iterator[Source | str]:
             else:
                 yield Path(uri).suffix.lower()
         return
+    refuse_missing([path])
     root = Path(os.path.abspath(path))
-    if not root.exists() and not root.is_symlink():
-        raise ValueError(f"{path}: no such file or folder")
     if not root.is_dir():
         yield _local_source(root)
         return
@@ -111,15 +112,24 @@ def find_sources(path: str) -> Iterator[Source | str]:
                 yield Path(name).suffix.lower() or name
 
 
-def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) -> Ingested:
+def refuse_missing(paths: Iterable[str]) -> None:
+    """Raises ValueError for a path on this machine that isn't there."""
+    for path in paths:
+        if not path.startswith("s3://") and not os.path.lexists(path):
+            raise ValueError(f"{path}: no such file or folder")
+
+
+def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, readmit: bool = False) -> Ingested:
     """Registers every source under the paths; a source whose content is known is only counted.
 
-    Size, mtime and inode (or the ETag) spare reading a file again; `verify` reads it all the same.
+    Size, mtime and inode (or the ETag) spare reading a file again; `verify` reads it all the same. What was erased
+    from this workspace is passed over, wherever it is met, unless `readmit` takes it in again.
     """
     from store import ledger as tables
 
     ledger = workspace.ledger
     known_sources = {row["uri"]: row for row in ledger.rows(tables.sources.select())}
+    any_erased = bool(ledger.rows(tables.erased.select().limit(1)))
     manifest = ledger.manifest()
     rows = workspace.record.read(manifest, "videos", ["video_id", "name", "uri", "state", "stage"]).to_pylist()
     known_videos = {row["video_id"]: row["uri"] for row in rows}
@@ -143,7 +153,20 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False) 
             if untouched and known is not None and known["video_id"] not in missing:
                 seen.unchanged += 1
                 continue
+            address = address_of(source.uri, source.hint)
+            if any_erased and known is None and not readmit and ledger.erased([address]):
+                seen.erased += 1
+                continue
             video_id = str(known["video_id"]) if same and known is not None else _content_id(workspace, source)
+            if any_erased and readmit:
+                ledger.readmit(video_id)
+            elif any_erased and (by := ledger.erased_by(video_id)):
+                ledger.put(
+                    tables.erased,
+                    [{"hmac": tables.hmac_of(ledger.secret(), address), "kind": "address", "erasure": by}],
+                )
+                seen.erased += 1
+                continue
             is_new = video_id not in known_videos
             if not is_new:
                 seen.unchanged += 1
@@ -199,6 +222,11 @@ def _local_source(file: Path) -> Source:
     if not stat.S_ISREG(found.st_mode):
         return Source(uri, 0, "", "a pipe, socket or device, not a regular file")
     return Source(uri, found.st_size, f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+
+
+def address_of(uri: str, hint: str) -> str:
+    """An address with the hint that changes when what lies there does: what an erasure remembers, as an HMAC."""
+    return f"{uri}\n{hint}"
 
 
 def content_id(file: Path) -> str:

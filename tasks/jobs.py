@@ -31,6 +31,8 @@ from tasks.run_windows import run_windows
 
 __all__ = ["CLIPPING_NEEDS", "Done", "Job", "Stage", "run_batch"]
 
+ADOPTED = "adopted"
+"""The run, in the table `clipping`, of clips that were cut elsewhere."""
 CLIPPING_NEEDS = ("faces", "flow", "keyframes", "cuts")
 
 
@@ -108,11 +110,18 @@ def clipped(made: clipping.Clipping, clips: Collection[Mapping[str, Any]]) -> di
 def _retire(workspace: Workspace, manifest: Manifest, video_id: str, kept: Collection[str], done: Done) -> None:
     """Clips of a proxy that is no more: their frames may not be there."""
     where = f"video_id = '{video_id}' AND active"
-    gone = [c for c in workspace.record.read(manifest, "clips", where=where).to_pylist() if c["clip_id"] not in kept]
+    stay = {*kept, *adopted_clips(workspace, manifest, f"video_id = '{video_id}'")}
+    gone = [c for c in workspace.record.read(manifest, "clips", where=where).to_pylist() if c["clip_id"] not in stay]
     if gone:
         done.batch.add("clips", table_of([{**c, "active": False} for c in gone], CLIPS))
         wide = [{"clip_id": c["clip_id"], "video_id": video_id, "active": False} for c in gone]
         done.batch.add("signals", pa.Table.from_pylist(wide))
+
+
+def adopted_clips(workspace: Workspace, manifest: Manifest, where: str = "true") -> set[str]:
+    """Clips that came in by a table: no clipping run chose them, and none retires them."""
+    rows = workspace.record.read(manifest, "clipping", ["clip_id"], f"run = '{ADOPTED}' AND {where}")
+    return {c for c in rows["clip_id"].to_pylist() if c is not None}
 
 
 def source_of(workspace: Workspace, video: Mapping[str, Any]) -> str:

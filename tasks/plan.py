@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from store.tier_sql import Tier, base_of
+from store.tier_sql import Clause, Tier, base_of
 from store.workspace import Reader
 from tasks.jobs import CLIPPING_NEEDS, Job, Stage
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
@@ -65,6 +65,11 @@ def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(n for n in known if n in wanted)
 
 
+def computable(names: Iterable[str]) -> list[str]:
+    """Those of the signals that are computed here; others were adopted from a table."""
+    return [n for n in names if n in discover()]
+
+
 def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier] = ()) -> Plan:
     """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs.
 
@@ -77,6 +82,12 @@ def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: S
             return Plan(jobs, jobs[0].stage)
     jobs = _demanded_jobs(reader, wanted, tiers) if tiers else _signal_jobs(reader, stale_clips(reader, wanted), wanted)
     return Plan(jobs, "signals") if jobs else Plan()
+
+
+def jobs_of(reader: Reader, stage: Stage, wanted: Sequence[str], clipping_run: str) -> list[Job]:
+    """The jobs of one of the stages before the clip signals, as things stand."""
+    made = {"normalise": _normalise_jobs, "timelines": _timeline_jobs, "clip": _clip_jobs}
+    return made[stage](reader, wanted, clipping_run)
 
 
 def batches(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -157,46 +168,76 @@ def by_cost(names: Collection[str]) -> list[str]:
     return order
 
 
-def demanded(reader: Reader, tiers: Sequence[Tier], stale: pl.DataFrame) -> pl.DataFrame:
+def demanded(
+    reader: Reader, tiers: Sequence[Tier], stale: pl.DataFrame, verdicts: Mapping[str, Verdicts] | None = None
+) -> pl.DataFrame:
     """The stale rows that still decide something: their clip is not kept out of every tier by what is fresh.
 
-    What a clause reads of other clips' rows is needed of every clip.
+    What a clause reads of other clips' rows is needed of every clip. `verdicts`, by tier, spare asking for them again.
     """
-    missing: dict[str, set[str]] = {}
-    for name, _, clip_id in stale.iter_rows():
-        missing.setdefault(clip_id, set()).add(name)
+    if stale.is_empty():
+        return stale
+    missing = missing_of(stale)
     needed: set[tuple[str, str]] = set()
     for tier in tiers:
-        read = {n for s in tier.signals for n in _with_needs(s)}
-        everywhere = {n for c in tier.clauses if c.reads == "others" for s in c.signals for n in _with_needs(s)}
-        out = _kept_out(reader, tier, missing)
+        read = {n for s in tier.signals for n in with_needs(s)}
+        everywhere = {n for c in tier.clauses if c.reads == "others" for s in c.signals for n in with_needs(s)}
+        out = kept_out(reader, tier, verdicts[tier.name] if verdicts else decided(reader, tier, missing))
         for clip_id, names in missing.items():
             needed |= {(n, clip_id) for n in names & (everywhere if clip_id in out else read)}
     keep = [(n, c) in needed for n, _, c in stale.iter_rows()]
     return stale.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
-def _kept_out(reader: Reader, tier: Tier, missing: Mapping[str, set[str]]) -> set[str]:
-    """Clips that a clause over their own row, all of whose signals are fresh, does not let in."""
+def missing_of(stale: pl.DataFrame) -> dict[str, set[str]]:
+    """By clip the signals whose row of it is stale."""
+    missing: dict[str, set[str]] = {}
+    for name, _, clip_id in stale.iter_rows():
+        missing.setdefault(clip_id, set()).add(name)
+    return missing
+
+
+Verdicts = Mapping[str, Mapping[int, bool]]
+"""By clip: whether it passes each clause that can be judged, by the clause's number in `clauses_of`."""
+
+
+def kept_out(reader: Reader, tier: Tier, verdicts: Verdicts) -> dict[str, Clause]:
+    """Clips that a clause over their own row, all of whose signals are fresh, does not let in; and the first such."""
+    own = clauses_of(reader, tier)
+    first = {clip: next((i for i, ok in passed.items() if not ok), None) for clip, passed in verdicts.items()}
+    return {clip: own[i] for clip, i in first.items() if i is not None}
+
+
+def clauses_of(reader: Reader, tier: Tier) -> list[Clause]:
+    """The clauses over a clip's own row whose columns the workspace has."""
     columns = set(reader.columns("signals"))
-    own = [c for c in tier.clauses if c.reads == "own" and all(f"{s}_status" in columns for s in c.signals)]
+    return [c for c in tier.clauses if c.reads == "own" and all(f"{s}_status" in columns for s in c.signals)]
+
+
+def decided(reader: Reader, tier: Tier, missing: Mapping[str, set[str]]) -> dict[str, dict[int, bool]]:
+    """By clip, for each of `clauses_of` that can be judged already, whether the clip passes; others are left out.
+
+    A clause is true, false, or not known while a signal that it reads is stale: such a one decides nothing.
+    """
+    own = clauses_of(reader, tier)
     if not own:
-        return set()
+        return {}
     verdicts = ", ".join(f"coalesce({c.sql}, false) AS c{i}" for i, c in enumerate(own))
     rows = reader.guarded(f"SELECT clips.clip_id, {verdicts} FROM {base_of(tier.joins, everything=True)}")
-    read = [{n for s in c.signals for n in _with_needs(s)} for c in own]
-    out = set()
+    read = [{n for s in c.signals for n in with_needs(s)} for c in own]
+    found = {}
     for clip_id, *passed in rows.iter_rows():
         late = missing.get(clip_id, set())
-        if any(not ok and late.isdisjoint(names) for ok, names in zip(passed, read, strict=True)):
-            out.add(clip_id)
-    return out
+        found[clip_id] = {i: bool(ok) for i, ok in enumerate(passed) if late.isdisjoint(read[i])}
+    return found
 
 
-def _with_needs(name: str) -> set[str]:
+def with_needs(name: str) -> set[str]:
     """The clip signal and the clip signals it needs."""
+    if name not in discover():
+        return {name}  # adopted: it is there, or not
     needs = {n for n in discover()[name].spec.needs if discover()[n].spec.grain == "clip"}
-    return {name}.union(*(_with_needs(n) for n in needs))
+    return {name}.union(*(with_needs(n) for n in needs))
 
 
 def _facts(reader: Reader, video_ids: Sequence[str]) -> dict[str, tuple[str, float]]:

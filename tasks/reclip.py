@@ -20,7 +20,7 @@ from store.schema import CLIPPING, CLIPS, VIDEOS
 from store.workspace import Workspace
 from tasks import clipping
 from tasks.clipping import ClipParams
-from tasks.jobs import chosen_spans, clip_rows, clipped, clipping_rows
+from tasks.jobs import adopted_clips, chosen_spans, clip_rows, clipped, clipping_rows
 
 
 @dataclass
@@ -75,7 +75,9 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
     videos = workspace.record.read(
         manifest, "videos", where="proxy_sha256 IS NOT NULL AND rejected IS NULL"
     ).to_pylist()
-    now_active = workspace.record.read(manifest, "clips", where="active").to_pylist()
+    stay = adopted_clips(workspace, manifest)
+    active = workspace.record.read(manifest, "clips", where="active").to_pylist()
+    now_active = [c for c in active if c["clip_id"] not in stay]
     wide = workspace.record.read(manifest, "signals", ["clip_id", "active"])
     proposal = Reclip(params.fingerprint, params, [], [], [], [], Batch(), manifest)
     by_video: dict[str, list[dict[str, Any]]] = {}

@@ -99,7 +99,7 @@ def _inputs(needs: Sequence[str]) -> str:
     across = "".join(f", bit_xor(h.{n}_output_digest) AS {n}_digest" for n in needs)
     digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output_digest) AS {n}_digest" for n in needs)
     return f"""{_held(needs, ("output_digest",))},
-        media AS (SELECT video_id, source_width_px, {_MEDIA} FROM videos),
+        media AS (SELECT video_id, source_width_px, {_MEDIA} FROM videos WHERE proxy_sha256 IS NOT NULL),
         across AS (
             SELECT c.clip_id{across} FROM clips c JOIN held h ON h.video_id = c.video_id
                 AND h.window_index BETWEEN {first} AND {last}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,6 +13,7 @@ import polars as pl
 from store import funnel as funnels
 from store import guard, snapshot, snapshot_diff, tier_sql
 from store.ledger import Manifest
+from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
@@ -40,7 +40,7 @@ def parsed(workspace: Workspace, name: str) -> Tier:
     if name not in known:
         where = workspace.settings.workspace / "tiers" / f"{name}.sql"
         raise ValueError(f"tier {name!r} is none of {', '.join(sorted(known))}; write it to {where}")
-    return _parsed(name, tuple(known.items()), tuple(clip_signals()))
+    return _parsed(name, tuple(known.items()), (*clip_signals(), *adopted(workspace)))
 
 
 @lru_cache(maxsize=256)
@@ -53,9 +53,16 @@ def clip_signals() -> list[str]:
     return [n for n, s in discover().items() if s.spec.grain == "clip"]
 
 
+def adopted(workspace: Workspace) -> dict[str, str]:
+    """Fingerprints of the signals that came in by a table, by name."""
+    table = signals_table
+    rows = workspace.ledger.rows(table.select().where(table.c.grain == "adopted").order_by(table.c.name))
+    return {r["name"]: r["fingerprint"] for r in rows}
+
+
 def signals_of(workspace: Workspace, name: str) -> tuple[str, ...]:
     """The signals that must be computed to decide the tier, without what those need."""
-    return parsed(workspace, name).signals
+    return tuple(plan.computable(parsed(workspace, name).signals))
 
 
 def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
@@ -82,31 +89,31 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
     is undecided."""
     tier = parsed(workspace, name)
-    fingerprints = {n: s.fingerprint for n, s in discover().items()}
+    fingerprints = {**adopted(workspace), **{n: s.fingerprint for n, s in discover().items()}}
     table = snapshots_table
     rows = workspace.ledger.rows(
         table.select().where(table.c.tier == name).order_by(table.c.created_at.desc()).limit(1)
     )
     latest = rows[0] if rows else None
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
-        held = _loaded(workspace, latest).header
-        if held["inlined"] == tier.inlined and held["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
+        header = _loaded(workspace, latest).header
+        if header["inlined"] == tier.inlined and header["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
             return _built(latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
-        late = stale.stale_clips(reader, plan.wanted_signals(tier.signals))
+        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)))
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
             guarded(workspace, reader.manifest),
             tier,
             fingerprints=fingerprints,
             manifest=reader.manifest.versions,
-            secret=_secret(workspace),
+            secret=workspace.ledger.secret(),
             undecided=undecided,
             created_at=time.time(),
         )
         manifest_id = reader.manifest.id
-    if latest and _same(_loaded(workspace, latest), made):
+    if latest and _same(held := _loaded(workspace, latest), made) and _kept(workspace, held):
         workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
         return _built(latest)
     saved = snapshot.save(made, workspace.scratch / "snapshots")
@@ -127,6 +134,12 @@ def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
     """Whether nothing of the tier changed: its text, its signals, its clips and their values. Tables it does not read
     may have new versions all the same."""
     return {**before.header, "manifest": None} == {**now.header, "manifest": None}
+
+
+def _kept(workspace: Workspace, held: snapshot.Snapshot) -> bool:
+    """Whether the tables' versions that the snapshot was frozen at are still there: what reads it for training opens
+    them, and they go by the nightly clean-up and by an erasure."""
+    return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held.header["manifest"].items()}, ""))
 
 
 def _built(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,12 +293,3 @@ def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[st
 
 def _loaded(workspace: Workspace, row: Mapping[str, Any]) -> snapshot.Snapshot:
     return snapshot.load(workspace.objects.local(row["uri"]))
-
-
-def _secret(workspace: Workspace) -> bytes:
-    """The workspace's own key, from which the salts of snapshots come; made once."""
-    told = workspace.ledger.setting("secret", "")
-    if not told:
-        workspace.ledger.set_setting("secret", secrets.token_hex(32))
-        told = workspace.ledger.setting("secret", "")
-    return bytes.fromhex(told)

@@ -1,8 +1,8 @@
-"""Where a video, clip or snapshot comes from and what was made of it."""
+"""Where a video, clip, person or snapshot comes from and what was made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ class Node:
 
 
 def trace(workspace: Workspace, name: str) -> Node:
-    """The lineage of a video, clip or snapshot by id, its first 6 or more characters, or a video's file name.
+    """The lineage of a video, clip, identity or snapshot by id, its first 6 or more characters, or a file name.
 
     Raises ValueError when nothing, or more than one thing, answers to the name.
     """
@@ -34,7 +34,7 @@ def trace(workspace: Workspace, name: str) -> Node:
         found = _candidates(workspace, reader, name)
         if not found:
             raise ValueError(
-                f'{name!r} is no video, clip or snapshot of this workspace; headroom sql "SELECT * FROM clips"'
+                f'{name!r} is no video, clip, identity or snapshot of this workspace; headroom sql "SELECT * FROM clips"'
             )
         if len(found) > 1:
             told = ", ".join(f"{kind} {key}" for kind, key in found[:5])
@@ -42,6 +42,8 @@ def trace(workspace: Workspace, name: str) -> Node:
         kind, key = found[0]
         if kind == "snapshot":
             return _snapshot(workspace, reader, key)
+        if kind == "identity":
+            return _identity(reader, key)
         if kind == "clip":
             row = reader.sql("SELECT video_id FROM clips WHERE clip_id = ?", [key]).row(0)
             return _video(workspace, reader, str(row[0]), only_clip=key)
@@ -71,6 +73,8 @@ def _candidates(workspace: Workspace, reader: Reader, name: str) -> list[tuple[s
     found += [
         ("clip", c) for (c,) in reader.sql("SELECT clip_id FROM clips WHERE clip_id LIKE ?", [prefix]).iter_rows()
     ]
+    people = reader.sql("SELECT DISTINCT identity FROM identities WHERE identity LIKE ?", [prefix])
+    found += [("identity", i) for (i,) in people.iter_rows()]
     table = tables.snapshots
     found += [("snapshot", r["id"]) for r in workspace.ledger.rows(table.select().where(table.c.id.like(prefix)))]
     return found
@@ -100,13 +104,17 @@ def _video(workspace: Workspace, reader: Reader, video_id: str, only_clip: str |
         for r in lines.iter_rows(named=True)
     ]
     query = "SELECT * FROM clips WHERE video_id = ? ORDER BY start_frame"
+    frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.created_at))
+    held = [(row, _clips_of(workspace, row)) for row in frozen]
     for clip in reader.sql(query, [video_id]).iter_rows(named=True):
         if only_clip in (None, clip["clip_id"]):
-            node.children.append(_clip(workspace, reader, clip))
+            node.children.append(_clip(workspace, reader, clip, [row for row, ids in held if clip["clip_id"] in ids]))
     return node
 
 
-def _clip(workspace: Workspace, reader: Reader, clip: Mapping[str, Any]) -> Node:
+def _clip(
+    workspace: Workspace, reader: Reader, clip: Mapping[str, Any], frozen_in: Sequence[Mapping[str, Any]]
+) -> Node:
     node = Node("clip", str(clip["clip_id"]), {k: clip[k] for k in ("start_s", "end_s", "start_frame", "end_frame")})
     columns = set(reader.columns("signals"))
     row = reader.sql("SELECT * FROM signals WHERE clip_id = ?", [clip["clip_id"]]).row(0, named=True)
@@ -116,11 +124,27 @@ def _clip(workspace: Workspace, reader: Reader, clip: Mapping[str, Any]) -> Node
         facts = {k: row[f"{name}_{k}"] for k in ("status", "reason", "fingerprint", "computed_at")}
         facts["current"] = row[f"{name}_fingerprint"] == signal.fingerprint
         node.children.append(Node("signal", name, _told(facts)))
-    for snapshot in workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.created_at)):
-        if clip["clip_id"] in _clips_of(workspace, snapshot):
-            node.children.append(
-                Node("snapshot", snapshot["id"], {"tier": snapshot["tier"], "created_at": snapshot["created_at"]})
-            )
+    shown = reader.sql("SELECT identity FROM identities WHERE clip_id = ?", [clip["clip_id"]])
+    node.children += [Node("identity", i) for (i,) in shown.iter_rows()]
+    for row in frozen_in:
+        facts = {"tier": row["tier"], "created_at": row["created_at"]}
+        node.children.append(Node("snapshot", row["id"], facts, _exports(workspace, row["id"])))
+    return node
+
+
+def _exports(workspace: Workspace, snapshot_id: str) -> list[Node]:
+    rows = workspace.ledger.rows(tables.exports.select().where(tables.exports.c.snapshot == snapshot_id))
+    return [Node("export", row["path"], {"begun_at": row["begun_at"]}) for row in rows]
+
+
+def _identity(reader: Reader, identity: str) -> Node:
+    """A person with the videos and clips that show them."""
+    node = Node("identity", identity)
+    query = """SELECT v.video_id, v.name, list(c.clip_id ORDER BY c.start_frame) AS clips FROM identities i
+        JOIN clips c USING (clip_id) JOIN videos v USING (video_id) WHERE i.identity = ? GROUP BY ALL ORDER BY v.name"""
+    for video in reader.sql(query, [identity]).iter_rows(named=True):
+        below = [Node("clip", clip) for clip in video["clips"]]
+        node.children.append(Node("video", video["video_id"], {"name": video["name"]}, below))
     return node
 
 
@@ -138,6 +162,7 @@ def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
         node.children.append(
             Node("video", video["video_id"], _told({"name": video["name"], "licence": video["licence"]}), below)
         )
+    node.children += _exports(workspace, snapshot_id)
     return node
 
 

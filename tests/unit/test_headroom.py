@@ -36,3 +36,20 @@ def test_only_one_choice_of_signals(arguments: list[str], tmp_path: Path, capsys
 def test_an_unknown_signal_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="signal 'nothing' is none of"):
         headroom.open(tmp_path / "w").curate(signals=["nothing"])
+
+
+def test_a_path_that_is_not_there_makes_no_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["curate", str(tmp_path / "nope"), "--workspace", str(tmp_path / "w")])
+    assert end.value.code == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
+def test_help_tells_whole_sentences(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        headroom.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a watch for new footage, until Ctrl-C." in told
+    assert "..." not in told.split("Commands:")[1]

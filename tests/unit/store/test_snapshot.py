@@ -142,6 +142,9 @@ def test_a_redacted_snapshot_forgets_the_clip_and_still_verifies(query: Any) -> 
     assert found.clip_ids == ["c2", "c5", "c6"]
     row = found.clips.to_pylist()[1]
     assert {k for k, v in row.items() if v is not None} == {"leaf"}
+    hidden = b"".join(b.to_pybytes() for c in redacted.clips.columns for b in c.chunk(0).buffers() if b is not None)
+    assert made.clips["salt"].to_pylist()[1] not in hidden, "NULL in a column, and in no buffer under it"
+    assert made.clips["salt"].to_pylist()[0] in hidden
     with pytest.raises(ValueError, match="changed"):
         from_bytes(to_bytes(_changed(redact(made, ["c2"]), "end_frame", 1)), "s")
     assert redact(redacted, ["c3", "c2"]).clip_ids == ["c5", "c6"]

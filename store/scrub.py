@@ -1,0 +1,60 @@
+"""Ids and names taken out of files that others write: SQLite databases row by row, logs in place, while in use."""
+
+from __future__ import annotations
+
+import mmap
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from store.residue import Targets, places
+
+PUT_IN_PLACE = b"forgotten"
+
+
+def scrub_sqlite(file: Path, targets: Targets) -> None:
+    """Replaces what is told wherever a text of any table holds it, and rewrites the file so that no freed page does.
+
+    Raises sqlite3.OperationalError when somebody else holds the database for a minute.
+    """
+
+    def scrubbed(text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        data = text.encode()
+        return without(data, targets).decode() if targets.in_bytes(data) else text
+
+    with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as database:
+        database.create_function("scrubbed", 1, scrubbed, deterministic=True)
+        database.execute("BEGIN IMMEDIATE")
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        for (table,) in tables.fetchall():
+            for column in [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]:
+                told = f"""typeof("{column}") = 'text' AND scrubbed("{column}") <> "{column}\""""
+                database.execute(f'UPDATE "{table}" SET "{column}" = scrubbed("{column}") WHERE {told}')
+        database.execute("COMMIT")
+        database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def without(data: bytes, targets: Targets) -> bytes:
+    """The bytes with every id and name replaced."""
+    for told in sorted(targets.ids):
+        data = data.replace(told.encode(), PUT_IN_PLACE)
+    for told in sorted(targets.spelled, key=len, reverse=True):
+        for at in reversed(list(places(data, told))):
+            data = data[:at] + PUT_IN_PLACE + data[at + len(told) :]
+    return data
+
+
+def scrub_log(file: Path, targets: Targets) -> None:
+    """Overwrites every id and name by crosses, in place: whoever appends to the file goes on."""
+    if not file.stat().st_size:
+        return
+    with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 0) as held:
+        for told in sorted(targets.spelled, key=len, reverse=True):
+            for at in list(places(held, told)):
+                held[at : at + len(told)] = b"x" * len(told)
+        for told in (i.encode() for i in targets.ids):
+            while (at := held.find(told)) >= 0:
+                held[at : at + len(told)] = b"x" * len(told)

@@ -1,0 +1,337 @@
+"""Videos and people taken out of a workspace for good, and the proof that nothing of them is left.
+
+plan -> journal -> rows, media, pages, snapshots, shards, ledger -> search of every file -> signed report. Each step
+may be killed and is done again; `resume` completes at the next start what was begun.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import json
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from store import erasure, residue, scrub, snapshot, sweep
+from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
+from store.ledger import exports, hmac_of, sources
+from store.ledger import snapshots as snapshots_table
+from store.objects import local_path
+from store.workspace import Reader, Workspace
+from tasks.export import sha256_of
+from tasks.export_erase import erase_from_export
+from tasks.ingest import address_of, content_id
+
+FORMAT = "headroom erasure 1"
+log = logging.getLogger("headroom")
+OnStep = Callable[[str], None]
+
+
+def plan(workspace: Workspace, name: str) -> Erasure:
+    """What would go with a video (by id, its first 6 or more characters, file name or path) or an identity (by id).
+
+    An identity takes with it every video that shows the person in a clip. Writes nothing. Raises ValueError when
+    nothing, or more than one thing, answers to the name.
+    """
+    with workspace.views() as reader:
+        identities, video_ids = _found(reader, name)
+        made = Erasure(secrets.token_hex(8), time.time(), video_ids, identities=identities)
+        reader.with_table("_going", _ids(video_ids))
+        _fill(workspace, reader, made)
+    return made
+
+
+def forget(workspace: Workspace, name: str, on_step: OnStep = lambda step: None) -> dict[str, Any]:
+    """Erases what `plan` tells and gives the report's object, with `found`: what is left, empty when all is gone.
+
+    An erasure that left something is taken up again by the same name. Raises ValueError as `plan` does.
+    """
+    with _only_one(workspace):
+        for _, one in erasure.journals(workspace, LEFT):
+            if name in (*one.video_ids, *one.identities, *one.names):
+                one.done.clear()
+                return _complete(workspace, one, on_step)
+        made = plan(workspace, name)
+        erasure.begin(workspace, made)
+        return _complete(workspace, made, on_step)
+
+
+def resume(workspace: Workspace) -> list[dict[str, Any]]:
+    """Completes the erasures that were cut off; one that another process is at is left to it."""
+    if not erasure.journals(workspace, BEGUN, REMOVED):
+        return []
+    told = []
+    try:
+        with _only_one(workspace, wait=False):
+            for state, one in erasure.journals(workspace, BEGUN, REMOVED):
+                log.warning("an erasure was cut off: it is completed first")
+                told.append(_complete(workspace, one) if state == BEGUN else _ended(workspace, one))
+    except BlockingIOError:
+        log.warning("an erasure is under way in another process")
+    return told
+
+
+def told_of(made: Erasure, workspace: Workspace) -> dict[str, Any]:
+    """What `plan` found, for a person: the object of `forget --dry-run`."""
+    left = [u for u in made.counts["addresses"] if "://" in u or local_path(u).exists()]
+    counts = {k: v for k, v in made.counts.items() if k != "addresses"}
+    ids = {"videos": made.video_ids, "clips": made.clip_ids, "identities": made.identities}
+    return {**ids, **counts, "exports": made.exports, "checkpoints": [], "sources_left": left}
+
+
+def check(workspace: Workspace, report: Path) -> dict[str, Any]:
+    """A report that this workspace signed, as it was written. Raises ValueError for any other."""
+    try:
+        told = json.loads(report.read_text())
+        claimed = told.pop("signature")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{report}: is no report of an erasure ({error})") from None
+    if not hmac.compare_digest(str(claimed), _signature(workspace, told)):
+        raise ValueError(f"{report}: was changed, or signed by another workspace")
+    return {**told, "signature": claimed}
+
+
+def _found(reader: Reader, name: str) -> tuple[list[str], list[str]]:
+    """(identities, video ids) that the name stands for."""
+    if Path(name).is_file():
+        name = content_id(Path(name))
+    prefix = name + "%" if len(name) >= 6 and name.isalnum() else name
+    videos = reader.sql("SELECT video_id FROM videos WHERE video_id LIKE ? OR name = ?", [prefix, name])["video_id"]
+    shown = reader.sql("SELECT DISTINCT identity, video_id FROM _identities WHERE identity LIKE ?", [prefix])
+    people = shown["identity"].unique().to_list()
+    if len(videos) + len(people) != 1:
+        told = ", ".join([*(f"video {v}" for v in videos[:5]), *(f"identity {p}" for p in people[:5])])
+        what = f"names {len(videos) + len(people)} things ({told}); give an id" if told else "is no video or identity"
+        raise ValueError(f'{name!r} {what}; headroom sql "SELECT video_id, name FROM videos" lists all')
+    return people, sorted(videos.to_list() or shown["video_id"].unique().to_list())
+
+
+def _fill(workspace: Workspace, reader: Reader, made: Erasure) -> None:
+    """Clips, names, media and what holds them, from every table at its newest version."""
+    rows: dict[str, int] = {}
+    clips: set[str] = set()
+    told = ", ".join(f"'{v}'" for v in made.video_ids)
+    for table in workspace.record.tables(reader.manifest):
+        dataset = workspace.record.open(table)
+        assert dataset is not None, table
+        if "video_id" not in dataset.schema.names:
+            continue
+        columns = [c for c in ("video_id", "clip_id") if c in dataset.schema.names]
+        held = dataset.to_table(columns=columns, filter=f"video_id IN ({told})")
+        rows |= {table: held.num_rows} if held.num_rows else {}
+        if "clip_id" in columns:
+            clips |= {c for c in held["clip_id"].unique().to_pylist() if c}
+    made.clip_ids = sorted(clips)
+    query = "SELECT video_id, name, uri, proxy_sha256, audio_sha256 FROM videos JOIN _going USING (video_id)"
+    videos = reader.sql(query).to_dicts()
+    seen = workspace.ledger.rows(sources.select().where(sources.c.video_id.in_(made.video_ids)))
+    addresses = {*(v["uri"] for v in videos), *(s["uri"] for s in seen)}
+    made.addresses = sorted(address_of(s["uri"], s["hint"]) for s in seen)
+    made.names = _names(reader, {v["name"] for v in videos} | {u.rsplit("/", 1)[-1] for u in addresses}, addresses)
+    media = [found for v in made.video_ids for found in workspace.objects.under(f"media/{v}")]
+    local = [local_path(uri) for uri, _ in media if "://" not in uri]
+    shas = {str(v[k]) for v in videos for k in ("proxy_sha256", "audio_sha256") if v[k]}
+    made.sha256 = sorted(shas | {sha256_of(f) for f in local if f.stat().st_size})
+    held_by = _snapshots(workspace, made)
+    made.exports = _exports(workspace, [s["snapshot"] for s in held_by])
+    size = {"objects": len(media), "bytes": sum(num_bytes for _, num_bytes in media)}
+    made.counts = {"rows": rows, **size, "snapshots": held_by, "addresses": sorted(addresses)}
+
+
+def _names(reader: Reader, names: set[str], addresses: set[str]) -> list[str]:
+    """Names and addresses of these videos that no other video of the workspace bears."""
+    query = "SELECT name, uri FROM videos ANTI JOIN _going USING (video_id)"
+    others = [text.encode() for row in reader.sql(query).iter_rows() for text in row if text]
+
+    def borne(text: str) -> bool:
+        return any(next(residue.places(other, text.encode()), None) is not None for other in others)
+
+    return sorted(t for t in names | addresses if not borne(t))
+
+
+def _snapshots(workspace: Workspace, made: Erasure) -> list[dict[str, Any]]:
+    tiers = {row["uri"]: row for row in workspace.ledger.rows(snapshots_table.select())}
+    found = erasure.snapshots_of(workspace, made.targets)
+    return [
+        {
+            "snapshot": Path(uri).stem,
+            "tier": tiers[uri]["tier"] if uri in tiers else "",
+            "clips": len(clips),
+            "uri": uri,
+        }
+        for uri, clips in found.items()
+    ]
+
+
+def _exports(workspace: Workspace, ids: Sequence[str]) -> list[str]:
+    rows = workspace.ledger.rows(exports.select().where(exports.c.snapshot.in_(ids)).order_by(exports.c.path))
+    return [row["path"] for row in rows]
+
+
+def _complete(workspace: Workspace, made: Erasure, on_step: OnStep = lambda step: None) -> dict[str, Any]:
+    """All steps that have not ended, then the proof; what it still finds is gone after once more, or told."""
+    for attempt in range(2):
+        for name, step in STEPS.items():
+            if name not in made.done:
+                on_step(name)
+                step(workspace, made)
+                made.done[name] = True
+                erasure.note(workspace, made, BEGUN)
+        on_step("search")
+        searched = _searched(workspace, made)
+        if not searched.found:
+            break
+        made.done.clear()  # a command that was running meanwhile may have written something
+        log.debug("attempt %d left %s", attempt, searched.found)
+    if searched.found:
+        erasure.note(workspace, made, LEFT)
+        return {**told_of(made, workspace), "complete": False, "found": searched.found, "report": None}
+    made.counts["search"] = {k: v for k, v in asdict(searched).items() if k != "found"}
+    key = workspace.ledger.secret()
+    made.counts["hmacs"] = {
+        "videos": [hmac_of(key, v) for v in made.video_ids],
+        "clips": [hmac_of(key, c) for c in made.clip_ids],
+        "identities": [hmac_of(key, i) for i in made.identities],
+    }
+    told, targets = told_of(made, workspace), made.targets
+    del made.counts["addresses"]
+    emptied = made.emptied()
+    erasure.note(workspace, emptied, REMOVED)
+    on_step("report")
+    return {**told, **_ended(workspace, emptied, targets)}
+
+
+def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None = None) -> dict[str, Any]:
+    """Rewrites the ledger, which named what went until now, searches its file, and writes the report.
+
+    Without `targets` (the run was cut off just here) nobody knows any more what to search the file for.
+    """
+    workspace.ledger.scrub()
+    last = residue.Searched()
+    for file in _ledger_files(workspace) if targets else []:
+        assert targets is not None
+        residue.search_file(file, targets, last)
+    counts = made.counts
+    told: dict[str, Any] = {
+        "format": FORMAT,
+        "erasure": made.id,
+        "begun_at": made.begun_at,
+        "ended_at": time.time(),
+        "hmac_sha256": counts["hmacs"],
+        "removed": {k: counts[k] for k in ("rows", "objects", "bytes")},
+        "snapshots": [_verified(workspace, held) for held in counts["snapshots"]],
+        "exports": made.exports,
+        "checkpoints": [],
+        "search": {**counts["search"], "ledger_files": last.files, "found": last.found},
+        "complete": not last.found,
+    }
+    written = {**told, "signature": _signature(workspace, told)}
+    data = (json.dumps(written, sort_keys=True, indent=1) + "\n").encode()
+    place = workspace.objects.put_bytes(data, f"erasures/{made.id}.json")
+    erasure.note(workspace, made, DONE)
+    return {"complete": told["complete"], "found": last.found, "report": place, "search": told["search"]}
+
+
+def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:
+    """What the report says of a snapshot; `verifies` is whether it loads, which checks every leaf and its hash."""
+    now = snapshot.load(workspace.objects.local(held["uri"]))
+    return {
+        "snapshot": held["snapshot"],
+        "tier": held["tier"],
+        "redacted": held["clips"],
+        "left": len(now.clip_ids),
+        "verifies": now.id == held["snapshot"],
+    }
+
+
+def _searched(workspace: Workspace, made: Erasure) -> residue.Searched:
+    folders = [Path(path) for path in made.exports if Path(path).is_dir()]
+    return residue.search(workspace, made.targets, folders, skip=_ledger_files(workspace))
+
+
+def _ledger_files(workspace: Workspace) -> list[Path]:
+    """Of a ledger that is a file."""
+    database = workspace.settings.ledger_url.removeprefix("sqlite:///")
+    return [] if "://" in database else [Path(database + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+
+
+def _rows(workspace: Workspace, made: Erasure) -> None:
+    sweep.erase_rows(workspace.record, workspace.ledger, made.video_ids)
+
+
+def _media(workspace: Workspace, made: Erasure) -> None:
+    """Media and copies of them, files under way, and the report's pages, which `headroom report` writes anew."""
+    for video_id in made.video_ids:
+        workspace.objects.delete(uri for uri, _ in workspace.objects.under(f"media/{video_id}"))
+    workspace.objects.drop_copies()
+    for folder in ("scratch", "report"):
+        shutil.rmtree(workspace.settings.workspace / folder, ignore_errors=True)
+
+
+def _frozen(workspace: Workspace, made: Erasure) -> None:
+    erasure.redact_snapshots(workspace, made.targets)
+
+
+def _shards(workspace: Workspace, made: Erasure) -> None:
+    for path in made.exports:
+        if Path(path).is_dir():
+            erase_from_export(Path(path), made.clip_ids)
+
+
+def _versions(workspace: Workspace, made: Erasure) -> None:
+    sweep.sweep(workspace.record, workspace.ledger)
+
+
+def _ledger(workspace: Workspace, made: Erasure) -> None:
+    erasure.drop_sources(workspace, made.video_ids)
+
+
+def _runs(workspace: Workspace, made: Erasure) -> None:
+    """Prefect's database and logs beside the workspace name files and clips."""
+    home = workspace.settings.workspace / "prefect"
+    for file in sorted(home.glob("*.log*")):
+        scrub.scrub_log(file, made.targets)
+    for file in sorted(home.glob("*.db")):
+        told = residue.Searched()
+        for part in (file, file.with_name(file.name + "-wal")):
+            residue.search_file(part, made.targets, told)
+        if told.found:
+            scrub.scrub_sqlite(file, made.targets)
+
+
+STEPS: dict[str, Callable[[Workspace, Erasure], None]] = {
+    "rows": _rows,
+    "media": _media,
+    "snapshots": _frozen,
+    "exports": _shards,
+    "versions": _versions,
+    "sources": _ledger,
+    "runs": _runs,
+}
+"""In this order: rows first, since nobody sees them from then on."""
+
+
+def _signature(workspace: Workspace, told: dict[str, Any]) -> str:
+    text = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.digest(workspace.ledger.secret(), b"erasure report " + text, "sha256").hex()
+
+
+def _ids(video_ids: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.table({"video_id": pa.array(video_ids, pa.string())})
+
+
+@contextmanager
+def _only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
+    """One erasure at a time; the lock ends with its holder. Raises BlockingIOError when held and not to be waited for."""
+    with (workspace.settings.workspace / ".erasing").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

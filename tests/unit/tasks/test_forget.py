@@ -1,0 +1,220 @@
+"""A video planted through every stage, forgotten, and looked for in every file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headroom
+from store import erasure, residue, snapshot
+from store.record import Batch, embedding_rows, table_of
+from store.schema import IDENTITIES
+from store.workspace import Workspace, open_workspace
+from tasks import forget, tier
+from tasks.curate import bring_up_to_date
+from tasks.export import export
+from tasks.ingest import ingest
+from tests.unit.dashboards.conftest import quick_sql  # noqa: F401 - a fixture
+from tests.unit.tasks import stand_in
+
+PERSON = "ab" * 8
+FAR = "SELECT clip_id FROM clips JOIN identities USING (clip_id) WHERE duration_s >= 1 AND identity <> 'nobody'"
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    stand_in.make_video(folder / "interview älter.mp4", 2.0, luma=90)
+    stand_in.make_video(folder / "other.mp4", 2.5, luma=160, tone=False)
+    return folder
+
+
+@pytest.fixture
+def planted(tmp_path: Path, footage: Path, use: Any, quick_sql: None) -> Workspace:  # noqa: F811
+    """Both videos in every table, a snapshot, shards, report pages, logs and Prefect's database."""
+    use()
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(footage)])
+    bring_up_to_date(workspace, stand_in.serial(workspace))
+    with workspace.views() as reader:
+        clips = reader.sql("SELECT clip_id, video_id, name FROM clips JOIN videos USING (video_id)").to_dicts()
+    ids, videos = [c["clip_id"] for c in clips], [c["video_id"] for c in clips]
+    people = [PERSON if c["name"].startswith("interview") else "cd" * 8 for c in clips]
+    batch = Batch()
+    batch.add(
+        "embeddings_face", embedding_rows(ids, videos, [np.ones(4, np.float32)] * len(ids), 4, "f", [1] * len(ids))
+    )
+    rows = [{"clip_id": c, "video_id": v, "identity": p} for c, v, p in zip(ids, videos, people, strict=True)]
+    batch.add("identities", table_of(rows, IDENTITIES))
+    workspace.commit(batch)
+    root = workspace.settings.workspace
+    (root / "tiers").mkdir()
+    (root / "tiers" / "shown.sql").write_text(FAR)
+    export(workspace, "shown", tmp_path / "shards", timelines=[])
+    for name in ("report/assets", "scratch/normalise", "prefect", "cache/objects"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "report" / "assets" / "a.txt").write_text(f"clip {ids[0]} {ids[1]}")
+    for name in ("scratch/normalise/half", "cache/objects/copy"):
+        (root / name).write_text(f"{ids[0]} {ids[1]}")
+    (root / "prefect" / "server.log").write_text(f"signals: 1 clips of interview älter.mp4, other.mp4: {ids[0]}\n")
+    with closing(sqlite3.connect(root / "prefect" / "prefect.db", isolation_level=None)) as database:
+        database.execute("CREATE TABLE task_run (name TEXT, parameters TEXT)")
+        told = json.dumps({"paths": [str(footage / "interview älter.mp4")]})
+        database.execute("INSERT INTO task_run VALUES (?, ?)", ("faces: other.mp4, interview älter.mp4", told))
+    return workspace
+
+
+def victim(workspace: Workspace) -> tuple[str, list[str], residue.Targets]:
+    with workspace.views() as reader:
+        found = reader.sql("SELECT video_id, uri, proxy_sha256 FROM videos WHERE name LIKE 'interview%'").row(0)
+        clips = reader.sql("SELECT clip_id FROM clips WHERE video_id = ?", [found[0]])["clip_id"].to_list()
+    targets = residue.Targets(
+        frozenset([found[0], *clips, PERSON]), ("interview älter.mp4", found[1]), frozenset([found[2]])
+    )
+    return found[0], clips, targets
+
+
+def left(workspace: Workspace, targets: residue.Targets, *folders: Path) -> list[tuple[str, str]]:
+    return residue.search(workspace, targets, folders).found
+
+
+def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, footage: Path, tmp_path: Path) -> None:
+    video, clips, targets = victim(planted)
+    manifest = planted.ledger.manifest()
+    before = left(planted, targets, tmp_path / "shards")
+    told_places = " ".join(place for place, _ in before)
+    for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
+                  "ledger", "report", "scratch", "cache", "proxy.mp4", "identities", "clipping"):  # fmt: skip
+        assert place in told_places, f"the search is blind in {place}"
+    dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
+    assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
+    assert planted.ledger.manifest() == manifest, "a dry run changes nothing"
+    old = next(t["snapshot"]["id"] for t in tier.listed(planted) if t["tier"] == "shown")
+
+    told = forget.forget(planted, "interview älter.mp4")
+    assert (told["complete"], told["found"]) == (True, [])
+    assert left(planted, targets, tmp_path / "shards") == []
+    assert told["sources_left"] == [str(footage / "interview älter.mp4")]
+
+    held = snapshot.load(planted.settings.workspace / "snapshots" / f"{old}.snapshot")
+    assert held.id == old, "what is left verifies under the same hash"
+    assert (held.clips.num_rows, len(held.clip_ids)) == (2, 1)
+    with planted.views() as reader:
+        assert reader.sql("SELECT name FROM videos")["name"].to_list() == ["other.mp4"]
+        assert reader.sql("SELECT count(*) FROM signals").item() == 1
+    [shard] = (tmp_path / "shards").glob("*/*.tar")
+    with tarfile.open(shard) as tar:
+        assert {m.name.split(".")[0] for m in tar} == set(held.clip_ids)
+    manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
+    assert (manifest["num_clips"], manifest["shards"][0]["num_clips"]) == (1, 1)
+    assert "other.mp4" in (planted.settings.workspace / "prefect" / "server.log").read_text()
+    with closing(sqlite3.connect(planted.settings.workspace / "prefect" / "prefect.db")) as database:
+        assert database.execute("SELECT name FROM task_run").fetchone() == ("faces: other.mp4, forgotten",)
+    assert bring_up_to_date(planted, stand_in.serial(planted)).tally.computed == {}
+
+    report = json.loads(Path(told["report"]).read_text())
+    assert (report["complete"], report["snapshots"][0]["verifies"]) == (True, True)
+    assert len(report["hmac_sha256"]["clips"]) == len(clips)
+    assert not any(i in Path(told["report"]).read_text() for i in (video, *clips, "interview"))
+
+
+def test_what_was_erased_stays_out_until_it_is_asked_for(planted: Workspace, footage: Path, tmp_path: Path) -> None:
+    video, _, targets = victim(planted)
+    rows = planted.record.read(planted.ledger.manifest(), "timelines", where=f"video_id = '{video}'")
+    forget.forget(planted, video)
+    planted.objects.put_bytes(b"a proxy made late", f"media/{video}/proxy.mp4")
+    late = Batch()  # of a run that was computing it meanwhile
+    late.add("timelines", rows)
+    planted.commit(late)
+    assert left(planted, targets) == []
+    again = ingest(planted, [str(footage)])
+    assert (again.new, again.erased) == ([], 1)
+    copy = tmp_path / "renamed.mp4"
+    copy.write_bytes((footage / "interview älter.mp4").read_bytes())
+    for _ in range(2):  # the second time by its address alone
+        assert ingest(planted, [str(copy)]).erased == 1
+    assert left(planted, targets) == []
+    assert ingest(planted, [str(copy)], readmit=True).new == [video]
+    assert ingest(planted, [str(footage)]).erased == 0
+
+
+KILLED = """
+import os, signal, sys
+from store import erasure
+from store.workspace import open_workspace
+from tasks import forget
+def die(*args): os.kill(os.getpid(), signal.SIGKILL)
+at = sys.argv[3]
+if at == "cleanup":
+    import lance
+    lance.LanceDataset.cleanup_old_versions = die
+elif at == "report":
+    forget._ended = die
+else:
+    forget.STEPS[at] = die
+opened = open_workspace(sys.argv[1])
+forget.resume(opened) if erasure.journals(opened, erasure.BEGUN) else forget.forget(opened, sys.argv[2])
+"""
+
+
+def test_an_erasure_killed_again_and_again_is_completed_by_the_next_start(planted: Workspace, tmp_path: Path) -> None:
+    video, _, targets = victim(planted)
+    root = planted.settings.workspace
+    for at in ("media", "cleanup", "report"):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(root), video, at], check=False)
+        assert killed.returncode == -signal.SIGKILL, at
+    opened = headroom.open(root).workspace
+    assert left(opened, targets, tmp_path / "shards") == []
+    assert erasure.journals(opened, erasure.BEGUN, erasure.REMOVED) == []
+    [report] = (root / "erasures").glob("*.json")
+    assert forget.check(opened, report)["complete"]
+
+
+def test_an_erasure_that_fails_at_every_step_in_turn_is_completed(
+    planted: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, _, targets = victim(planted)
+
+    def fails(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    for number, step in enumerate(forget.STEPS):
+        with monkeypatch.context() as patched:
+            patched.setitem(forget.STEPS, step, fails)
+            with pytest.raises(OSError, match="no space"):
+                forget.resume(planted) if number else forget.forget(planted, PERSON)
+    [told] = forget.resume(planted)
+    assert (told["complete"], told["identities"]) == (True, [PERSON])
+    assert left(planted, targets, tmp_path / "shards") == []
+
+
+def test_what_can_not_be_removed_is_told_and_taken_up_again(planted: Workspace, tmp_path: Path) -> None:
+    video, clips, _ = victim(planted)
+    note = planted.settings.workspace / "tiers" / "mine.sql"
+    note.write_text(f"SELECT clip_id FROM clips WHERE clip_id <> '{clips[0]}'")
+    told = forget.forget(planted, video)
+    assert (told["complete"], told["found"], told["report"]) == (False, [(str(note), "id")], None)
+    assert forget.resume(planted) == [], "nothing is done again until somebody has mended it"
+    note.unlink()
+    told = forget.forget(planted, video)
+    assert told["complete"]
+    report = json.loads(Path(told["report"]).read_text())
+    assert forget.check(planted, Path(told["report"])) == report
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps({**report, "complete": False}))
+    with pytest.raises(ValueError, match="was changed, or signed by another workspace"):
+        forget.check(planted, changed)
+    with pytest.raises(ValueError, match="is no report of an erasure"):
+        forget.check(planted, tmp_path / "nowhere.json")
+    with pytest.raises(ValueError, match="is no video or identity"):
+        forget.plan(planted, video)
