@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -363,7 +364,7 @@ def note(text: str) -> None:
 
 
 def next_steps(report: Any, workspace: Any) -> None:
-    where = f" -w {workspace}" if workspace.name != "workspace" else ""
+    where = f" -w {workspace}" if workspace.resolve() != Path("workspace").resolve() else ""
     out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
     out.print("\n[bold]next[/]")
     steps = (

@@ -132,7 +132,10 @@ class Child:
     def failure(self) -> str:
         """What it said last, for an error."""
         said = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
-        return said[-1] if said else f"exit status {self.process.poll()}"
+        if said:
+            return said[-1]
+        ended = self.process.poll()
+        return "it was not ready in time, the machine may be busy" if ended is None else f"exit status {ended}"
 
 
 def start_child(root: Path, name: str, arguments: list[str], env: Mapping[str, str], fds: tuple[int, ...]) -> Child:

@@ -74,7 +74,7 @@ def journals(workspace: Workspace, *states: str) -> list[tuple[str, Erasure]]:
 
 def snapshots_of(workspace: Workspace, targets: Targets) -> dict[str, list[str]]:
     """By the uri of a snapshot that tells of one of the ids: the clips whose rows do."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for uri, _ in workspace.objects.under("snapshots"):
         if uri.endswith(".snapshot"):
             clips = _clips_that_tell(snapshot.load(workspace.objects.local(uri)), targets)

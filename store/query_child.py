@@ -79,9 +79,8 @@ def lock(connection: duckdb.DuckDBPyConnection, memory_mib: int, threads: int) -
 
 def limit_process(request: dict[str, Any]) -> None:
     """Bounds by the kernel, should DuckDB's own not hold: address space, time, and no file can grow."""
-    seconds = math.ceil(request["wall_s"])
-    signal.alarm(seconds + 1)  # ends the child should its parent be gone
-    _at_most(resource.RLIMIT_CPU, seconds * request["threads"] + 1)
+    signal.alarm(math.ceil(request["wall_s"]) + 1)  # ends the child should its parent be gone
+    _at_most(resource.RLIMIT_CPU, math.ceil(request["cpu_s"]) * request["threads"] + 1, grace=1)
     _at_most(resource.RLIMIT_FSIZE, 0)
     _at_most(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
@@ -90,10 +89,11 @@ def limit_process(request: dict[str, Any]) -> None:
         _at_most(resource.RLIMIT_AS, used + (request["memory_mib"] + _OVERHEAD_MIB) * 2**20)
 
 
-def _at_most(kind: int, value: int) -> None:
+def _at_most(kind: int, value: int, grace: int = 0) -> None:
+    """`grace` beyond it the kernel kills; at it, it only says so: the signal then tells which limit was met."""
     _, hard = resource.getrlimit(kind)
-    capped = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (capped, capped))
+    most = value + grace if hard == resource.RLIM_INFINITY else min(value + grace, hard)
+    resource.setrlimit(kind, (min(value, most), most))
 
 
 def fail(message: str) -> int:

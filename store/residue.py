@@ -80,7 +80,7 @@ def _holds_id(data: bytes, numbers: np.ndarray) -> bool:
     places = np.flatnonzero(begins)
     value = np.zeros(len(places), np.uint64)
     for i in range(ID_DIGITS):
-        value = (value << np.uint64(4)) | digits[places + i]
+        value = np.bitwise_or(value << np.uint64(4), digits[places + i], dtype=np.uint64)
     return bool(np.isin(value, numbers).any())
 
 

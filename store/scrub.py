@@ -6,6 +6,7 @@ import mmap
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from store.residue import Targets, places
 
@@ -18,7 +19,7 @@ def scrub_sqlite(file: Path, targets: Targets) -> None:
     Raises sqlite3.OperationalError when somebody else holds the database for a minute.
     """
 
-    def scrubbed(text: object) -> object:
+    def scrubbed(text: Any) -> Any:
         if not isinstance(text, str):
             return text
         data = text.encode()
@@ -27,11 +28,17 @@ def scrub_sqlite(file: Path, targets: Targets) -> None:
     with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as database:
         database.create_function("scrubbed", 1, scrubbed, deterministic=True)
         database.execute("BEGIN IMMEDIATE")
+        # A table that only grows refuses changes by a trigger; erasure is the one that may, so triggers stand aside.
+        triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            database.execute(f'DROP TRIGGER "{name}"')
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         for (table,) in tables.fetchall():
             for column in [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]:
                 told = f"""typeof("{column}") = 'text' AND scrubbed("{column}") <> "{column}\""""
                 database.execute(f'UPDATE "{table}" SET "{column}" = scrubbed("{column}") WHERE {told}')
+        for _, made in triggers:
+            database.execute(made)
         database.execute("COMMIT")
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -39,8 +46,8 @@ def scrub_sqlite(file: Path, targets: Targets) -> None:
 
 def without(data: bytes, targets: Targets) -> bytes:
     """The bytes with every id and name replaced."""
-    for told in sorted(targets.ids):
-        data = data.replace(told.encode(), PUT_IN_PLACE)
+    for told_id in sorted(targets.ids):
+        data = data.replace(told_id.encode(), PUT_IN_PLACE)
     for told in sorted(targets.spelled, key=len, reverse=True):
         for at in reversed(list(places(data, told))):
             data = data[:at] + PUT_IN_PLACE + data[at + len(told) :]

@@ -74,7 +74,7 @@ class Reader:
 
     def guarded(self, sql: str) -> pl.DataFrame:
         """SQL that people wrote, in a child process with limits; rows of every clip may come back."""
-        limits = guard.Limits(wall_s=600.0, max_rows=50_000_000, max_result_mib=1024)
+        limits = guard.Limits(cpu_s=600.0, wall_s=3600.0, max_rows=50_000_000, max_result_mib=1024)
         return pl.DataFrame(guard.in_child(self.root, self.manifest.versions, limits)(sql))
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def adopt(workspace: Workspace, path: Path, name: str | None = None, *, dry_run:
 
 def _read(path: Path) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)  # brackets in a name are no pattern
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from store import erasure, residue, scrub, snapshot, sweep
+from store.annotation_database import Database, database_url
+from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
 from store.ledger import exports, hmac_of, sources
 from store.ledger import snapshots as snapshots_table
@@ -293,6 +295,22 @@ def _ledger(workspace: Workspace, made: Erasure) -> None:
     erasure.drop_sources(workspace, made.video_ids)
 
 
+def _labels(workspace: Workspace, made: Erasure) -> None:
+    """What annotators were shown, and what was made of their answers."""
+    shutil.rmtree(workspace.settings.workspace / "cache" / "annotation", ignore_errors=True)
+    url = database_url(workspace.settings)
+    file = Path(url.removeprefix("sqlite:///"))
+    if "sqlite" in url and not file.is_file():
+        return
+    database = Database(url)
+    try:
+        database.write(lambda c: erase_videos(c, made.video_ids))
+    finally:
+        database.close()
+    if "sqlite" in url:
+        scrub.scrub_sqlite(file, made.targets)
+
+
 def _runs(workspace: Workspace, made: Erasure) -> None:
     """Prefect's database and logs beside the workspace name files and clips."""
     home = workspace.settings.workspace / "prefect"
@@ -311,6 +329,7 @@ STEPS: dict[str, Callable[[Workspace, Erasure], None]] = {
     "media": _media,
     "snapshots": _frozen,
     "exports": _shards,
+    "labels": _labels,
     "versions": _versions,
     "sources": _ledger,
     "runs": _runs,

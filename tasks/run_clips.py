@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from infra.resources import give_back_memory
 from store.ledger import Manifest
 from store.record import Batch, embedding_rows, table_of
 from store.schema import LOG, TIMELINES, embeddings_table, signal_fields
@@ -50,6 +51,7 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
         made = _bring_clip_up_to_date(workspace, video, clip, wanted, held, video_needs, reader, done)
         if made:
             made_rows[clip["clip_id"]] = made
+            give_back_memory()
     _write_clip_rows(done.batch, job.video_id, made_rows)
 
 

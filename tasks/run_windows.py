@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from infra.resources import give_back_memory
 from store.ledger import Manifest
 from store.record import table_of
 from store.schema import LOG, TIMELINES
@@ -31,6 +32,7 @@ def run_windows(workspace: Workspace, manifest: Manifest, job: Job, reader: Read
     for window in job.items:
         held = held_timelines(workspace, manifest, job.video_id, [window]).get(window, {})
         _bring_window_up_to_date(workspace, video, int(window), wanted, held, reader, done)
+        give_back_memory()
 
 
 def _bring_window_up_to_date(

@@ -31,7 +31,7 @@ def sources(workspace: Workspace) -> dict[str, Path]:
 
 
 def texts(workspace: Workspace) -> dict[str, str]:
-    return {name: file.read_text() for name, file in sources(workspace).items()}
+    return {name: file.read_text("utf-8", errors="replace") for name, file in sources(workspace).items()}
 
 
 def parsed(workspace: Workspace, name: str) -> Tier:

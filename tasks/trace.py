@@ -126,9 +126,9 @@ def _clip(
         node.children.append(Node("signal", name, _told(facts)))
     shown = reader.sql("SELECT identity FROM identities WHERE clip_id = ?", [clip["clip_id"]])
     node.children += [Node("identity", i) for (i,) in shown.iter_rows()]
-    for row in frozen_in:
-        facts = {"tier": row["tier"], "created_at": row["created_at"]}
-        node.children.append(Node("snapshot", row["id"], facts, _exports(workspace, row["id"])))
+    for frozen in frozen_in:
+        facts = {"tier": frozen["tier"], "created_at": frozen["created_at"]}
+        node.children.append(Node("snapshot", frozen["id"], facts, _exports(workspace, frozen["id"])))
     return node
 
 

@@ -98,7 +98,7 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
 
 
 def duration_s(media: Sequence[Mapping[str, Any]]) -> float:
-    return float(max(m["end_frame"] - m["start_frame"] for m in media)) / FRAME_HZ
+    return float(max((m["end_frame"] - m["start_frame"] for m in media), default=0)) / FRAME_HZ
 
 
 def _key(key: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dashboards import terminal
@@ -26,3 +28,13 @@ def test_progress_is_told_beside_json(capsys: pytest.CaptureFixture[str], monkey
 def test_rights_that_can_not_be_used_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.curated({"unusable_rights": [("a.mp4", "the sidecar is no JSON")]})
     assert "rights unknown" in " ".join(capsys.readouterr().out.split())
+
+
+def test_next_steps_name_a_workspace_that_is_not_the_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    terminal.next_steps("report/index.html", tmp_path / "workspace")
+    assert " -w " not in capsys.readouterr().out
+    terminal.next_steps("report/index.html", tmp_path / "elsewhere" / "workspace")
+    assert f" -w {tmp_path / 'elsewhere' / 'workspace'} tier funnel" in capsys.readouterr().out

@@ -102,3 +102,16 @@ def test_two_servers_at_once_and_none_outlives_a_kill(tmp_path: Path) -> None:
             assert second.wait(30) == 0
             assert wait_until_gone(children[1])
     assert (home(tmp_path) / "prefect.db").exists()
+
+
+def test_a_server_that_is_slow_is_not_told_as_ended(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = server.Child("server", process, tmp_path / "server.log")
+    try:
+        assert "not ready in time" in child.failure()
+    finally:
+        process.kill()
+        process.wait()
+    assert child.failure() == "exit status -9"
+    child.log.write_text("started\nport is taken\n")
+    assert child.failure() == "port is taken"

@@ -196,7 +196,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, int
 
 
 def child(record: tuple[str, dict[str, int]], **limits: Any) -> Any:
-    told: dict[str, Any] = {"memory_mib": 512, "wall_s": 30.0, "threads": 1, **limits}
+    told: dict[str, Any] = {"memory_mib": 512, "wall_s": 30.0, "cpu_s": 30.0, "threads": 1, **limits}
     return in_child(*record, Limits(**told), {"long": "SELECT clip_id FROM clips WHERE duration_s >= 9"})
 
 
@@ -214,6 +214,8 @@ def test_a_child_reads_the_record_through_tiers(record: tuple[str, dict[str, int
         ("SELECT a.*, b.* FROM clips a, clips b", {"max_result_mib": 1}, "more than 1 MiB of rows"),
         ("SELECT count(*) FROM clips a, clips b, clips c WHERE a.clip_id || b.clip_id || c.clip_id LIKE '%x%'",
          {"wall_s": 3.0}, "not done after 3 s; read fewer rows"),
+        ("SELECT count(*) FROM clips a, clips b, clips c WHERE a.clip_id || b.clip_id || c.clip_id LIKE '%y%'",
+         {"cpu_s": 1.0}, "not done after 1 s of computing; read fewer rows"),
         ("SELECT list(a.clip_id || b.clip_id) FROM clips a, clips b", {}, "needs more than the 512 MiB it may use"),
         ("SELECT a.clip_id || b.clip_id AS x FROM clips a, clips b ORDER BY x", {"memory_mib": 200},
          "needs more than the 200 MiB"),
@@ -251,7 +253,7 @@ def test_the_kernel_ends_a_child_whose_parent_is_gone() -> None:
 
     code = (
         "import time; from store.query_child import limit_process\n"
-        "limit_process({'wall_s': 0.5, 'threads': 1, 'memory_mib': 64})\n"
+        "limit_process({'wall_s': 0.5, 'cpu_s': 0.5, 'threads': 1, 'memory_mib': 64})\n"
         "try:\n    open('/tmp/headroom_escape.txt', 'w').write('x' * 9999)\nexcept OSError as e:\n    print(e.errno)\n"
         "try:\n    b = bytearray(2_000_000_000)\nexcept MemoryError:\n    print('memory', flush=True)\n"
         "time.sleep(30)\n"

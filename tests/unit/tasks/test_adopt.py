@@ -82,7 +82,7 @@ def test_clips_cut_elsewhere_come_in_with_their_videos(workspace: Workspace, tmp
         name="Our Cuts",
         video=["talk red.mp4", "s3://lab/one.mp4", "s3://lab/one.mp4"],
         start_s=[1.0, 0.0, 5.0],
-        end_s=[3.0, 4.0, 9.5],
+        end_s=[3.0, 4.0, 9.52],
         licence=[None, "CC0-1.0", "CC0-1.0"],
         sync=[0.5, 0.9, 0.7],
     )
@@ -98,7 +98,7 @@ def test_clips_cut_elsewhere_come_in_with_their_videos(workspace: Workspace, tmp
     }
     sql = """SELECT duration_s, licence FROM clips JOIN signals USING (clip_id) JOIN rights USING (video_id)
              WHERE our_cuts_sync >= 0.6 ORDER BY duration_s"""
-    assert tiers.query(workspace, sql).rows() == [(4.0, "CC0-1.0"), (4.5, "CC0-1.0")]
+    assert tiers.query(workspace, sql).rows() == [(4.0, "CC0-1.0"), (4.52, "CC0-1.0")]
     assert len(adopted_clips(workspace, workspace.ledger.manifest())) == 3
     same = adopt(workspace, path)
     assert (same.fingerprint, same.num_new_clips, same.num_new_videos) == (made.fingerprint, 0, 0)
@@ -129,7 +129,7 @@ def test_a_video_adopted_by_its_file_is_taken_up_by_curate(workspace: Workspace,
         ({"clip_id": ["c0"], "mos": [None]}, "column 'mos' has no value at all"),
         ({"clip_id": ["c0"]}, "has no column of scores"),
         ({"clip_id": [], "mos": []}, "has no rows"),
-        ({"name": ["x"], "mos": [1.0]}, "has neither clip_id nor video; it has name, mos"),
+        ({"label": ["x"], "mos": [1.0]}, "has neither clip_id nor video; it has label, mos"),
         ({"video": ["talk red.mp4"], "mos": [1.0]}, "row 0: says no span"),
         (
             {"video": ["talk red.mp4"], "start_s": [3.0], "end_s": [9.0], "mos": [1.0]},
