@@ -357,7 +357,10 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 @app.command()
 def sql(
     query: Annotated[
-        str, typer.Argument(help="One SELECT over clips, signals, videos, rights, identities, timelines, or a tier.")
+        str,
+        typer.Argument(
+            help="One SELECT over clips, signals, videos, rights, identities, duplicates, timelines, or a tier."
+        ),
     ],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,

@@ -152,6 +152,9 @@ def status(told: Mapping[str, Any]) -> None:
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
     if told["identities"]["clips"]:
         out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
+    if told["duplicates"]["copies"]:
+        copies, clusters = told["duplicates"]["copies"], told["duplicates"]["clusters"]
+        out.print(f"{copies:,} copies of better clips, in {clusters:,} clusters of near-duplicates")
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -18,7 +18,7 @@ from typing import Any
 from flows.summary import ended_videos, summary
 from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
-from tasks import identity, plan, tier
+from tasks import corpus, plan, tier
 from tasks.curate import Outcome, Progress
 from tasks.forget import resume
 from tasks.ingest import Ingested, ingest
@@ -122,7 +122,7 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
         demands = [_demand(workspace, one, run) for one in passes]
         if any(plan.next_jobs(reader, *demand).jobs for demand in demands):
             return True
-        return any(identity.SIGNAL in wanted for wanted, _, _ in demands) and identity.has_stale(reader)
+        return any(corpus.stale(reader, wanted) for wanted, _, _ in demands)
 
 
 def _demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:

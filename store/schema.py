@@ -125,6 +125,36 @@ IDENTITIES = pa.schema(
     ]
 )
 
+DUPLICATES = pa.schema(
+    [
+        ("clip_id", S),
+        ("video_id", S),
+        ("cluster", S),  # the least of the ids of all clips that copies connect; NULL for a clip without a copy
+        ("kept", B),
+        ("best", S),  # the kept clip that this one is a copy of; NULL for a kept one
+        ("reason", S),  # why it is not kept
+        ("compared_digest", U64),  # of the picture and movement that were last compared with all others
+        ("compared_by", S),  # the recipe of comparing
+        ("fingerprint", S),  # the recipe of choosing
+        ("input_digest", U64),  # on the row of no clip: of all that the choices rest on
+        ("computed_at", F64),
+    ]
+)
+
+DUPLICATE_PAIRS = pa.schema(
+    [
+        ("key", S),  # clip_a:clip_b, clip_a < clip_b
+        ("clip_a", S),
+        ("clip_b", S),
+        ("cosine", F64),  # of the embeddings
+        ("agreement", F64),  # of the movements at the best shift and speed
+        ("digest_a", U64),  # what was compared: the pair holds while the clips' present digests are these
+        ("digest_b", U64),
+        ("fingerprint", S),
+        ("computed_at", F64),
+    ]
+)
+
 LOG = pa.schema(
     [
         ("video_id", S),
@@ -149,6 +179,8 @@ KEYS = {
     "rights": "video_id",
     "signals": "clip_id",
     "identities": "clip_id",
+    "duplicates": "clip_id",
+    "duplicate_pairs": "key",
 }
 BASE_SCHEMAS = {
     "videos": VIDEOS,
@@ -159,7 +191,16 @@ BASE_SCHEMAS = {
     "signals": SIGNALS_BASE,
     "log": LOG,
     "identities": IDENTITIES,
+    "duplicates": DUPLICATES,
+    "duplicate_pairs": DUPLICATE_PAIRS,
 }
+
+MADE_FROM: dict[str, tuple[str, ...]] = {
+    "identities": ("face_embedding",),
+    "duplicates": ("embedding", "temporal_signature", "visual_quality"),
+}
+"""The signals behind each relation over all clips. A clip's row rests on those of other clips, so a tier that reads the
+relation wants them of every clip."""
 
 
 def signal_fields(signal: str, columns: list[tuple[str, pa.DataType]]) -> list[pa.Field]:

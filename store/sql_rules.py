@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import TokenType
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of statements that are refused here anyway
 
 DIALECT = "duckdb"
-CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities")
+CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities", "duplicates")
 """One row per clip, or per video of a clip: joined by their key they never multiply clips."""
 TIER_RELATIONS = (*CLIP_RELATIONS, "labels")
 SQL_RELATIONS = (*TIER_RELATIONS, "timelines", "clipping", "log")

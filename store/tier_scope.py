@@ -19,8 +19,9 @@ COLUMNS: dict[str, frozenset[str]] = {
     "videos": frozenset(VIDEOS.names) - {"rejected"} | {"prefilter_reason"},
     "rights": frozenset(RIGHTS.names),
     "identities": frozenset({"clip_id", "identity"}),
+    "duplicates": frozenset({"clip_id", "cluster", "kept", "best", "reason"}),
 }
-KEYS = {"clips": "clip_id", "signals": "clip_id", "videos": "video_id", "rights": "video_id", "identities": "clip_id"}
+KEYS = {r: "video_id" if r in ("videos", "rights") else "clip_id" for r in CLIP_RELATIONS}
 
 
 @dataclass

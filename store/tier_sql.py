@@ -10,6 +10,7 @@ from typing import Literal
 
 from sqlglot import exp
 
+from store.schema import MADE_FROM
 from store.sql_rules import CLIP_RELATIONS, MAX_NODES, SQL_RELATIONS, TIER_RELATIONS, conjuncts, generate, parse_select
 from store.tier_scope import KEYS, Scope, driver, qualified, read_from, signal_of
 
@@ -189,8 +190,9 @@ def _clause(name: str, conjunct: exp.Expr, source: str, scope: Scope, inner: Map
     made, columns = found
     shown = f"({generate(made)})" if isinstance(made, exp.Or) else generate(made)
     inside = {t.name.lower() for t in conjunct.find_all(exp.Table)}
-    others = bool(inside & {"signals", *inner}) and not _of_own_tier(conjunct, scope, inner)
-    read = _signals_in(conjunct, scope.signals, inner)
+    corpus = {c.split(".")[0] for c in columns} & MADE_FROM.keys()
+    others = bool(corpus or inside & {"signals", *MADE_FROM, *inner}) and not _of_own_tier(conjunct, scope, inner)
+    read = tuple(sorted({*_signals_in(conjunct, scope.signals, inner), *_behind(corpus, scope.signals)}))
     return Clause(_text(conjunct), shown, name, source, columns, read, "others" if others else "own")
 
 
@@ -286,7 +288,13 @@ def _replaced(
 
 def _signals_in(tree: exp.Expr, signals: tuple[str, ...], inner: Mapping[str, Tier]) -> tuple[str, ...]:
     own = {s for c in tree.find_all(exp.Column) if (s := signal_of(c.name, signals))}
+    own |= _behind({t.name.lower() for t in tree.find_all(exp.Table)}, signals)
     return tuple(sorted(own.union(*(inner[t].signals for t in _named(tree, inner)))))
+
+
+def _behind(relations: Collection[str], signals: Collection[str]) -> set[str]:
+    """The signals that relations over all clips are made from, of those there are."""
+    return {s for r in relations for s in MADE_FROM.get(r, ()) if s in signals}
 
 
 def _text(node: exp.Expr) -> str:

@@ -19,6 +19,8 @@ VIEWS = {
     "log": "SELECT * FROM _log",
     "identities": """SELECT i.clip_id, i.identity FROM _identities i JOIN _clips c USING (clip_id)
                      WHERE c.active AND i.identity IS NOT NULL""",
+    "duplicates": """SELECT d.clip_id, d.cluster, d.kept, d.best, d.reason
+                     FROM _duplicates d JOIN _clips c USING (clip_id) WHERE c.active AND d.kept IS NOT NULL""",
 }
 """What SQL may read, by name; `_name` is the Lance table itself."""
 

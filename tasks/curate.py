@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
-from tasks import identity, plan, stale
+from tasks import corpus, plan, stale
 from tasks.compute import Tally
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
@@ -45,6 +45,8 @@ class Outcome:
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     num_identified: int = 0
     """Clips whose identity is new or another one than before."""
+    num_compared: int = 0
+    """Clips that were compared with all others for near-duplicates."""
     cpu_s: float = 0.0
     out_of_budget: bool = False
 
@@ -68,6 +70,7 @@ class Outcome:
             skipped=later.skipped,
             quarantined=[*self.quarantined, *later.quarantined],
             num_identified=self.num_identified + later.num_identified,
+            num_compared=self.num_compared + later.num_compared,
             cpu_s=self.cpu_s + later.cpu_s,
             out_of_budget=later.out_of_budget,
         )
@@ -99,8 +102,10 @@ def bring_up_to_date(
     while True:
         with workspace.views() as reader:
             todo = plan.next_jobs(reader, wanted, run, tiers)
-            if not todo.jobs and not outcome.out_of_budget and identity.SIGNAL in wanted:
-                outcome.num_identified += identity.assign(workspace)
+            if not todo.jobs and not outcome.out_of_budget:
+                made = corpus.bring_up_to_date(workspace, wanted)
+                outcome.num_identified += made.get("identities", 0)
+                outcome.num_compared += made.get("duplicates", 0)
             if not todo.jobs or outcome.out_of_budget:
                 outcome.totals = stale.totals(reader, wanted)
                 left = stale.stale_clips(reader, wanted).group_by("name").len()

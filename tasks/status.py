@@ -30,8 +30,16 @@ def identities(reader: Reader) -> dict[str, int]:
     return {"people": int(people), "clips": int(clips)}
 
 
+def duplicates(reader: Reader) -> dict[str, int]:
+    """{"clusters": n, "clips": n, "copies": n}: groups of near-duplicates, the clips in them, and those not kept."""
+    row = reader.sql(
+        """SELECT count(DISTINCT cluster), count(cluster), count(*) FILTER (WHERE best IS NOT NULL) FROM duplicates"""
+    ).row(0)
+    return dict(zip(("clusters", "clips", "copies"), map(int, row), strict=True))
+
+
 def status(workspace: Workspace) -> dict[str, Any]:
-    """{"videos": {state: n}, "clips": n, "hours": x, "identities": {...}, "signals": {name: counts}, "tiers": [...], "clipping": {...}}."""
+    """Videos by state, clips, hours, identities, duplicates, signals by name, tiers, clipping: `headroom status --json`."""
     with workspace.views() as reader:
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
         run = reader.manifest.clipping_run
@@ -40,6 +48,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "manifest": reader.manifest.id,
             **footage(reader),
             "identities": identities(reader),
+            "duplicates": duplicates(reader),
             "signals": signals,
             "tiers": tier.listed(workspace, reader),
             "clipping": {

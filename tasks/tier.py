@@ -17,7 +17,7 @@ from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
-from tasks import plan, stale
+from tasks import corpus, plan, stale
 from tasks.signals import discover
 
 SHIPPED = Path(snapshot.__file__).parent / "tiers"
@@ -101,6 +101,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
             return _built(latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
+        corpus.refuse_stale(reader, tier)
         late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)))
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
