@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from modeling.data import ClipDataset, ClipRanges
-from modeling.log_mel import SAMPLE_HZ, SAMPLES_PER_FRAME, log_mel
+from modeling.log_mel import SAMPLE_HZ, SAMPLES_PER_FRAME
 from modeling.motion import TIMELINES, Motion, Person, person_of, raw_motion
 from store.frozen import Frozen
 from store.media import GRID_FPS
@@ -104,29 +103,40 @@ class Split:
 
 
 def split(clips: Sequence[MotionClip], *, people_share: float, time_share: float, least_s: float, seed: int) -> Split:
-    """Every clip of a person is on one side; who is held out follows from the seed and their names alone.
+    """Every clip of a person is on one side, and so are all who appear in one video; who is held out follows from the
+    seed and their names alone.
 
-    Raises ValueError when there are fewer than two people.
+    Raises ValueError when there are fewer than two people, or all of them share videos.
     """
-    people = sorted({c.who for c in clips})
+    company = _company(clips)
+    people = sorted(set(company.values()))
     if len(people) < 2:
-        raise ValueError(f"split: {len(people)} people; to hold some out there must be two, give a larger tier")
+        raise ValueError(
+            f"split: {len(people)} people without a video in common; to hold some out there must be two, give a larger tier"
+        )
     people.sort(key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     held = set(people[: min(len(people) - 1, max(1, round(people_share * len(people))))])
     train, later = [], []
     for clip in clips:
-        if clip.who in held:
+        if company[clip.who] in held:
             continue
         kept = len(clip) - round(time_share * len(clip)) if len(clip) >= least_s * GRID_FPS else len(clip)
         train.append(clip.cut(0, kept))
         if kept < len(clip):
             later.append(clip.cut(kept, len(clip)))
-    return Split(train, later, [c for c in clips if c.who in held])
+    return Split(train, later, [c for c in clips if company[c.who] in held])
 
 
-def mel_of(sound_N: np.ndarray, num_mels: int) -> torch.Tensor:
-    """Log-mel windows (M, C) of a sound of whole frames."""
-    return log_mel(torch.from_numpy(sound_N)[None], num_mels)[0]
+def _company(clips: Sequence[MotionClip]) -> dict[str, str]:
+    """By person, the first by name of all whom videos link to them."""
+    first = {c.who: c.who for c in clips}
+    by_video: dict[str, set[str]] = {}
+    for clip in clips:
+        by_video.setdefault(clip.video_id, set()).add(clip.who)
+    for together in by_video.values():
+        named = {first[who] for who in together}
+        first = {who: min(named) if head in named else head for who, head in first.items()}
+    return first
 
 
 def _unfit(item: Mapping[str, Any], found: Motion | None) -> str:

@@ -100,5 +100,15 @@ def test_a_person_is_on_one_side() -> None:
     )
     again = split(list(reversed(clips)), people_share=0.25, time_share=0.25, least_s=6.0, seed=0)
     assert {c.who for c in again.held_people} == held
-    with pytest.raises(ValueError, match="1 people"):
+    with pytest.raises(ValueError, match="1 people without a video in common"):
         split(clips[:1], people_share=0.25, time_share=0.25, least_s=6.0, seed=0)
+
+
+def test_people_of_one_video_are_on_one_side() -> None:
+    clips = [
+        replace(made_clip(f"c{i}", who), video_id=video)
+        for i, (who, video) in enumerate([("a", "v1"), ("b", "v1"), ("b", "v2"), ("c", "v2"), ("d", "v3")])
+    ]
+    parts = split(clips, people_share=0.5, time_share=0.2, least_s=60, seed=0)
+    sides = [{c.who for c in parts.train}, {c.who for c in parts.held_people}]
+    assert sorted(sides, key=len) == [{"d"}, {"a", "b", "c"}]
