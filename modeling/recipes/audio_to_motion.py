@@ -91,7 +91,7 @@ def recipe(name: str, **changed: object) -> AudioToMotion:
             raise ValueError(f"recipe {name}: has no value {key!r}; it has {', '.join(base.__dataclass_fields__)}")
         before = getattr(base, key)
         try:
-            told[key] = type(before)(value)  # type: ignore[call-overload]
+            told[key] = type(before)(value)
         except ValueError:
             raise ValueError(f"recipe {name}: {key}={value!r} is no {type(before).__name__}") from None
     made = replace(base, **told)  # type: ignore[arg-type]

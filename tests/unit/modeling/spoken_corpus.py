@@ -9,7 +9,7 @@ import pyarrow as pa
 import soundfile
 
 from store.record import Batch, table_of
-from store.schema import CLIPPING, CLIPS, IDENTITIES, RIGHTS, TIMELINES, VIDEOS
+from store.schema import CLIPPING, CLIPS, IDENTITIES, RIGHTS, SIGNALS_BASE, TIMELINES, VIDEOS
 from store.workspace import Workspace
 from tasks.digest import pack
 from tests.face_meshes import landmarks_of, turned_face
@@ -37,6 +37,8 @@ def fill_spoken(workspace: Workspace) -> None:
         ("rights", RIGHTS),
     ):
         batch.add(table, table_of(rows[table], schema))
+    active = [{k: row[k] for k in ("clip_id", "video_id", "active")} for row in rows["clips"]]
+    batch.add("signals", table_of(active, SIGNALS_BASE))
     batch.add("identities", table_of(rows["people"], IDENTITIES))
     workspace.commit(batch, clipping_run="r")
     folder = workspace.settings.workspace / "tiers"
