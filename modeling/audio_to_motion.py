@@ -117,7 +117,8 @@ class Block(nn.Module):
         scores = (scores - slopes[:, None, None] * away).masked_fill(~allowed, -1e9)
         mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(batch, num, width)
         steps_BTD = steps_BTD + self.drop(self.merge(mixed))
-        return steps_BTD + self.drop(self.feed(self.between(steps_BTD)))
+        fed_BTD: Tensor = steps_BTD + self.drop(self.feed(self.between(steps_BTD)))
+        return fed_BTD
 
     def _split(self, rows_BSD: Tensor) -> Tensor:
         batch, num, width = rows_BSD.shape

@@ -172,7 +172,8 @@ def baselines_from(told: Mapping[str, Any]) -> dict[str, Predict]:
 
 
 def _mouth(clip: MotionClip) -> np.ndarray:
-    return clip.motion.values[clip.motion.seen[:, 0]][:, MOUTH].astype(np.float64)
+    found: np.ndarray = clip.motion.values[clip.motion.seen[:, 0]][:, MOUTH].astype(np.float64)
+    return found
 
 
 def _loudness(sound_N: np.ndarray) -> np.ndarray:
