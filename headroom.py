@@ -425,14 +425,15 @@ def trace(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="A video, clip, identity or snapshot id (6 characters are enough), or a file name."
+            metavar="ID",
+            help="A video, clip, identity, snapshot or checkpoint id (6 characters are enough), or a file name.",
         ),
     ],
     graph: Annotated[Path | None, typer.Option(help="Draw it, too: a file ending in .svg or .html.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Where a video, clip, person or snapshot comes from and what was made of it."""
+    """Where a video, clip, person, snapshot or checkpoint comes from and what was made of it."""
     from dashboards import terminal
     from dashboards.lineage import write_graph
     from tasks.trace import trace as walk
@@ -492,6 +493,64 @@ def adopt(
 
     corpus = existing(workspace) if dry_run else open(workspace)
     terminal.show(corpus.adopt(table, name, dry_run=dry_run), terminal.adopted, as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ...")],
+    tier: Annotated[str | None, typer.Option(help="The tier to freeze and learn from.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off."""
+    from dashboards import terminal
+    from flows.train import run_train
+
+    changed = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
+    root = existing(workspace).workspace.settings.workspace
+    with terminal.training(quiet=as_json) as on_step:
+        told = run_train(root, recipe, tier=tier, snapshot=snapshot, changed=changed, on_step=on_step)
+    terminal.show(told, terminal.trained, as_json)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot or tier; else the one it was trained on.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a checkpoint on people it never saw, beside the baselines."""
+    from dashboards import terminal
+    from flows.train import run_evaluate
+
+    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
+    terminal.show(told, terminal.evaluated, as_json)
+
+
+@app.command()
+def motion(
+    clip: Annotated[str, typer.Argument(help="A clip's id (6 characters are enough).")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Draw what this checkpoint makes of the sound, too.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of its blinks and its head.")] = 0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a clip with its motion drawn below: what is stored, and what a checkpoint predicts."""
+    from dashboards import terminal
+    from dashboards.motion_video import write_motion_video
+    from flows.train import motion_of_clip
+    from tasks.trace import clip_named
+
+    corpus = existing(workspace).workspace
+    shown = motion_of_clip(corpus, clip_named(corpus, clip), checkpoint, seed)
+    path = write_motion_video(shown.clip, shown.proxy, shown.sound, shown.curves, out)
+    terminal.show({"path": str(path)}, lambda told: print(f"motion: {told['path']}"), as_json)  # noqa: T201
 
 
 @app.command()

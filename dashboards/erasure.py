@@ -17,6 +17,8 @@ STEPS = {
     "versions": "old versions of the tables",
     "sources": "addresses",
     "runs": "names in the logs of runs",
+    "labels": "annotation: items, labels, cuts",
+    "checkpoints": "what checkpoints say of it",
     "search": "searching every file for what is left",
     "report": "the report",
 }
@@ -39,8 +41,7 @@ def planned(told: Mapping[str, Any]) -> None:
         out.print(f"  {held['clips']:>7,} clips of snapshot {held['snapshot']} ({escape(held['tier'])}), redacted")
     for path in told["exports"]:
         out.print(f"  shards in {escape(path)}", soft_wrap=True)
-    if told["snapshots"]:
-        out.print("what was trained from these snapshots has learned from it; this workspace knows of no checkpoint")
+    _learned(told)
     _sources(told)
 
 
@@ -56,6 +57,7 @@ def forgotten(told: Mapping[str, Any]) -> None:
         )
     for path in told["exports"]:
         out.print(f"shards in {escape(path)}: written without it", soft_wrap=True)
+    _learned(told)
     if told["complete"]:
         searched = told["search"]
         out.print(
@@ -81,3 +83,8 @@ def checked(told: Mapping[str, Any]) -> None:
         f"erasure {told['erasure']}: signed by this workspace, unchanged; {num['videos']} videos, {num['clips']} clips"
     )
     out.print("complete" if told["complete"] else f"left: {told['search']['found']}")
+
+
+def _learned(told: Mapping[str, Any]) -> None:
+    for checkpoint in told["checkpoints"]:
+        out.print(f"  checkpoint {checkpoint} has learned from it: train it anew from a new snapshot")

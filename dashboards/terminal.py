@@ -434,3 +434,68 @@ def tried(told: Mapping[str, Any]) -> None:
     out.print(
         f"look: {escape(told['page'])}, {escape(told['sheet'])}; values: {escape(told['values'])}", soft_wrap=True
     )
+
+
+@contextmanager
+def training(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A progress bar of a training's steps on standard error; a line each tenth where there is no terminal."""
+    if quiet or not err.is_terminal:
+        yield _told_each_tenth
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total}, loss {task.fields[loss]:.3f}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
+        task = bars.add_task("training", total=None, loss=float("nan"))
+
+        def on_step(done: Any) -> None:
+            bars.update(task, completed=done.step, total=done.num_steps, loss=done.losses["loss"])
+
+        yield on_step
+
+
+def _told_each_tenth(done: Any) -> None:
+    if done.step % max(1, done.num_steps // 10) == 0:
+        err.print(f"training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}")
+
+
+def trained(told: Mapping[str, Any]) -> None:
+    card = told["data"]
+    out.print(
+        f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from "
+        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
+        f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
+    )
+    judged(told["metrics"])
+    out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
+
+
+def evaluated(told: Mapping[str, Any]) -> None:
+    out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
+    judged({k: v for k, v in told.items() if isinstance(v, dict)})
+
+
+def judged(metrics: Mapping[str, Any]) -> None:
+    """Measures of motion beside the baselines', by what was held out."""
+    for part, of in metrics.items():
+        table = Table(
+            f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
+            *of["measures"],
+            *(f"ahead of {name}" for name in of["ahead"]),
+            box=None,
+            header_style="dim",
+        )
+        for measure in of["measures"]["ours"]:
+            rows = [*(m[measure] for m in of["measures"].values()), *(a[measure] for a in of["ahead"].values())]
+            table.add_row(
+                measure, *(f"{r['value']:.3f} [{r['low']:.3f}, {r['high']:.3f}]".replace("[", "\\[") for r in rows)
+            )
+        out.print(table)
+        late = ", ".join(f"{name} {told['median']:+.0f} ms" for name, told in of["lag"].items())
+        out.print(f"  late where it fits best (median): {late}")
+        quiet = {k: v["value"] if isinstance(v, Mapping) else v for k, v in of["silence"].items()}
+        out.print(
+            "  without a voice: " + ", ".join(f"{name} {value:.2f}" for name, value in quiet.items()), soft_wrap=True
+        )

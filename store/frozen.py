@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,14 +78,29 @@ def frozen_of(workspace: Workspace, snapshot: Snapshot) -> Frozen:
     versions = {str(k): int(v) for k, v in snapshot.header["manifest"].items()}
     here = snapshot.clips.select(_CLIP).filter(pc.is_valid(snapshot.clips["clip_id"]))  # the others were redacted
     try:
-        videos = workspace.record.read(Manifest(0, versions, ""), "videos", list(_VIDEO), "proxy_uri IS NOT NULL")
+        clips = _with_media(workspace, versions, here)
     except ValueError as error:
         raise ValueError(
             f"snapshot {snapshot.id}: the tables it was frozen at are no longer kept ({error}); build the tier again"
         ) from error
-    clips = here.join(videos, "video_id", join_type="left outer").sort_by("clip_id").combine_chunks()
     if lost := clips.filter(pc.is_null(clips["proxy_uri"]))["clip_id"].to_pylist():
         raise ValueError(
             f"snapshot {snapshot.id}: {len(lost)} clips have no proxy, the first {lost[0]}; build it again"
         )
     return Frozen(workspace.settings, snapshot.id, snapshot.sha256, snapshot.tier, versions, clips)
+
+
+def live(workspace: Workspace, clip_ids: Sequence[str]) -> Frozen:
+    """Clips as they are now, for looking at them; without an id, since nothing of it is kept. Those without a proxy, or
+    that are not in the record, are left out."""
+    manifest = workspace.ledger.manifest()
+    clips = workspace.record.read(manifest, "clips", _CLIP)
+    clips = clips.filter(pc.is_in(clips["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string())))
+    clips = _with_media(workspace, manifest.versions, clips)
+    clips = clips.filter(pc.is_valid(clips["proxy_uri"])).combine_chunks()
+    return Frozen(workspace.settings, "", "", "", dict(manifest.versions), clips)
+
+
+def _with_media(workspace: Workspace, versions: Mapping[str, int], clips: pa.Table) -> pa.Table:
+    videos = workspace.record.read(Manifest(0, dict(versions), ""), "videos", list(_VIDEO), "proxy_uri IS NOT NULL")
+    return clips.join(videos, "video_id", join_type="left outer").sort_by("clip_id").combine_chunks()

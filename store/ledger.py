@@ -60,6 +60,16 @@ snapshots = sa.Table(
     sa.Column("manifest_id", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("recipe", sa.String, nullable=False, index=True),
+    sa.Column("snapshot", sa.String, nullable=False, index=True),
+    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False),  # of checkpoint.json as it is now: erasure takes names out of it
+    sa.Column("created_at", sa.Float, nullable=False),
+)
 signals = sa.Table(
     "signals",
     metadata,

@@ -18,17 +18,25 @@ ROWS_AT_ONCE = 1024
 IDS_AT_ONCE = 500
 
 
-def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str]) -> Manifest:
-    """Deletes every row of these videos from every table, those that a killed commit never published too."""
+NAMES_A_CLIP = ("clip_a", "clip_b", "best", "cluster")
+"""Columns by which a row that is about another clip, or about two, names a clip: it is made again without it."""
+
+
+def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_ids: Sequence[str] = ()) -> Manifest:
+    """Deletes every row of these videos, and every one that names their clips, from every table; also what a killed
+    commit never published."""
     with ledger.turn() as turn:
         versions = {}
         for table in record.tables(turn.manifest):
             dataset = _opened(record, table)
-            if "video_id" not in dataset.schema.names:
+            told = {"video_id": video_ids, **dict.fromkeys(NAMES_A_CLIP, clip_ids)}
+            held = {column: ids for column, ids in told.items() if column in dataset.schema.names}
+            if not held:
                 continue
             turn.check()
-            for start in range(0, len(video_ids), IDS_AT_ONCE):
-                dataset.delete(f"video_id IN ({quoted(video_ids[start : start + IDS_AT_ONCE])})")
+            for column, ids in held.items():
+                for start in range(0, len(ids), IDS_AT_ONCE):
+                    dataset.delete(f"{column} IN ({quoted(ids[start : start + IDS_AT_ONCE])})")
             if table in turn.manifest.versions:
                 versions[table] = int(dataset.version)
         return turn.publish(versions)

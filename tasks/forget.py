@@ -19,11 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from store import erasure, residue, scrub, snapshot, sweep
+from store import erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation_database import Database, database_url
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
-from store.ledger import exports, hmac_of, sources
+from store.ledger import checkpoints, exports, hmac_of, sources
 from store.ledger import snapshots as snapshots_table
 from store.objects import local_path
 from store.workspace import Reader, Workspace
@@ -85,7 +85,13 @@ def told_of(made: Erasure, workspace: Workspace) -> dict[str, Any]:
     left = [u for u in made.counts["addresses"] if "://" in u or local_path(u).exists()]
     counts = {k: v for k, v in made.counts.items() if k != "addresses"}
     ids = {"videos": made.video_ids, "clips": made.clip_ids, "identities": made.identities}
-    return {**ids, **counts, "exports": made.exports, "checkpoints": [], "sources_left": left}
+    return {
+        **ids,
+        **counts,
+        "exports": made.exports,
+        "checkpoints": _checkpoints(workspace, made),
+        "sources_left": left,
+    }
 
 
 def check(workspace: Workspace, report: Path) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
         "removed": {k: counts[k] for k in ("rows", "objects", "bytes")},
         "snapshots": [_verified(workspace, held) for held in counts["snapshots"]],
         "exports": made.exports,
-        "checkpoints": [],
+        "checkpoints": _checkpoints(workspace, made),
         "search": {**counts["search"], "ledger_files": last.files, "found": last.found},
         "complete": not last.found,
     }
@@ -239,6 +245,13 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
     place = workspace.objects.put_bytes(data, f"erasures/{made.id}.json")
     erasure.note(workspace, made, DONE)
     return {"complete": told["complete"], "found": last.found, "report": place, "search": told["search"]}
+
+
+def _checkpoints(workspace: Workspace, made: Erasure) -> list[str]:
+    """Checkpoints that learnt from a snapshot which held what goes: only training anew takes it out of them."""
+    ids = [held["snapshot"] for held in made.counts["snapshots"]]
+    query = checkpoints.select().where(checkpoints.c.snapshot.in_(ids)).order_by(checkpoints.c.created_at)
+    return [row["id"] for row in workspace.ledger.rows(query)]
 
 
 def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:
@@ -265,7 +278,7 @@ def _ledger_files(workspace: Workspace) -> list[Path]:
 
 
 def _rows(workspace: Workspace, made: Erasure) -> None:
-    sweep.erase_rows(workspace.record, workspace.ledger, made.video_ids)
+    sweep.erase_rows(workspace.record, workspace.ledger, made.video_ids, made.clip_ids)
 
 
 def _media(workspace: Workspace, made: Erasure) -> None:
@@ -293,6 +306,12 @@ def _versions(workspace: Workspace, made: Erasure) -> None:
 
 def _ledger(workspace: Workspace, made: Erasure) -> None:
     erasure.drop_sources(workspace, made.video_ids)
+
+
+def _cards(workspace: Workspace, made: Erasure) -> None:
+    """Checkpoints and their evaluations name clips; a training that was cut off begins again on other clips."""
+    registry.redact(workspace, lambda text: scrub.without(text, made.targets))
+    shutil.rmtree(workspace.settings.workspace / "runs", ignore_errors=True)
 
 
 def _labels(workspace: Workspace, made: Erasure) -> None:
@@ -330,6 +349,7 @@ STEPS: dict[str, Callable[[Workspace, Erasure], None]] = {
     "snapshots": _frozen,
     "exports": _shards,
     "labels": _labels,
+    "checkpoints": _cards,
     "versions": _versions,
     "sources": _ledger,
     "runs": _runs,

@@ -1,4 +1,4 @@
-"""Where a video, clip, person or snapshot comes from and what was made of it."""
+"""Where a video, clip, person, snapshot or checkpoint comes from and what was made of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Node:
 
 
 def trace(workspace: Workspace, name: str) -> Node:
-    """The lineage of a video, clip, identity or snapshot by id, its first 6 or more characters, or a file name.
+    """The lineage of a video, clip, identity, snapshot or checkpoint by id, its first 6 or more characters, or a file name.
 
     Raises ValueError when nothing, or more than one thing, answers to the name.
     """
@@ -34,7 +34,7 @@ def trace(workspace: Workspace, name: str) -> Node:
         found = _candidates(workspace, reader, name)
         if not found:
             raise ValueError(
-                f'{name!r} is no video, clip, identity or snapshot of this workspace; headroom sql "SELECT * FROM clips"'
+                f'{name!r} is no video, clip, identity, snapshot or checkpoint of this workspace; headroom sql "SELECT * FROM clips"'
             )
         if len(found) > 1:
             told = ", ".join(f"{kind} {key}" for kind, key in found[:5])
@@ -44,6 +44,8 @@ def trace(workspace: Workspace, name: str) -> Node:
             return _snapshot(workspace, reader, key)
         if kind == "identity":
             return _identity(reader, key)
+        if kind == "checkpoint":
+            return _checkpoint(workspace, reader, key)
         if kind == "clip":
             row = reader.sql("SELECT video_id FROM clips WHERE clip_id = ?", [key]).row(0)
             return _video(workspace, reader, str(row[0]), only_clip=key)
@@ -77,6 +79,8 @@ def _candidates(workspace: Workspace, reader: Reader, name: str) -> list[tuple[s
     found += [("identity", i) for (i,) in people.iter_rows()]
     table = tables.snapshots
     found += [("snapshot", r["id"]) for r in workspace.ledger.rows(table.select().where(table.c.id.like(prefix)))]
+    made = tables.checkpoints
+    found += [("checkpoint", r["id"]) for r in workspace.ledger.rows(made.select().where(made.c.id.like(prefix)))]
     return found
 
 
@@ -128,7 +132,14 @@ def _clip(
     node.children += [Node("identity", i) for (i,) in shown.iter_rows()]
     for frozen in frozen_in:
         facts = {"tier": frozen["tier"], "created_at": frozen["created_at"]}
-        node.children.append(Node("snapshot", frozen["id"], facts, _exports(workspace, frozen["id"])))
+        node.children.append(
+            Node(
+                "snapshot",
+                frozen["id"],
+                facts,
+                [*_exports(workspace, frozen["id"]), *_checkpoints_of(workspace, frozen["id"])],
+            )
+        )
     return node
 
 
@@ -148,6 +159,32 @@ def _identity(reader: Reader, identity: str) -> Node:
     return node
 
 
+def _checkpoints_of(workspace: Workspace, snapshot_id: str) -> list[Node]:
+    """The checkpoints that were trained on a snapshot."""
+    table = tables.checkpoints
+    rows = workspace.ledger.rows(table.select().where(table.c.snapshot == snapshot_id).order_by(table.c.created_at))
+    return [Node("checkpoint", r["id"], {"recipe": r["recipe"], "created_at": r["created_at"]}) for r in rows]
+
+
+def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Node:
+    """The snapshot it was trained on, and of its clips which it learnt from and which were held out."""
+    from store import registry
+
+    told = registry.load(workspace, checkpoint_id).told
+    facts = {
+        "recipe": told["recipe"]["name"],
+        "commit": told["code"]["commit"],
+        "weights_sha256": told["weights_sha256"],
+    }
+    part_of = {clip: part for part, clips in told["data"]["clips"].items() for clip in clips}
+    snapshot = _snapshot(workspace, reader, str(told["snapshot"]["id"]))
+    snapshot.children = [child for child in snapshot.children if child.kind == "video"]
+    for video in snapshot.children:
+        for clip in video.children:
+            clip.facts["part"] = part_of.get(clip.id, "left out")
+    return Node("checkpoint", checkpoint_id, facts, [snapshot])
+
+
 def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
     table = tables.snapshots
     row = workspace.ledger.rows(table.select().where(table.c.id == snapshot_id))[0]
@@ -162,7 +199,7 @@ def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
         node.children.append(
             Node("video", video["video_id"], _told({"name": video["name"], "licence": video["licence"]}), below)
         )
-    node.children += _exports(workspace, snapshot_id)
+    node.children += [*_exports(workspace, snapshot_id), *_checkpoints_of(workspace, snapshot_id)]
     return node
 
 

@@ -16,19 +16,22 @@ import numpy as np
 import pytest
 
 import headroom
-from store import erasure, residue, snapshot
+from store import erasure, registry, residue, schema, snapshot
+from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
-from store.schema import IDENTITIES
+from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES
 from store.workspace import Workspace, open_workspace
 from tasks import forget, tier
 from tasks.curate import bring_up_to_date
 from tasks.export import export
 from tasks.ingest import ingest
+from tests.annotators import Crew
 from tests.unit.dashboards.conftest import quick_sql  # noqa: F401 - a fixture
 from tests.unit.tasks import stand_in
 
 PERSON = "ab" * 8
 FAR = "SELECT clip_id FROM clips JOIN identities USING (clip_id) WHERE duration_s >= 1 AND identity <> 'nobody'"
+"""Its rows of people are written by hand here, so no signal stands behind them."""
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,16 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def planted(tmp_path: Path, footage: Path, use: Any, quick_sql: None) -> Workspace:  # noqa: F811
+def planted(
+    tmp_path: Path,
+    footage: Path,
+    use: Any,
+    quick_sql: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Workspace:
     """Both videos in every table, a snapshot, shards, report pages, logs and Prefect's database."""
     use()
+    monkeypatch.setitem(schema.MADE_FROM, "identities", ())
     workspace = open_workspace(tmp_path / "workspace")
     ingest(workspace, [str(footage)])
     bring_up_to_date(workspace, stand_in.serial(workspace))
@@ -56,12 +66,25 @@ def planted(tmp_path: Path, footage: Path, use: Any, quick_sql: None) -> Workspa
     )
     rows = [{"clip_id": c, "video_id": v, "identity": p} for c, v, p in zip(ids, videos, people, strict=True)]
     batch.add("identities", table_of(rows, IDENTITIES))
+    copies = [
+        {"clip_id": c, "video_id": v, "cluster": min(ids), "best": ids[0], "reason": "a copy"}
+        for c, v in zip(ids, videos, strict=True)
+    ]
+    batch.add("duplicates", table_of(copies, DUPLICATES))
+    pair = {"key": ":".join(sorted(ids)), "clip_a": min(ids), "clip_b": max(ids)}
+    batch.add("duplicate_pairs", table_of([pair], DUPLICATE_PAIRS))
     workspace.commit(batch)
     root = workspace.settings.workspace
     (root / "tiers").mkdir()
+    media = [{**c, "start_frame": 0, "end_frame": 50, "proxy_uri": "p"} for c in clips]
+    crew = Crew(Database(database_url(workspace.settings)))
+    crew.batch(crew.schema(), [(0.0, [{k: m[k] for k in m if k != "name"}]) for m in media], name="faces")
+    crew.database.close()
     (root / "tiers" / "shown.sql").write_text(FAR)
     export(workspace, "shown", tmp_path / "shards", timelines=[])
-    for name in ("report/assets", "scratch/normalise", "prefect", "cache/objects"):
+    trained = {"recipe": {"name": "tiny"}, "snapshot": {"id": tier.listed(workspace)[-1]["snapshot"]["id"]}}
+    registry.publish(workspace, b"weights", {**trained, "data": {"clips": {"train": ids}}})
+    for name in ("cache/annotation", "report/assets", "scratch/normalise", "prefect", "cache/objects"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "report" / "assets" / "a.txt").write_text(f"clip {ids[0]} {ids[1]}")
     for name in ("scratch/normalise/half", "cache/objects/copy"):
@@ -94,7 +117,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "cache", "proxy.mp4", "identities", "clipping"):  # fmt: skip
+                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -104,6 +127,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     told = forget.forget(planted, "interview älter.mp4")
     assert (told["complete"], told["found"]) == (True, [])
     assert left(planted, targets, tmp_path / "shards") == []
+    assert told["checkpoints"] == [registry.load(planted, "tiny").id]
     assert told["sources_left"] == [str(footage / "interview älter.mp4")]
 
     held = snapshot.load(planted.settings.workspace / "snapshots" / f"{old}.snapshot")

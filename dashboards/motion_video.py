@@ -1,0 +1,147 @@
+"""A clip as a video with its motion drawn below: the stored timelines' own, and beside it what a checkpoint predicts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dashboards.clip_media import GRID_FPS
+from modeling.motion import PARAMETERS
+from store.media import fit, read_frames
+from tasks.media.transcode import ffmpeg_binary
+
+Curves = Mapping[str, np.ndarray]
+"""By name what is drawn: float32 (T, 9), normalised; NaN where there is nothing to draw."""
+
+WIDTH_PX, PICTURE_PX, LANE_PX, LABEL_PX = 640, 360, 50, 118
+BACKGROUND, FAINT, INK = (20, 23, 28), (52, 60, 70), (200, 206, 214)
+COLOURS = ((245, 247, 250), (250, 190, 60), (45, 212, 191), (244, 114, 182))
+RANGES: Sequence[tuple[float, float]] = (
+    (-1, 4),
+    (-3, 3),
+    (-3, 3),
+    (-2, 4),
+    (0, 1),
+    (0, 1),
+    (-1.5, 1.5),
+    (-1.5, 1.5),
+    (-1.5, 1.5),
+)
+"""What a lane shows, in normalised units: standard deviations of the mouth, shares of the lids, tens of degrees."""
+FRAMES_AT_ONCE = 50
+
+
+def write_motion_video(clip: Mapping[str, Any], proxy: Path, sound_N: np.ndarray, curves: Curves, out: Path) -> Path:
+    """Writes an MP4 with sound. `clip` is a row of Frozen.clips, of which the curves tell frames "first_frame" on, and
+    "face" a box x0, y0, x1, y1 in pixels of the proxy. The first curves are white, the next amber.
+
+    Raises ValueError for a file that is no MP4, and when FFmpeg fails.
+    """
+    out = Path(out).absolute()
+    if out.suffix.lower() != ".mp4" or out.is_dir():
+        raise ValueError(f"motion: {out} is no file to write; give a name that ends in .mp4")
+    lanes = draw_lanes(curves, len(next(iter(curves.values()))))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sound = out.with_name(f".{out.stem}.f32")
+    sound.write_bytes(sound_N.astype("<f4").tobytes())
+    try:
+        process = subprocess.Popen(_command(sound, len(lanes), out), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # FFmpeg is gone: what it said is told below
+            for picture in _pictures(clip, proxy, lanes, len(next(iter(curves.values())))):
+                process.stdin.write(picture.tobytes())
+        _, said = process.communicate()
+    finally:
+        sound.unlink(missing_ok=True)
+    if process.returncode != 0:
+        told = said.decode(errors="replace").strip()[-200:]
+        raise ValueError(f"motion: FFmpeg ended with {process.returncode}: {told}")
+    return out
+
+
+def _command(sound: Path, lanes_px: int, out: Path) -> list[str]:
+    return [
+        ffmpeg_binary(), "-hide_banner", "-nostats", "-loglevel", "error", "-y",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH_PX}x{PICTURE_PX + lanes_px}", "-r", str(GRID_FPS), "-i", "-",
+        "-f", "f32le", "-ar", "16000", "-ac", "1", "-i", f"file:{sound}",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-threads", "1",
+        "-c:a", "aac", "-b:a", "64k", "-movflags", "+faststart", f"file:{out}",
+    ]  # fmt: skip
+
+
+def _pictures(clip: Mapping[str, Any], proxy: Path, lanes: np.ndarray, num: int) -> Iterator[np.ndarray]:
+    first, size = int(clip["first_frame"]), (int(clip["height_px"]), int(clip["width_px"]))
+    how, face = fit(size[1], size[0], size, cut=True), square_around(clip["face"], size)
+    for at in range(0, num, FRAMES_AT_ONCE):
+        frames = list(range(first + at, first + min(num, at + FRAMES_AT_ONCE)))
+        for place, picture in enumerate(read_frames(proxy, frames, how), at):
+            yield np.concatenate([beside(picture.transpose(1, 2, 0), face), with_cursor(lanes, place, num)])
+
+
+def square_around(face: Sequence[float], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a square around a box x0, y0, x1, y1, with room for the head, within (height, width)."""
+    x0, y0, x1, y1 = face
+    side = int(min(1.5 * max(x1 - x0, y1 - y0), *size))
+    left = int(np.clip((x0 + x1) / 2 - side / 2, 0, size[1] - side))
+    top = int(np.clip((y0 + y1) / 2 - side / 2, 0, size[0] - side))
+    return slice(top, top + side), slice(left, left + side)
+
+
+def beside(picture_HWC: np.ndarray, face: tuple[slice, slice]) -> np.ndarray:
+    """The face at a height of PICTURE_PX, and what is left of the width for the whole frame."""
+    import cv2
+
+    made = np.zeros((PICTURE_PX, WIDTH_PX, 3), np.uint8)
+    near = np.ascontiguousarray(picture_HWC[face])
+    made[:, :PICTURE_PX] = cv2.resize(near, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_LINEAR)
+    height, width = picture_HWC.shape[:2]
+    scale = min(PICTURE_PX / height, (WIDTH_PX - PICTURE_PX) / width)
+    whole = cv2.resize(
+        np.ascontiguousarray(picture_HWC), (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
+    top, left = (PICTURE_PX - len(whole)) // 2, PICTURE_PX + (WIDTH_PX - PICTURE_PX - whole.shape[1]) // 2
+    made[top : top + len(whole), left : left + whole.shape[1]] = whole
+    return made
+
+
+def draw_lanes(curves: Curves, num_frames: int) -> np.ndarray:
+    """The curves of all parameters, one lane below the other, RGB uint8 (H, WIDTH_PX, 3)."""
+    import cv2
+
+    picture = np.full((LANE_PX * len(PARAMETERS) + 22, WIDTH_PX, 3), BACKGROUND, np.uint8)
+    x = LABEL_PX + np.arange(num_frames) * (WIDTH_PX - LABEL_PX - 8) / max(1, num_frames - 1)
+    for lane, (name, (low, high)) in enumerate(zip(PARAMETERS, RANGES, strict=True)):
+        top = lane * LANE_PX
+        cv2.putText(picture, name, (6, top + 20), cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
+        zero = round(top + 4 + (LANE_PX - 8) * high / (high - low))
+        cv2.line(picture, (LABEL_PX, zero), (WIDTH_PX, zero), FAINT, 1)
+        for colour, values in zip(COLOURS, curves.values(), strict=False):
+            y = top + 4 + (LANE_PX - 8) * (high - np.clip(values[:, lane], low, high)) / (high - low)
+            for run in _runs(np.isfinite(y)):
+                points = np.rint(np.stack([x[run], y[run]], axis=1) * 16).astype(np.int32)
+                cv2.polylines(picture, [points[:, None]], False, colour, 1, cv2.LINE_AA, 4)
+        cv2.line(picture, (0, top + LANE_PX - 1), (WIDTH_PX, top + LANE_PX - 1), FAINT, 1)
+    at = 6
+    for colour, name in zip(COLOURS, curves, strict=False):
+        cv2.putText(picture, name, (at, len(picture) - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
+        at += 12 + 8 * len(name)
+    return picture
+
+
+def with_cursor(lanes: np.ndarray, place: int, num_frames: int) -> np.ndarray:
+    """The lanes with an upright line at frame `place` of them."""
+    shown = lanes.copy()
+    x = round(LABEL_PX + place * (WIDTH_PX - LABEL_PX - 8) / max(1, num_frames - 1))
+    shown[: LANE_PX * len(PARAMETERS), x] = (240, 80, 80)
+    return shown
+
+
+def _runs(there_T: np.ndarray) -> list[slice]:
+    """Where it is true without a gap."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], there_T.astype(np.int8), [0]])))
+    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,0 +1,297 @@
+"""`train` and `evaluate` for whoever calls from Python or the command line: from a frozen tier to a published checkpoint.
+
+Plain functions; flows/train_flow.py runs the same steps as a Prefect flow, which is imported only after its environment
+is set. A killed run goes on when the same command is given again: what it is of decides its folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from infra.code import code_version
+from modeling.motion import TIMELINES
+from modeling.recipes.audio_to_motion import AudioToMotion, recipe
+from store import registry
+from store.frozen import Frozen, frozen, live
+from store.ledger import Manifest
+from store.timelines import read_spans
+from store.workspace import Workspace, open_workspace
+from tasks import tier as tiers
+
+if TYPE_CHECKING:
+    from modeling.audio_to_motion import MotionNet
+    from modeling.motion_metrics import Predict
+    from modeling.motion_set import MotionClip, MotionSet, Split
+    from modeling.training import Progress
+
+SURE_OF_OFFSET = 0.3
+"""The confidence from which a clip's own lip-sync offset is taken out; every own voice reaches it (lip_sync's scorecard)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A snapshot, read and split, and where its run keeps its state."""
+
+    recipe: AudioToMotion
+    held: Frozen
+    data: MotionSet
+    parts: Split
+    folder: Path
+
+
+def run_train(
+    workspace_root: str | Path | None,
+    recipe_name: str,
+    *,
+    tier: str | None = None,
+    snapshot: str | None = None,
+    changed: Mapping[str, object] | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Trains a recipe on a tier, frozen now, or on a snapshot; gives `checkpoint.json` and the checkpoint's "id".
+
+    Raises ValueError for an unknown recipe, tier or snapshot, and for a tier with too few clips or people.
+    """
+    recipe(recipe_name, **(changed or {}))  # what is wrong with it is told before anything is begun
+    workspace = open_workspace(workspace_root)
+    if (tier is None) == (snapshot is None):
+        raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
+    chosen = snapshot or str(tiers.build(workspace, tier or "")["snapshot"])
+    from flows.server import prefect_api
+
+    with prefect_api(workspace.settings.workspace):
+        from flows import train_flow
+
+        with train_flow.watched(on_step):
+            told: dict[str, Any] = train_flow.train(
+                str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {})
+            )
+    return told
+
+
+def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None) -> dict[str, Any]:
+    """Judges a checkpoint on the people of a snapshot (by default its own) whom it did not learn from, and on what it did
+    not see of those whom it did. The result is kept beside the checkpoint, and given.
+
+    Raises ValueError for an unknown checkpoint or snapshot, and when nobody in the snapshot is held out.
+    """
+    workspace = open_workspace(workspace_root)
+    found = registry.load(workspace, checkpoint)
+    held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
+    data = read(workspace, held)
+    made = {"checkpoint": found.id, "snapshot": held.snapshot_id, **measured(found, data, held)}
+    text = json.dumps(made, sort_keys=True, indent=1).encode()
+    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{held.snapshot_id}.json")
+    return made
+
+
+# The steps
+
+
+def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepared:
+    """Reads a snapshot for a recipe. Raises ValueError when it holds too few people."""
+    from modeling.motion_set import split
+    from modeling.training import run_key
+
+    held = frozen(workspace, snapshot)
+    data = read(workspace, held)
+    if not data.clips:
+        reasons = "; ".join(sorted(set(data.left_out.values()))) or "it is empty"
+        raise ValueError(f"snapshot {held.snapshot_id}: no clip can be learnt from ({reasons})")
+    parts = split(
+        data.clips, people_share=made.held_people_share, time_share=made.held_time_share,
+        least_s=made.held_time_least_s, seed=made.seed,
+    )  # fmt: skip
+    run = run_key(made, parts.train)[:16]
+    return Prepared(made, held, data, parts, workspace.settings.workspace / "runs" / f"{made.name}-{run}")
+
+
+def read(workspace: Workspace, held: Frozen) -> MotionSet:
+    """The clips of a snapshot, with the people and the lip-sync offsets that stood when it was frozen."""
+    from modeling.motion_set import read_motion
+
+    with workspace.views(Manifest(0, dict(held.versions), "")) as reader:
+        who = dict(reader.sql("SELECT clip_id, identity FROM identities").iter_rows())
+        late: dict[str, float] = {}
+        if "lip_sync_offset_ms" in reader.columns("signals"):
+            query = "SELECT clip_id, lip_sync_offset_ms FROM signals WHERE lip_sync_confidence >= ?"
+            late = dict(reader.sql(query, [SURE_OF_OFFSET]).iter_rows())
+    return read_motion(held, who, late)
+
+
+def train(work: Prepared, on_step: Callable[[Progress], None]) -> MotionNet:
+    from modeling.training import train as run
+
+    return run(work.recipe, work.parts.train, work.folder, on_step)
+
+
+def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, Predict]]:
+    """({"held_people", "held_time"}, baselines): measures of modeling/motion_metrics.py."""
+    from modeling.motion_metrics import baselines
+
+    beside = baselines(work.parts.train)
+    return _judged(net, beside, {"held_people": work.parts.held_people, "held_time": work.parts.held_time}), beside
+
+
+def publish(
+    workspace: Workspace, work: Prepared, net: MotionNet, metrics: Mapping[str, Any], beside: Mapping[str, Predict]
+) -> dict[str, Any]:
+    """Puts the checkpoint into the registry; gives what it says of itself, and its id."""
+    from safetensors.torch import save
+
+    from modeling.idle_motion import fit_idle
+    from modeling.motion import HEAD, PARAMETERS
+    from modeling.motion_metrics import baselines_to_dict
+    from modeling.training import predict
+
+    heads = [predict(net, c.sound)[:, -len(PARAMETERS[HEAD]) :] for c in work.parts.train]
+    told = {
+        "kind": "audio_to_motion",
+        "recipe": asdict(work.recipe),
+        "snapshot": {"id": work.held.snapshot_id, "sha256": work.held.sha256, "tier": work.held.tier},
+        "parameters": list(PARAMETERS),
+        "metrics": dict(metrics),
+        "idle": fit_idle(work.parts.train, heads).to_dict(),
+        "baselines": baselines_to_dict(beside),
+        "data": data_card(workspace, work),
+        "code": code_version(),
+    }
+    made = registry.publish(workspace, save(net.state_dict()), told)
+    return {"id": made.id, **made.told}
+
+
+def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
+    """What it learnt from: clips and people of each part, licences by clip, and the signals that were read."""
+    parts = {"train": work.parts.train, "held_people": work.parts.held_people}
+    with workspace.views(Manifest(0, dict(work.held.versions), "")) as reader:
+        rights = {
+            video: {"licence": licence or "unknown", "consent": consent or "unknown"}
+            for video, licence, consent in reader.sql("SELECT video_id, licence, consent FROM rights").iter_rows()
+        }
+        names = ", ".join(f"'{n}'" for n in TIMELINES)
+        lines = reader.sql(f"SELECT DISTINCT name, fingerprint FROM timelines WHERE name IN ({names}) ORDER BY ALL")
+    unknown = {"licence": "unknown", "consent": "unknown"}
+    licences: dict[str, int] = {}
+    for clip in work.parts.train:
+        of = rights.get(clip.video_id, unknown)
+        key = f"{of['licence']}, consent {of['consent']}"
+        licences[key] = licences.get(key, 0) + 1
+    return {
+        "clips": {name: [c.clip_id for c in clips] for name, clips in parts.items()},
+        "people": {name: sorted({c.who for c in clips}) for name, clips in parts.items()},
+        "seconds": {name: round(sum(len(c) for c in clips) / 25, 2) for name, clips in parts.items()},
+        "licences": dict(sorted(licences.items())),
+        "left_out": dict(work.data.left_out),
+        "timelines": [f"{name}@{fingerprint}" for name, fingerprint in lines.iter_rows()],
+    }
+
+
+def network(found: registry.Checkpoint) -> MotionNet:
+    """The network of a checkpoint, ready to predict. Raises ValueError for one of another kind."""
+    from safetensors.torch import load
+
+    from modeling.audio_to_motion import MotionNet
+
+    if found.told.get("kind") != "audio_to_motion":
+        raise ValueError(f"checkpoint {found.id}: is of kind {found.told.get('kind')!r}, not audio_to_motion")
+    net = MotionNet(AudioToMotion(**found.told["recipe"]))
+    net.load_state_dict(load(found.weights))
+    return net.eval()
+
+
+def measured(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> dict[str, Any]:
+    """Measures of a checkpoint on whoever it did not learn from; where it was trained, also on the ends it did not see."""
+    from modeling.motion_set import split
+
+    made, card = AudioToMotion(**found.told["recipe"]), found.told["data"]
+    learnt_people, learnt_clips = set(card["people"]["train"]), set(card["clips"]["train"])
+    learnt_videos = {c.video_id for c in data.clips if c.clip_id in learnt_clips}
+    strangers = [c for c in data.clips if c.who not in learnt_people and c.video_id not in learnt_videos]
+    if not strangers:
+        raise ValueError(
+            f"snapshot {held.snapshot_id}: checkpoint {found.id} learnt from everybody in it; give another snapshot"
+        )
+    later: Sequence[MotionClip] = [c for c in data.clips if c.who in learnt_people and c.video_id not in learnt_videos]
+    if held.sha256 == found.told["snapshot"]["sha256"]:
+        later = split(
+            data.clips, people_share=made.held_people_share, time_share=made.held_time_share,
+            least_s=made.held_time_least_s, seed=made.seed,
+        ).held_time  # fmt: skip
+    return _judged(network(found), baselines_of(found), {"held_people": strangers, "held_time": later})
+
+
+def _judged(net: MotionNet, beside: Mapping[str, Predict], parts: Mapping[str, Sequence[MotionClip]]) -> dict[str, Any]:
+    from modeling.motion_metrics import evaluate as judge
+    from modeling.training import predict
+
+    predictors: dict[str, Predict] = {"ours": lambda sound: predict(net, sound), **beside}
+    return {name: judge(predictors, clips) for name, clips in parts.items() if clips}
+
+
+# One clip, to be looked at
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A clip's motion: `clip` is its row of Frozen.clips with "first_frame" and "face", the box of the middle frame's mesh;
+    `curves` float32 (T, 9) by name."""
+
+    clip: dict[str, Any]
+    proxy: Path
+    sound: np.ndarray
+    curves: dict[str, np.ndarray]
+
+
+def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = None, seed: int = 0) -> Shown:
+    """What the stored timelines say of a clip, normalised over all clips of its person, and what a checkpoint makes of its
+    sound alone. Raises ValueError for a clip without motion, and for an unknown checkpoint."""
+    from modeling.motion import NUM_PARAMETERS
+
+    with workspace.views() as reader:
+        query = (
+            """SELECT clip_id FROM identities WHERE identity = (SELECT identity FROM identities WHERE clip_id = ?)"""
+        )
+        same = reader.sql(query, [clip_id])["clip_id"].to_list()
+    held = live(workspace, [clip_id, *same])
+    data = read(workspace, held)
+    found = next((c for c in data.clips if c.clip_id == clip_id), None)
+    if found is None:
+        raise ValueError(f"clip {clip_id}: has no motion ({data.left_out.get(clip_id, 'its media are gone')})")
+    row = next(r for r in held.clips.to_pylist() if r["clip_id"] == clip_id)
+    true = np.where(found.motion.seen, found.motion.values, np.nan).astype(np.float32)
+    curves = {"stored": true}
+    if checkpoint is not None:
+        published = registry.load(workspace, checkpoint)
+        curves[f"checkpoint {published.id[:8]}"] = made_motion(published, found.sound, seed)
+        rms = np.full((len(found), NUM_PARAMETERS), np.nan, np.float32)
+        rms[:, :4] = baselines_of(published)["rms_to_mouth"](found.sound)
+        curves["rms to mouth"] = rms
+    span = (clip_id, found.video_id, found.first_frame, found.first_frame + len(found))
+    mesh = read_spans(held.record, held.versions, [span], ["landmarks"])[0]["landmarks"]
+    middle = mesh.slice(mesh.num_rows // 2, 1).to_pylist()[0]
+    face = [middle[edge] for edge in ("x0", "y0", "x1", "y1")]
+    return Shown(
+        {**row, "first_frame": found.first_frame, "face": face}, held.local(row["proxy_uri"]), found.sound, curves
+    )
+
+
+def made_motion(found: registry.Checkpoint, sound: np.ndarray, seed: int = 0) -> np.ndarray:
+    """All nine parameters of a whole sound, float32 (T, 9): the network's mouth and head, swayed, and blinks."""
+    from modeling.idle_motion import IdleMotion, idle_from, loudness_db
+    from modeling.training import predict
+
+    told = predict(network(found), sound)
+    idle = IdleMotion(idle_from(found.told["idle"]), seed).step(loudness_db(sound))
+    return np.concatenate([told[:, :4], idle[:, :2], told[:, 4:] + idle[:, 2:]], axis=1)
+
+
+def baselines_of(found: registry.Checkpoint) -> dict[str, Predict]:
+    from modeling.motion_metrics import baselines_from
+
+    return baselines_from(found.told["baselines"])

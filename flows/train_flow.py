@@ -1,0 +1,136 @@
+"""The Prefect flow `train`: freeze, read, train, evaluate, publish; with losses as they fall, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from prefect import Task, flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from flows import train as steps
+from modeling.recipes.audio_to_motion import recipe
+from modeling.training import Progress
+from store.workspace import open_workspace
+
+ARTIFACT_INTERVAL_S = 2.0
+Result = TypeVar("Result")
+OnStep = Callable[[Progress], None]
+
+_watcher: ContextVar[OnStep | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(on_step: OnStep | None) -> Iterator[None]:
+    """Calls `on_step` after each step of the trainings inside."""
+    token = _watcher.set(on_step)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def _run_name() -> str:
+    """Such as "train audio_to_motion on snapshot 1c22f0a9"."""
+    told = flow_run.parameters
+    return f"train {told.get('recipe_name')} on snapshot {str(told.get('snapshot', ''))[:8]}"
+
+
+@flow(name="train", flow_run_name=_run_name, persist_result=False)
+def train(workspace: str, recipe_name: str, snapshot: str, changed: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Trains a recipe on a snapshot, judges it on people it never saw, and publishes the checkpoint."""
+    place = open_workspace(workspace)
+    made = recipe(recipe_name, **(changed or {}))
+    work = _step("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
+    parts = work.parts
+    get_run_logger().info(
+        "%d clips to learn from, %d of people held out, %d left out; state in %s",
+        len(parts.train), len(parts.held_people), len(work.data.left_out), work.folder,
+    )  # fmt: skip
+    watcher = _watcher.get()
+    with _Shown(work.folder, watcher) as shown:
+        net = _step("train", f"train {made.name}, {made.num_steps} steps", lambda: steps.train(work, shown))
+        metrics, beside = _step("evaluate", "evaluate on held-out people and time", lambda: steps.evaluate(work, net))
+        shown.figures(metrics)
+    told: dict[str, Any] = _step(
+        "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
+    )
+    get_run_logger().info("checkpoint %s", told["id"])
+    create_markdown_artifact(
+        markdown(told),
+        key="checkpoint",
+        description=f"Checkpoint {told['id']}: measures, beside the baselines, and its data",
+    )
+    return told
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """The measures of a checkpoint beside its baselines, and its data card."""
+    parts = [f"# {told['recipe']['name']} {told['id']}"]
+    for name, judged in told["metrics"].items():
+        parts.append(f"## {name.replace('_', ' ')}: {judged['num_clips']} clips of {judged['num_people']} people")
+        parts.append(measures_table(judged))
+    card = told["data"]
+    parts += ["## Data", f"Snapshot {told['snapshot']['id']} of {told['snapshot']['tier']}."]
+    parts.append("\n".join(f"- {count} clips: {licence}" for licence, count in card["licences"].items()))
+    return "\n\n".join(parts)
+
+
+def measures_table(judged: Mapping[str, Any]) -> str:
+    lines = ["| measure | " + " | ".join(judged["measures"]) + " |", "|---" * (1 + len(judged["measures"])) + "|"]
+    for measure in judged["measures"]["ours"]:
+        cells = [_cell(of[measure]) for of in judged["measures"].values()]
+        lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(told: Mapping[str, float]) -> str:
+    return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
+
+
+class _Shown:
+    """Losses as TensorBoard events in the run's folder, and as a progress bar in the Prefect UI."""
+
+    def __init__(self, folder: Any, watcher: OnStep | None) -> None:
+        self._folder, self._watcher = folder, watcher
+        self._bar: Any = None
+        self._written_at = 0.0
+
+    def __enter__(self) -> _Shown:
+        from tensorboardX import SummaryWriter
+
+        self._board = SummaryWriter(str(self._folder / "events"))
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._board.close()
+
+    def __call__(self, done: Progress) -> None:
+        for name, value in done.losses.items():
+            self._board.add_scalar(f"loss/{name}", value, done.step)
+        if self._watcher:
+            self._watcher(done)
+        if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
+            self._written_at = time.monotonic()
+            percent = round(100 * done.step / done.num_steps, 1)
+            told = f"Training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}"
+            if self._bar is None:
+                self._bar = create_progress_artifact(percent, key="progress-train", description=told)
+            else:
+                update_progress_artifact(self._bar, percent, description=told)
+
+    def figures(self, metrics: Mapping[str, Any]) -> None:
+        for part, judged in metrics.items():
+            for name, told in judged["measures"]["ours"].items():
+                self._board.add_scalar(f"{part}/{name}", told["value"], 0)
+
+
+def _step(name: str, told: str, run: Callable[[], Result]) -> Result:
+    """A Prefect task without parameters: it would walk through them and hash them."""
+    made: Result = Task(run, name=name, task_run_name=lambda: told, cache_policy=NO_CACHE, persist_result=False)()
+    return made

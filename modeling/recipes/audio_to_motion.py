@@ -1,0 +1,100 @@
+"""Audio to motion: the values of a training, and its variants by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AudioToMotion:
+    """What `headroom train` trains. All of it is published with the checkpoint."""
+
+    name: str = "audio_to_motion"
+    seed: int = 0
+
+    # the model; it steps at 25 Hz and never looks beyond the log-mel windows of its own frame: 55 ms
+    kind: Literal["gru", "transformer"] = "gru"
+    num_mels: int = 40
+    width: int = 96
+    num_layers: int = 1
+    num_heads: int = 4
+    """Of the transformer."""
+    window_frames: int = 50
+    """How far the transformer looks back."""
+    dropout: float = 0.4
+
+    # what is held out
+    held_people_share: float = 0.25
+    held_time_share: float = 0.2
+    """The end of each training clip, of those of at least `held_time_least_s`."""
+    held_time_least_s: float = 6.0
+
+    # the optimiser
+    num_steps: int = 1200
+    batch_size: int = 16
+    crop_frames: int = 75
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 50
+    max_gradient_norm: float = 1.0
+    save_every: int = 200
+
+    # the losses, each a mean over frames and parameters in normalised units
+    position: float = 1.0
+    velocity: float = 4.0
+    acceleration: float = 1.0
+    smoothness: float = 0.2
+    """On the acceleration of what is predicted, not of its error: less quivering."""
+    rest: float = 1.0
+    """On the mouth while the sound is silence that was put in."""
+    head: float = 0.3
+    """Of the head's parameters beside the mouth's."""
+
+    # what is done to the sound
+    gain_db: float = 10.0
+    """Louder or softer by at most this."""
+    noise_db: float = -55.0
+    """Least level below the sound at which noise is mixed in is 15 dB; this is the level of what is put in as silence."""
+    silence_share: float = 0.3
+    """Of the crops: how many have a stretch of silence put in."""
+    settle_frames: int = 8
+    """After the voice ends the mouth has so long to close."""
+
+
+VARIANTS = {
+    "audio_to_motion": AudioToMotion(),
+    "audio_to_motion_transformer": replace(
+        AudioToMotion(), name="audio_to_motion_transformer", kind="transformer", num_layers=2, learning_rate=1e-3
+    ),
+    "audio_to_motion_tiny": replace(
+        AudioToMotion(),
+        name="audio_to_motion_tiny",
+        width=16,
+        num_steps=40,
+        batch_size=4,
+        crop_frames=25,
+        save_every=10,
+    ),
+}
+"""The tiny one is for trying the way through: it learns next to nothing."""
+
+
+def recipe(name: str, **changed: object) -> AudioToMotion:
+    """A variant by name, with values changed. Raises ValueError for an unknown name or value, and for a wrong type."""
+    if name not in VARIANTS:
+        raise ValueError(f"recipe {name!r} is none of {', '.join(VARIANTS)}")
+    base = VARIANTS[name]
+    told: dict[str, object] = {}
+    for key, value in changed.items():
+        if key not in base.__dataclass_fields__ or key == "name":
+            raise ValueError(f"recipe {name}: has no value {key!r}; it has {', '.join(base.__dataclass_fields__)}")
+        before = getattr(base, key)
+        try:
+            told[key] = type(before)(value)
+        except ValueError:
+            raise ValueError(f"recipe {name}: {key}={value!r} is no {type(before).__name__}") from None
+    made = replace(base, **told)  # type: ignore[arg-type]
+    if made.kind not in ("gru", "transformer"):
+        raise ValueError(f"recipe {name}: kind {made.kind!r} is none of gru, transformer")
+    return made

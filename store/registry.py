@@ -1,0 +1,103 @@
+"""The registry of checkpoints: what a training published, in object storage, known to the ledger by the hash of its content.
+
+A checkpoint is a folder `checkpoints/ID/`: `weights.safetensors`, and `checkpoint.json` with the recipe, the snapshot it
+learnt from, its metrics, the data card and the code's version. `checkpoint.json` names the hash of the weights, and ID is
+the hash of `checkpoint.json` as published. The ledger holds the hash of it as it is now: only erasure changes it, by taking
+out the clips that are no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from store.ledger import checkpoints as checkpoints_table
+from store.workspace import Workspace
+
+FORMAT = "headroom checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`told` is `checkpoint.json`; `weights` the bytes of a safetensors file."""
+
+    id: str
+    told: Mapping[str, Any]
+    weights: bytes
+
+
+def publish(workspace: Workspace, weights: bytes, told: Mapping[str, Any]) -> Checkpoint:
+    """Writes a checkpoint, whole or not at all; an equal one is left as it is.
+
+    `told` holds "recipe", "snapshot" {"id", "sha256", "tier"}, "metrics", "data", "code" and what else its kind needs.
+    Raises ConnectionError when the storage can't be written now.
+    """
+    whole = {"format": FORMAT, **told, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=False, indent=1).encode()
+    made = Checkpoint(hashlib.sha256(text).hexdigest()[:16], whole, weights)
+    folder = f"checkpoints/{made.id}"
+    workspace.objects.put_new({"weights.safetensors": weights, "checkpoint.json": text}, folder)
+    row = {
+        "id": made.id,
+        "recipe": str(whole["recipe"]["name"]),
+        "snapshot": str(whole["snapshot"]["id"]),
+        "uri": workspace.objects.uri(f"{folder}/checkpoint.json"),
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "created_at": time.time(),
+    }
+    if not workspace.ledger.rows(checkpoints_table.select().where(checkpoints_table.c.id == made.id)):
+        workspace.ledger.put(checkpoints_table, [row])
+    return made
+
+
+def checkpoint_row(workspace: Workspace, name: str) -> dict[str, Any]:
+    """The ledger's row of a checkpoint by id (six characters are enough), or of the latest one of a recipe.
+
+    Raises ValueError when there is none, or when several ids begin so.
+    """
+    rows = workspace.ledger.rows(checkpoints_table.select().order_by(checkpoints_table.c.created_at))
+    found = [r for r in rows if r["recipe"] == name][-1:] or [r for r in rows if r["id"].startswith(name)]
+    if len(found) != 1 or (len(name) < 6 and found[0]["recipe"] != name):
+        what = f"{len(found)} checkpoints have an id that begins so" if len(found) > 1 else "no checkpoint"
+        raise ValueError(f"{name!r}: {what}, and no recipe with one; headroom train RECIPE publishes one")
+    return found[0]
+
+
+def load(workspace: Workspace, name: str) -> Checkpoint:
+    """Reads and verifies a checkpoint. Raises ValueError when there is none, or when it is not what was published."""
+    row = checkpoint_row(workspace, name)
+    told_file = workspace.objects.local(row["uri"])
+    weights_file = workspace.objects.local(row["uri"].removesuffix("checkpoint.json") + "weights.safetensors")
+    try:
+        text, weights = told_file.read_bytes(), weights_file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"checkpoint {row['id']}: can't be read ({error}); train it again") from error
+    if hashlib.sha256(text).hexdigest() != row["sha256"]:
+        raise ValueError(f"checkpoint {row['id']}: checkpoint.json is not what was published; train it again")
+    told = json.loads(text)
+    if hashlib.sha256(weights).hexdigest() != told["weights_sha256"]:
+        raise ValueError(f"checkpoint {row['id']}: its weights are not what was published; train it again")
+    return Checkpoint(row["id"], told, weights)
+
+
+def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]:
+    """Rewrites what checkpoints and their evaluations say by `without`; gives the ids of those that it changed.
+    The weights stay: what was learnt can't be taken out of them."""
+    found = []
+    for row in workspace.ledger.rows(checkpoints_table.select().order_by(checkpoints_table.c.created_at)):
+        for uri, _ in workspace.objects.under(f"checkpoints/{row['id']}"):
+            if not uri.endswith(".json"):
+                continue
+            text = workspace.objects.local(uri).read_bytes()
+            redacted = without(text)
+            if redacted == text:
+                continue
+            if uri == row["uri"]:  # the ledger first: cut off between the two, the next try ends the same
+                workspace.ledger.put(checkpoints_table, [{**row, "sha256": hashlib.sha256(redacted).hexdigest()}])
+            workspace.objects.put_bytes(redacted, uri[uri.index(f"checkpoints/{row['id']}/") :])
+            found.append(row["id"])
+    return sorted(set(found))

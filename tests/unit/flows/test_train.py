@@ -1,0 +1,124 @@
+"""From a snapshot to a published checkpoint and back: the whole way, at a size that learns next to nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows import train as steps
+from modeling.recipes.audio_to_motion import recipe
+from store import registry
+from store.workspace import Workspace, open_workspace
+from tasks import tier as tiers
+from tasks.trace import trace
+from tests.unit.flows.test_pipeline import artifacts
+from tests.unit.modeling.spoken_corpus import fill_spoken
+
+TINY = "audio_to_motion_tiny"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = open_workspace(tmp_path_factory.mktemp("trained") / "ws")
+    fill_spoken(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def snapshot(place: Workspace) -> str:
+    return str(tiers.build(place, "spoken")["snapshot"])
+
+
+def whole_way(place: Workspace, snapshot: str) -> tuple[dict[str, Any], list[int]]:
+    """The published checkpoint, and the steps that were trained for it."""
+    trained: list[int] = []
+    work = steps.prepare(place, recipe(TINY), snapshot)
+    net = steps.train(work, lambda done: trained.append(done.step))
+    return steps.publish(place, work, net, *steps.evaluate(work, net)), trained
+
+
+@pytest.fixture(scope="module")
+def told(place: Workspace, snapshot: str) -> dict[str, Any]:
+    made, trained = whole_way(place, snapshot)
+    assert trained == list(range(1, 41))
+    return made
+
+
+def test_a_checkpoint_says_what_it_learnt_from(told: dict[str, Any]) -> None:
+    card, judged = told["data"], told["metrics"]["held_people"]
+    assert card["licences"] == {"CC-BY-4.0, consent yes": len(card["clips"]["train"])}
+    assert not set(card["people"]["train"]) & set(card["people"]["held_people"])
+    assert set(card["left_out"]) == {"ce", "cf"}
+    assert "landmarks@f-landmarks" in card["timelines"]
+    assert judged["num_people"] == 1
+    assert set(judged["ahead"]) == {"mean_motion", "rms_to_mouth"}
+
+
+def test_the_same_again_trains_nothing_and_is_the_same_checkpoint(
+    place: Workspace, snapshot: str, told: dict[str, Any]
+) -> None:
+    made, trained = whole_way(place, snapshot)
+    assert (made["id"], trained) == (told["id"], [])
+
+
+def test_it_is_judged_anew_with_the_same_figures(place: Workspace, snapshot: str, told: dict[str, Any]) -> None:
+    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    assert anew["held_people"] == told["metrics"]["held_people"]
+    kept = place.objects.local(place.objects.uri(f"checkpoints/{told['id']}/evaluations/{snapshot}.json"))
+    assert json.loads(kept.read_text()) == anew
+
+
+def test_it_is_traced_to_its_clips_and_back(place: Workspace, snapshot: str, told: dict[str, Any]) -> None:
+    tree = trace(place, told["id"]).to_dict()
+    parts = {clip["id"]: clip["part"] for video in tree["children"][0]["children"] for clip in video["children"]}
+    learnt = {c: part for part, clips in told["data"]["clips"].items() for c in clips}
+    assert parts == learnt | {"ce": "left out", "cf": "left out"}
+    assert trace(place, snapshot).to_dict()["children"][-1]["id"] == told["id"]
+    clip = next(c for c in trace(place, "va.mp4").to_dict()["children"] if c["kind"] == "clip")
+    assert clip["children"][-1]["children"][0]["id"] == told["id"]
+
+
+def test_what_it_makes_of_a_sound_follows_from_the_seed(place: Workspace, told: dict[str, Any]) -> None:
+    found = registry.load(place, told["id"])
+    sound = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
+    made = steps.made_motion(found, sound, seed=1)
+    assert made.shape == (50, 9)
+    assert np.array_equal(made, steps.made_motion(found, sound, seed=1))
+    assert not np.array_equal(made, steps.made_motion(found, sound, seed=2))
+    shown = steps.motion_of_clip(place, "ca", told["id"])
+    assert [v.shape for v in shown.curves.values()] == [(100, 9)] * 3
+    assert shown.clip["face"][0] < shown.clip["face"][2]
+
+
+def test_what_cannot_be_done_says_why(place: Workspace, snapshot: str, told: dict[str, Any]) -> None:
+    root = place.settings.workspace
+    with pytest.raises(ValueError, match="recipe 'x' is none of"):
+        steps.run_train(root, "x", tier="spoken")
+    with pytest.raises(ValueError, match="give a tier, which is frozen now, or a snapshot"):
+        steps.run_train(root, TINY)
+    with pytest.raises(ValueError, match="clip ce: has no motion"):
+        steps.motion_of_clip(place, "ce")
+    other = registry.publish(place, b"", {**told, "kind": "renderer"})
+    with pytest.raises(ValueError, match="is of kind 'renderer', not audio_to_motion"):
+        steps.network(other)
+
+
+@pytest.mark.slow
+def test_the_flow_shows_its_progress_and_what_came_of_it(
+    prefect: str, place: Workspace, snapshot: str, told: dict[str, Any], tmp_path: Path
+) -> None:
+    from flows import train_flow
+
+    root = place.settings.workspace
+    seen: list[int] = []
+    with train_flow.watched(lambda done: seen.append(done.step)):
+        made = train_flow.train(str(root), TINY, snapshot, {"num_steps": 5})
+    assert seen == [1, 2, 3, 4, 5]
+    assert made["id"] != told["id"]
+    assert f"Snapshot {snapshot}" in artifacts(prefect, "checkpoint")[0]["data"]
+    assert artifacts(prefect, "progress-train")[0]["data"] == 100
+    assert list(root.glob(f"runs/{TINY}-*/events/*tfevents*"))
