@@ -46,7 +46,7 @@ SIGNAL = Signal(
     ),
     needs=("vad",),
     look=Look(audio=True),
-    cost_cpu_s=0.026,
+    cost_cpu_s=0.042,
     weights=(speaker_encoder.WEIGHTS,),
     params={
         "speech_prob": SPEECH_PROB,
