@@ -71,7 +71,7 @@ def copies(num_clips: int, asked: int) -> tuple[dict[str, np.ndarray], dict[str,
     """Vectors by the name of the copy, and by it the clip it is a copy of."""
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(num_clips, asked, replace=False))
-    originals = np.stack([scenes(n // ROWS * ROWS, ROWS)[n % ROWS] for n in chosen.tolist()])
+    originals = np.stack([scenes(n // ROWS * ROWS, ROWS)[n % ROWS].copy() for n in chosen.tolist()])  # a view holds all
     names = [f"copy{i}" for i in range(asked)]
     told = dict(zip(names, [f"{n:016x}" for n in chosen.tolist()], strict=True))
     return dict(zip(names, near(originals, 0.95, rng), strict=True)), told

@@ -235,7 +235,7 @@ def test_debug_shows_where_an_error_comes_from(workspace: Path) -> None:
         (("tier", "build", "nonsense"), "is none of"),
         (("tier", "explain", "nonsense"), "'nonsense' is no clip here"),
         (("reclip", "--set", "min_s=nan"), "min_s is nan; give a finite number"),
-        (("trace", "nonsense"), "is no video, clip or snapshot"),
+        (("trace", "nonsense"), "is no video, clip, identity, snapshot or checkpoint"),
         (("tier", "diff", "nonsense"), "is no tier with a snapshot"),
         (("reprocess", "--budget", "soon"), "write it as 2h"),
         (("reclip", "--set", "length=3"), "is none of"),
