@@ -116,7 +116,8 @@ def _page(stage: Stage, theme: Theme) -> Iterator[np.ndarray]:
     bar = stage.canvas(theme[0])
     top = int(_bar(stage, bar, theme))
     for i in SHOWN:
-        image = long[i * step : i * step + stage.height_px].copy()
+        first = min(i * step, stage.height_px)  # a small page ends before the scene does
+        image = long[first : first + stage.height_px].copy()
         image[:top] = bar[:top]
         yield image
 

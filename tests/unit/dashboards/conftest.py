@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,7 @@ from store import guard
 from store.ledger import Manifest
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS, LOG, VIDEOS, signal_fields
-from store.workspace import Workspace, open_workspace
+from store.workspace import Reader, Workspace, open_workspace
 from tasks import tier as tiers
 from tasks.media.transcode import ffmpeg_binary
 from tasks.signals import discover
@@ -123,7 +124,11 @@ def quick_sql(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return query
 
+    def of_a_reader(self: Reader, sql: str) -> pl.DataFrame:
+        return pl.DataFrame(guard.in_process(self.connection)(sql))
+
     monkeypatch.setattr(tiers, "guarded", guarded)
+    monkeypatch.setattr(Reader, "guarded", of_a_reader)
 
 
 @pytest.fixture(scope="module")
