@@ -21,6 +21,8 @@ from tasks import face_geometry as face
 from tasks.signal import Column
 
 Rgb = tuple[int, int, int]
+MIN_CHANCE = 0.05
+"""Kinds that are less likely are not written over a picture."""
 TEAL, AMBER, PINK, BLUE, LIME, WHITE = (
     (45, 212, 191), (250, 190, 60), (244, 114, 182), (96, 165, 250), (163, 230, 53), (245, 247, 250),
 )  # fmt: skip
@@ -199,16 +201,14 @@ def _boxes(canvas: Canvas, line: Line, scene: Scene) -> None:
 
 @overlay("kind", lambda line: line.has("kind") and sum(n.endswith("_probability") for n in line.columns) > 1)
 def _kind(canvas: Canvas, line: Line, scene: Scene) -> None:
-    """What the picture is taken for, and below it the three likeliest kinds with bars as long as they are likely."""
-    height, width = canvas.image_rgb.shape[:2]
-    row_px = height / canvas.scale / 14
+    """What the picture may be taken for, the likeliest first; the kind that was told stands out."""
+    row_px = canvas.image_rgb.shape[0] / canvas.scale / 9
     for row in _rows(canvas, line, scene):
-        canvas.text(0, row_px, str(row["kind"]), AMBER)
-        told = sorted(((row[n], n) for n in line.columns if n.endswith("_probability")), reverse=True)[:3]
-        for i, (probability, name) in enumerate(told):
-            y, long = row_px * (2 + i), probability * width / canvas.scale / 3
-            canvas.polyline(np.array([[0, y], [long, y]]), TEAL, width_px=3)
-            canvas.text(long, y, f"{name.removesuffix('_probability')} {probability:.2f}", TEAL)
+        chances = {n.removesuffix("_probability"): row[n] for n in line.columns if n.endswith("_probability")}
+        worth_telling = [k for k, p in chances.items() if p >= MIN_CHANCE or k == row["kind"]]
+        for i, kind in enumerate(sorted(worth_telling, key=lambda k: -chances[k])):
+            told = f"{kind} {chances[kind]:.2f}"
+            canvas.text(0, row_px * (1 + i), told, AMBER if kind == row["kind"] else TEAL)
 
 
 @overlay("points", lambda line: bool(_pairs(line)))
