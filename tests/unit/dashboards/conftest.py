@@ -8,16 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pytest
 
-from store import guard
-from store.ledger import Manifest
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS, LOG, VIDEOS, signal_fields
-from store.workspace import Reader, Workspace, open_workspace
-from tasks import tier as tiers
+from store.workspace import Workspace, open_workspace
 from tasks.media.transcode import ffmpeg_binary
 from tasks.signals import discover
 
@@ -111,24 +107,6 @@ def fill(workspace: Workspace) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "t_wide.sql").write_text(WIDE_SQL)
     (folder / "t_narrow.sql").write_text(NARROW_SQL)
-
-
-@pytest.fixture
-def quick_sql(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tier SQL in this process: the same rows without a second's start of the guarded child for each query."""
-
-    def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
-        def query(sql: str) -> pa.Table:
-            with workspace.views(manifest) as reader:
-                return guard.in_process(reader.connection, tiers.texts(workspace))(sql)
-
-        return query
-
-    def of_a_reader(self: Reader, sql: str) -> pl.DataFrame:
-        return pl.DataFrame(guard.in_process(self.connection)(sql))
-
-    monkeypatch.setattr(tiers, "guarded", guarded)
-    monkeypatch.setattr(Reader, "guarded", of_a_reader)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from store.ledger import exports, snapshots
 from store.workspace import Workspace, open_workspace
 from tasks import tier as tiers
 from tasks.trace import trace
-from tests.unit.dashboards.conftest import EVIL, fill, quick_sql  # noqa: F401 - a fixture
+from tests.unit.dashboards.conftest import EVIL, fill
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -52,7 +52,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in write_graph(tree(), tmp_path / "a" / "lineage.html").read_text()
 
 
-def test_a_snapshot_knows_its_videos_and_a_clip_its_shards(tmp_path: Path, quick_sql: None) -> None:  # noqa: F811
+def test_a_snapshot_knows_its_videos_and_a_clip_its_shards(tmp_path: Path, quick_sql: None) -> None:
     workspace: Workspace = open_workspace(tmp_path / "workspace")
     fill(workspace)
     (tmp_path / "workspace" / "tiers" / "all.sql").write_text("SELECT clip_id FROM clips WHERE duration_s >= 3")

@@ -15,7 +15,7 @@ from tasks.ingest import ingest
 from tasks.jobs import adopted_clips
 from tasks.outlook import outlook
 from tasks.stale import stale_clips
-from tests.unit.dashboards.conftest import fill, quick_sql  # noqa: F401 - a fixture
+from tests.unit.dashboards.conftest import fill
 
 GOOD = "SELECT clip_id FROM signals WHERE lab_mos >= 3.5 AND lab_accent = 'none'  -- source: the lab's raters"
 
@@ -29,7 +29,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, quick_sql: None) -> Workspace:  # noqa: F811
+def workspace(tmp_path: Path, quick_sql: None) -> Workspace:
     made = open_workspace(tmp_path / "workspace")
     fill(made)
     (tmp_path / "workspace" / "tiers" / "good.sql").write_text(GOOD)

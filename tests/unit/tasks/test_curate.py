@@ -25,7 +25,6 @@ from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
 from tasks.media.media import Media
 from tasks.signal import Column, Needs, NotApplicable, Output, Signal
-from tests.unit.dashboards.conftest import quick_sql  # noqa: F401 - a fixture
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")

@@ -26,7 +26,6 @@ from tasks.curate import bring_up_to_date
 from tasks.export import export
 from tasks.ingest import ingest
 from tests.annotators import Crew
-from tests.unit.dashboards.conftest import quick_sql  # noqa: F401 - a fixture
 from tests.unit.tasks import stand_in
 
 PERSON = "ab" * 8
@@ -47,7 +46,7 @@ def planted(
     tmp_path: Path,
     footage: Path,
     use: Any,
-    quick_sql: None,  # noqa: F811
+    quick_sql: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Workspace:
     """Both videos in every table, a snapshot, shards, report pages, logs and Prefect's database."""

@@ -14,7 +14,6 @@ from tasks import tier as tiers
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.outlook import outlook
-from tests.unit.dashboards.conftest import quick_sql  # noqa: F401 - a fixture
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
