@@ -577,6 +577,7 @@ def reclip(
         **proposal.counts,
         "moved_clips": proposal.moved,
         "lost_clips": proposal.lost,
+        "where": proposal.where,
     }
     terminal.show(told, terminal.reclipped, as_json)
 

@@ -94,17 +94,22 @@ def distributions(
 
 
 def _choices(values: pl.Series) -> tuple[tuple[str, int], ...]:
-    """Words with their counts, most first; nothing for free text."""
+    """Words with their counts, most first; nothing for free text, nor for what no two clips share."""
     counted = values.value_counts().sort(["count", values.name], descending=[True, False])
     pairs = tuple((str(v) or "(empty)", int(n)) for v, n in counted.iter_rows())
-    return pairs if len(pairs) <= MAX_CHOICES and max(len(v) for v, _ in pairs) <= MAX_CHOICE_CHARS else ()
+    if len(pairs) > MAX_CHOICES or max(len(v) for v, _ in pairs) > MAX_CHOICE_CHARS:
+        return ()
+    return pairs if len(pairs) == 1 or any(n > 1 for _, n in pairs) else ()
 
 
 def comparisons(clause: Clause) -> Iterator[tuple[str, str, float]]:
-    """(column, operator, number) of each comparison of a clip's own column; abs(x) <= 3 is told as both its ends."""
+    """(column, operator, number) of each comparison of a clip's own column; abs(x) <= 3 is told as both its ends.
+
+    Of alternatives only the first counts: the others say for which clips it is not asked.
+    """
     tree = sqlglot.parse_one(clause.sql, read=DIALECT)
     for node in tree.find_all(*_OPERATORS, exp.Between):
-        if node.find_ancestor(exp.Select, exp.Not):
+        if node.find_ancestor(exp.Select, exp.Not) or _is_an_exemption(node):
             continue
         for side, operator, bound in _sides(node):
             value, inner = _number(bound), side.unnest()
@@ -115,6 +120,14 @@ def comparisons(clause: Clause) -> Iterator[tuple[str, str, float]]:
             elif isinstance(inner, exp.Abs) and isinstance(inner.this, exp.Column):
                 yield inner.this.name, operator, value
                 yield inner.this.name, _MIRRORED[operator], -value
+
+
+def _is_an_exemption(node: exp.Expr) -> bool:
+    while node.parent:
+        if isinstance(node.parent, exp.Or) and node.arg_key == "expression":
+            return True
+        node = node.parent
+    return False
 
 
 def _sides(node: exp.Expr) -> tuple[tuple[exp.Expr, str, exp.Expr], ...]:

@@ -122,6 +122,10 @@ def curated(told: Mapping[str, Any]) -> None:
             row = (computed.get(name, 0), totals.get(name), stopped.get(name, 0), failed.get(name, 0))
             table.add_row(name, *("" if v in (None, 0) else f"{v:,}" for v in row))
         out.print(table)
+    if outdated := told.get("outdated"):
+        out.print(
+            f"of another version before: {', '.join(f'{name} ({count:,} rows)' for name, count in outdated.items())}"
+        )
     if skipped:
         spared = ", ".join(f"{name} on {count:,} clips" for name, count in skipped.items())
         out.print(f"spared, since a cheaper clause keeps the clip out: {spared}")
@@ -331,11 +335,12 @@ def reclipped(told: Mapping[str, Any]) -> None:
     out.print(
         f"clipping run {told['run']}: {told['kept']} kept, {told['moved']} moved, {told['lost']} lost, {told['added']} added"
     )
+    where = {clip: f"  [dim]{escape(told_)}[/]" for clip, told_ in told["where"].items()}
     for old, new, iou in told["moved_clips"][:20]:
         inherits = "labels inherited" if iou >= 0.9 else "labels not inherited"
-        out.print(f"  moved {old} -> {new}  IoU {iou:.2f}, {inherits}")
+        out.print(f"  moved {old} -> {new}  IoU {iou:.2f}, {inherits}{where[old]}", soft_wrap=True)
     for clip in told["lost_clips"][:20]:
-        out.print(f"  lost  {clip}")
+        out.print(f"  lost  {clip}{where[clip]}", soft_wrap=True)
     out.print(
         "switched; `headroom curate` computes the new clips"
         if told["applied"]

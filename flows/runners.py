@@ -124,7 +124,8 @@ def _local_cluster(workspace: Workspace) -> Iterator[Any]:
             n_workers=num_cpus(),
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # None would take 8787, and complain where another cluster has it
+            scheduler_kwargs={"dashboard": False},
             local_directory=str(workspace.scratch / "dask"),
             silence_logs=50,
             preload=["flows.dask_worker"],

@@ -26,6 +26,8 @@ class Summary:
     failed: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
     """Rows downstream of a recomputed one that were spared, since its output did not change."""
+    outdated: dict[str, int] = field(default_factory=dict)
+    """Rows that another version of the signal had computed when the run began."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Rows of a run for a tier that were spared, since a cheaper clause keeps their clip out."""
     totals: dict[str, int] = field(default_factory=dict)
@@ -74,6 +76,7 @@ def summary(
         computed=dict(outcome.tally.computed),
         failed=dict(outcome.tally.failed),
         stopped=outcome.stopped,
+        outdated=dict(outcome.outdated),
         skipped=dict(outcome.skipped),
         totals={name: totals[name] for name in touched},
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
@@ -109,6 +112,10 @@ def markdown(workspace: Workspace, made: Summary) -> str:
         "## Computed by this run",
         _table(("signal", "computed", "stopped by unchanged output", "failed", "of all"), ran),
     ]
+    if made.outdated:
+        parts.append(
+            "Of another version before this run: " + ", ".join(f"{n} ({c:,} rows)" for n, c in made.outdated.items())
+        )
     if made.out_of_budget:
         parts.append("The time allowed is spent; what is stale below waits for the next run.")
     now = [(n, c.total, c.fresh, c.stale, c.ok, c.not_applicable, c.failed) for n, c in counts.items()]

@@ -61,13 +61,14 @@ def up(
 
 
 def _run(stack: ExitStack, root: Path, paths: list[str], cron: str, port: int, budget_s: float) -> None:
+    stack.enter_context(environ(environment(root)))
+    schedule = checked_cron(cron)
     server, url = start_server(root, port, lasting=True)
     stack.callback(server.stop)
-    stack.enter_context(environ({**environment(root), "PREFECT_API_URL": f"{url}/api"}))
+    stack.enter_context(environ({"PREFECT_API_URL": f"{url}/api"}))
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     stack.enter_context(temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}))
-    schedule = checked_cron(cron)
     wait_for(server, url)
     announce(root, url, os.getpid())
     stack.callback((home(root) / "server.json").unlink, missing_ok=True)

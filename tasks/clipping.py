@@ -252,7 +252,7 @@ def _explain(timelines: Timelines, constraints: Sequence[_Constraint], params: C
 def _sentence(timelines: Timelines, missed: _Constraint, rest: Sequence[_Constraint], params: ClipParams) -> str:
     best = _best_value(timelines, missed, rest, params) * missed.sign / _SCALE
     among = " that meets the rest" if rest else ""
-    return f"no span of {params.min_s:g} s{among} reaches {_bound_told(missed)}: best {best:.4g}"
+    return f"no span of {params.min_s:g} s{among} has {_bound_told(missed)}: the best has {best:.4g}"
 
 
 def _bound_told(constraint: _Constraint) -> str:

@@ -39,6 +39,8 @@ class Outcome:
 
     tally: Tally = field(default_factory=Tally)
     predicted: dict[str, int] = field(default_factory=dict)
+    outdated: dict[str, int] = field(default_factory=dict)
+    """Rows that another version had computed when the run began."""
     totals: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     """Rows not computed, since their clip is kept out of every tier asked for without them."""
@@ -60,12 +62,14 @@ class Outcome:
     def followed_by(self, later: Outcome) -> Outcome:
         """Two passes of one run, as one."""
         self.tally.add(later.tally)
-        merged = {
-            n: max(self.predicted.get(n, 0), later.predicted.get(n, 0)) for n in {**self.predicted, **later.predicted}
-        }
+
+        def most(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+            return {n: max(first.get(n, 0), second.get(n, 0)) for n in {**first, **second}}
+
         return Outcome(
             tally=self.tally,
-            predicted=merged,
+            predicted=most(self.predicted, later.predicted),
+            outdated=most(self.outdated, later.outdated),
             totals={**self.totals, **later.totals},
             skipped=later.skipped,
             quarantined=[*self.quarantined, *later.quarantined],
@@ -98,6 +102,7 @@ def bring_up_to_date(
     outcome = Outcome()
     with workspace.views() as reader:
         outcome.predicted = plan.predicted(reader, wanted)
+        outcome.outdated = stale.outdated(reader, wanted)
     before: list[Job] = []
     while True:
         with workspace.views() as reader:

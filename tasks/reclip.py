@@ -33,6 +33,8 @@ class Reclip:
     moved: list[tuple[str, str, float]]
     lost: list[str]
     added: list[str]
+    where: dict[str, str]
+    """Of the clips that are moved or lost: the file's name and the span in seconds."""
     batch: Batch
     made_on: Manifest
 
@@ -79,7 +81,7 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
     active = workspace.record.read(manifest, "clips", where="active").to_pylist()
     now_active = [c for c in active if c["clip_id"] not in stay]
     wide = workspace.record.read(manifest, "signals", ["clip_id", "active"])
-    proposal = Reclip(params.fingerprint, params, [], [], [], [], Batch(), manifest)
+    proposal = Reclip(params.fingerprint, params, [], [], [], [], {}, Batch(), manifest)
     by_video: dict[str, list[dict[str, Any]]] = {}
     for clip in now_active:
         by_video.setdefault(clip["video_id"], []).append(clip)
@@ -97,6 +99,10 @@ def propose(workspace: Workspace, params: ClipParams) -> Reclip:
             proposal.batch.add("videos", table_of([{**video, **clipped(made, clips)}], VIDEOS))
         chosen |= {c["clip_id"]: c for c in clips}
         _sort_out(proposal, str(video["video_id"]), by_video.get(video["video_id"], []), clips)
+    names = {v["video_id"]: v["name"] for v in videos}
+    for clip in (c for c in now_active if c["clip_id"] not in chosen):
+        span = f"{clip['start_s']:.1f} to {clip['end_s']:.1f} s"
+        proposal.where[clip["clip_id"]] = f"{names.get(clip['video_id'], clip['video_id'])}, {span}"
     retired = [{**c, "active": False} for c in now_active if c["clip_id"] not in chosen]
     proposal.batch.add("clips", table_of([*chosen.values(), *retired], CLIPS))
     proposal.batch.add("signals", _activity(chosen, retired, set(wide["clip_id"].to_pylist())))

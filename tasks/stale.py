@@ -51,6 +51,22 @@ def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     return _flagged(reader, _inputs(video_needs), source, "i.video_id, i.clip_id", rules)
 
 
+def outdated(reader: Reader, names: Sequence[str]) -> dict[str, int]:
+    """Per signal the rows that another version, backend or parameter computed: why what was whole is computed again."""
+    columns = set(reader.columns("signals"))
+    video = {n: discover()[n].fingerprint for n in names if discover()[n].spec.grain == "video"}
+    clip = {n: discover()[n].fingerprint for n in names if f"{n}_status" in columns}
+    held = reader.sql("SELECT name, fingerprint, count(*) AS n FROM timelines WHERE clip_id IS NULL GROUP BY ALL")
+    found: dict[str, int] = {}
+    for name, fingerprint, n in held.iter_rows():
+        if name in video and fingerprint != video[name]:
+            found[name] = found.get(name, 0) + n
+    if clip:
+        told = ", ".join(f"count(*) FILTER (WHERE {n}_fingerprint <> '{f}') AS {n}" for n, f in clip.items())
+        found |= reader.sql(f"SELECT {told} FROM signals").row(0, named=True)
+    return {n: found[n] for n in names if found.get(n)}
+
+
 def totals(reader: Reader, names: Sequence[str]) -> dict[str, int]:
     """How many rows each signal has when everything is computed: windows of videos, or active clips."""
     windows = int(reader.sql(f"WITH {_WINDOWS} SELECT count(*) FROM windows").item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,6 +16,7 @@ from store import guard, snapshot, snapshot_diff, tier_sql
 from store.ledger import Manifest
 from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
+from store.schema import PROVENANCE
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
 from tasks import corpus, plan, stale
@@ -40,7 +42,9 @@ def parsed(workspace: Workspace, name: str) -> Tier:
     if name not in known:
         where = workspace.settings.workspace / "tiers" / f"{name}.sql"
         raise ValueError(f"tier {name!r} is none of {', '.join(sorted(known))}; write it to {where}")
-    return _parsed(name, tuple(known.items()), (*clip_signals(), *adopted(workspace)))
+    found = _parsed(name, tuple(known.items()), (*clip_signals(), *adopted(workspace)))
+    _refuse_unknown_columns(found)
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -255,6 +259,18 @@ def _sizes(run: guard.Query, names: list[str]) -> dict[str, dict[str, Any]]:
             return {names[0]: {"error": str(error)}}
         return {k: v for n in names for k, v in _sizes(run, [n]).items()}
     return {r["tier"]: {"clips": r["clips"], "hours": round(float(r["hours"] or 0), 4)} for r in found}
+
+
+def _refuse_unknown_columns(tier: Tier) -> None:
+    """A column that no signal declares would look like one that was never computed."""
+    declared = {f"{n}_{c.name}" for n in clip_signals() for c in discover()[n].spec.columns}
+    for column in (c.removeprefix("signals.") for c in tier.columns if c.startswith("signals.")):
+        owner = max((n for n in clip_signals() if column.startswith(f"{n}_")), key=len, default=None)
+        if owner is None or column in declared or column.removeprefix(f"{owner}_") in dict(PROVENANCE):
+            continue
+        own = sorted(c for c in declared if c.startswith(f"{owner}_"))
+        near = difflib.get_close_matches(column, own, 3) or own
+        raise ValueError(f"tier {tier.name}: signal {owner} has no column {column}; it has {', '.join(near)}")
 
 
 def _refuse_missing(reader: Reader, tier: Tier) -> None:

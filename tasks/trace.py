@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from store import ledger as tables
+from store import snapshot as snapshots
 from store.workspace import Reader, Workspace
 from tasks.signals import discover
 
@@ -188,14 +190,18 @@ def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Nod
 def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
     table = tables.snapshots
     row = workspace.ledger.rows(table.select().where(table.c.id == snapshot_id))[0]
-    node = Node("snapshot", snapshot_id, {k: row[k] for k in ("tier", "sha256", "num_clips", "manifest_id", "uri")})
-    clips = sorted(_clips_of(workspace, row))
-    reader.with_table("_traced", _table(clips))
-    query = """SELECT v.video_id, v.name, r.licence, list(c.clip_id ORDER BY c.start_frame) AS clips FROM _traced t
-        JOIN clips c ON c.clip_id = t.clip_id JOIN videos v ON v.video_id = c.video_id
+    node = Node("snapshot", snapshot_id, {k: row[k] for k in ("tier", "sha256", "num_clips", "uri")})
+    node.facts["frozen"] = datetime.fromtimestamp(row["created_at"]).strftime("%Y-%m-%d %H:%M")
+    node.facts["unchanged_at_manifest"] = row["manifest_id"]  # the newest for which a build gave this snapshot again
+    held = snapshots.load(workspace.objects.local(row["uri"])).clips
+    reader.with_table("_traced", held.select(["clip_id", "video_id", "start_frame"]))
+    query = """SELECT v.video_id, v.name, r.licence, list(t.clip_id ORDER BY t.start_frame) AS clips,
+        list(c.clip_id) AS present FROM _traced t LEFT JOIN clips c ON c.clip_id = t.clip_id
+        JOIN videos v ON v.video_id = t.video_id
         LEFT JOIN rights r ON r.video_id = v.video_id GROUP BY ALL ORDER BY v.name, v.video_id"""
     for video in reader.sql(query).iter_rows(named=True):
-        below = [Node("clip", clip) for clip in video["clips"]]
+        retired = {clip: {} if clip in video["present"] else {"retired": True} for clip in video["clips"]}
+        below = [Node("clip", clip, facts) for clip, facts in retired.items()]
         node.children.append(
             Node("video", video["video_id"], _told({"name": video["name"], "licence": video["licence"]}), below)
         )
@@ -203,16 +209,8 @@ def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:
     return node
 
 
-def _table(clips: list[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.table({"clip_id": pa.array(clips, pa.string())})
-
-
 def _clips_of(workspace: Workspace, row: Mapping[str, Any]) -> set[str]:
-    from store import snapshot
-
-    return set(snapshot.load(workspace.objects.local(row["uri"])).clip_ids)
+    return set(snapshots.load(workspace.objects.local(row["uri"])).clip_ids)
 
 
 def _told(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -243,7 +243,11 @@ def test_a_broken_tier_is_told_and_stops_nothing(tmp_path: Path) -> None:
         ("0.3 <= signals.motion_static_ratio", [("motion_static_ratio", "≥", 0.3)]),
         ("duration_s BETWEEN 3 AND 20", [("duration_s", "≥", 3), ("duration_s", "≤", 20)]),
         ("abs(motion_camera_speed) <= 40", [("motion_camera_speed", "≤", 40), ("motion_camera_speed", "≥", -40)]),
-        ("(duration_s > 3 OR motion_static_ratio = 0)", [("duration_s", ">", 3), ("motion_static_ratio", "=", 0)]),
+        ("(motion_static_ratio < 0.5 OR duration_s < 4)", [("motion_static_ratio", "<", 0.5)]),
+        (
+            "(motion_static_ratio < 0.5 OR (duration_s < 4 AND motion_camera_speed < 2))",
+            [("motion_static_ratio", "<", 0.5)],
+        ),
         ("NOT (duration_s > 3)", []),
         ("clips.video_id <> 'v1'", []),
     ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,11 @@ def test_the_second_run_computes_nothing_and_imports_no_prefect(
 def test_dask_writes_the_same_tables_as_threads(
     curated: tuple[Path, dict[str, Any]], talks: Path, tmp_path: Path
 ) -> None:
-    told = curate(tmp_path / "workspace", talks, "dask")
+    with socket.socket() as another_cluster:  # it has the port that Dask's dashboards take
+        with suppress(OSError):
+            another_cluster.bind(("", 8787))
+            another_cluster.listen()
+        told = curate(tmp_path / "workspace", talks, "dask")
     assert told["computed"] == curated[1]["computed"]
     assert told["modules"] == ["distributed", "prefect"]
     assert differences(curated[0], tmp_path / "workspace") == []

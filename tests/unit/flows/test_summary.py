@@ -13,7 +13,7 @@ from tasks.ingest import ingest
 def test_lines_of_the_nightly_run() -> None:
     made = Summary(
         computed={"motion": 40}, failed={"motion": 1, "speech": 2}, stopped={"motion": 7, "lip_sync": 3},
-        totals={"motion": 1204, "speech": 30, "lip_sync": 1204},
+        outdated={"motion": 1204}, totals={"motion": 1204, "speech": 30, "lip_sync": 1204},
     )  # fmt: skip
     assert recomputed(made) == [
         "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output, 1 failed",

@@ -20,6 +20,12 @@ def test_a_schedule_that_is_none_is_refused() -> None:
     assert checked_cron("30 1 * * 1").cron == "30 1 * * 1"
 
 
+def test_a_schedule_is_checked_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "start_server", lambda *a, **k: pytest.fail("a server was started"))
+    with pytest.raises(ValueError, match="cron 'never' is no schedule"):
+        up(tmp_path, cron="never")
+
+
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere: no such file or folder to watch"):
         up(tmp_path, watch=[str(tmp_path / "nowhere")])

@@ -177,20 +177,20 @@ def test_an_infeasible_video_names_the_constraint_and_the_best_value() -> None:
     t = timelines(100, face_height_px=[100, 0, 0, 0] * 5)
     chosen = solve(t, replace(OPEN, min_s=2.0, max_s=4.0, face_ratio_min=0.9))
     assert chosen == Clipping(
-        (), "no span of 2 s that meets the rest reaches face_ratio >= 0.9: best 0.3077", ("face_ratio",)
+        (), "no span of 2 s that meets the rest has face_ratio >= 0.9: the best has 0.3077", ("face_ratio",)
     )
 
 
 def test_an_upper_bound_is_told_as_one() -> None:
     chosen = solve(timelines(50, motion=80.0), replace(OPEN, motion_max=60))
     assert chosen.binding == ("motion_max",)
-    assert chosen.reason == "no span of 0.4 s that meets the rest reaches motion_max <= 60: best 80"
+    assert chosen.reason == "no span of 0.4 s that meets the rest has motion_max <= 60: the best has 80"
 
 
 def test_the_least_quality_is_told_with_the_best_least() -> None:
     t = timelines(50, quality=[1, 2, 2.5, 1, 3, 1, 1, 1, 1, 1])
     chosen = solve(t, replace(OPEN, quality_min_min=2.2))
-    assert chosen.reason == "no span of 0.4 s that meets the rest reaches quality_min >= 2.2: best 2"
+    assert chosen.reason == "no span of 0.4 s that meets the rest has quality_min >= 2.2: the best has 2"
 
 
 def test_two_hopeless_constraints_are_both_named() -> None:
@@ -198,7 +198,7 @@ def test_two_hopeless_constraints_are_both_named() -> None:
     chosen = solve(t, replace(OPEN, face_ratio_min=0.9, quality_mean_min=2.0))
     assert chosen.binding == ("quality_mean", "face_ratio")
     assert chosen.reason == (
-        "no span of 0.4 s reaches quality_mean >= 2: best 1.5; and no span of 0.4 s reaches face_ratio >= 0.9: best 0"
+        "no span of 0.4 s has quality_mean >= 2: the best has 1.5; and no span of 0.4 s has face_ratio >= 0.9: the best has 0"
     )
 
 
@@ -206,7 +206,7 @@ def test_either_of_two_that_exclude_each_other_would_free_a_clip() -> None:
     t = timelines(50, face_height_px=[100] * 5 + [0] * 5, motion=[0] * 5 + [9] * 5)
     chosen = solve(t, replace(OPEN, face_ratio_min=1, motion_min=8))
     assert chosen.binding == ("motion_min", "face_ratio")
-    assert "motion_min >= 8: best 0; or " in str(chosen.reason)
+    assert "motion_min >= 8: the best has 0; or " in str(chosen.reason)
 
 
 def test_three_that_hold_in_pairs_are_named_together() -> None:

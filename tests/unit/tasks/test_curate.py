@@ -18,13 +18,14 @@ from store.record import Batch
 from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import clipping, compute, curate, plan, reclip, stale
+from tasks import clipping, compute, curate, plan, reclip, stale, trace
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
 from tasks.media.media import Media
 from tasks.signal import Column, Needs, NotApplicable, Output, Signal
+from tasks.tier import build
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
@@ -100,7 +101,7 @@ def test_a_raised_version_recomputes_exactly_its_dependants(workspace: Workspace
     use(luma=stand_in.raised(stand_in.signals()["luma"], brighter))
     outcome = run(workspace)
     assert outcome.tally.computed == {"luma": 2, "brightness": 2, "double": 2}
-    assert outcome.stopped == {}
+    assert (outcome.stopped, outcome.outdated) == ({}, {"luma": 2})
     after = wide(workspace)
     assert (after["brightness_mean"] - before["brightness_mean"]).to_list() == pytest.approx([10, 10], abs=1)
     untouched = [c for c in before.columns if c.startswith("loudness_")]
@@ -121,7 +122,8 @@ def test_the_cut_off_works_between_clip_signals_of_one_batch(workspace: Workspac
     use(brightness=stand_in.raised(stand_in.signals()["brightness"]))
     outcome = run(workspace)
     assert outcome.tally.computed == {"brightness": 2}
-    assert outcome.stopped == {"double": 2}
+    assert (outcome.stopped, outcome.outdated) == ({"double": 2}, {"brightness": 2})
+    assert outcome.followed_by(run(workspace)).outdated == {"brightness": 2}
 
 
 def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> None:
@@ -235,6 +237,8 @@ def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None
     stricter = reclip.changed(ClipParams(), {"min_s": "3.5"})
     proposal = reclip.propose(workspace, stricter)
     assert proposal.counts == {"kept": 1, "moved": 0, "lost": 1, "added": 0}
+    assert list(proposal.where) == proposal.lost
+    assert proposal.where[proposal.lost[0]].endswith(".mp4, 0.0 to 3.0 s")
     assert wide(workspace)["clip_id"].to_list() == before, "a proposal writes nothing"
     reclip.apply(workspace, proposal)
     assert len(wide(workspace)) == 1
@@ -248,6 +252,18 @@ def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None
     with workspace.views() as reader:
         assert reader.sql("SELECT count(*) FROM videos WHERE state = 'done' AND stage = 'clip'").item() == 0
     assert run(workspace).tally.computed == {}
+
+
+def test_a_snapshot_is_traced_to_the_clips_it_was_frozen_with(workspace: Workspace, quick_sql: None) -> None:
+    run(workspace)
+    (workspace.settings.workspace / "tiers").mkdir()
+    (workspace.settings.workspace / "tiers" / "all.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 0")
+    frozen = build(workspace, "all")["snapshot"]
+    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+    reclip.apply(workspace, proposal)
+    told = trace.trace(workspace, frozen)
+    clips = {clip.id: clip.facts for video in told.children for clip in video.children}
+    assert clips == {proposal.kept[0]: {}, proposal.lost[0]: {"retired": True}}
 
 
 def test_reclip_names_what_it_does_not_know(workspace: Workspace) -> None:
