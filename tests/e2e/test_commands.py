@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from store.workspace import open_workspace
-from tests.conftest import ROOT
-from tests.e2e.test_demo import run
+from tests.e2e.test_demo import headroom, run
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +37,16 @@ def test_a_ledger_that_is_none_says_so(tmp_path: Path) -> None:
 
 def test_the_bare_command_helps_and_tells_its_version() -> None:
     for arguments, told in ((["--version"], "headroom 0.1.0"), ([], "Commands:")):
-        done = subprocess.run(
-            [sys.executable, "-m", "headroom", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert told in done.stdout
-        assert done.stderr == ""
+        said = headroom(*arguments)
+        assert told in said.out
+        assert said.err == ""
 
 
 def test_debug_shows_where_an_error_comes_from(workspace: Path) -> None:
-    command = [sys.executable, "-m", "headroom", "tier", "show", "none", "--workspace", str(workspace), "--debug"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "Traceback (most recent call last)" in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("headroom: tier 'none' is none of")
+    said = headroom("tier", "show", "none", "--workspace", workspace, "--debug")
+    assert said.code == 2
+    assert "Traceback (most recent call last)" in said.err
+    assert said.err.strip().splitlines()[-1].startswith("headroom: tier 'none' is none of")
 
 
 @pytest.mark.parametrize(
@@ -73,8 +67,7 @@ def test_debug_shows_where_an_error_comes_from(workspace: Path) -> None:
     ],
 )
 def test_a_wrong_call_ends_in_one_clear_line(workspace: Path, arguments: tuple[str, ...], message: str) -> None:
-    command = [sys.executable, "-m", "headroom", *arguments, "--workspace", str(workspace)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    said = headroom(*arguments, "--workspace", workspace)
+    assert said.code == 2
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1, said.err

@@ -8,11 +8,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headroom import main
+from headroom import open as open_corpus
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -22,18 +27,38 @@ CLIP_SIGNALS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit status."""
+
+    code: int
+    out: str
+    err: str
+
+
+def headroom(*arguments: str | Path) -> Said:
+    """One command in this process: a process of its own would spend two seconds on imports."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            main([str(a) for a in arguments])
+        except SystemExit as ended:
+            return Said(int(ended.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("a command ends with an exit status")
+
+
 def run(*arguments: str | Path, workspace: Path, code: int = 0) -> Any:
-    command = [sys.executable, "-m", "headroom", *map(str, arguments), "--workspace", str(workspace), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr[-3000:]
-    assert "Traceback" not in done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    said = headroom(*arguments, "--workspace", workspace, "--json")
+    assert said.code == code, said.err[-3000:]
+    assert "Traceback" not in said.err
+    return json.loads(said.out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     folder = tmp_path_factory.mktemp("e2e") / "workspace"
-    first = run("curate", samples, workspace=folder)
+    command = [sys.executable, "-m", "headroom", "curate", str(samples), "--workspace", str(folder), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    first = json.loads(done.stdout.splitlines()[-1])
     assert first["videos"]["quarantined"] == 1
     assert first["videos"]["done"] == len(list(samples.glob("*.m[op][4v]"))) - 1
     assert set(first["computed"]) >= CLIP_SIGNALS
@@ -175,15 +200,11 @@ def test_an_interrupted_run_ends_in_one_line(samples: Path, tmp_path: Path) -> N
 
 def test_input_put_aside_fails_a_strict_run_each_time(workspace: Path) -> None:
     assert run("curate", "--strict", workspace=workspace, code=1)["computed"] == {}
-    command = [sys.executable, "-m", "headroom", "curate", "--strict", "--workspace", str(workspace)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "quarantined input: 1;" in done.stderr
+    assert "quarantined input: 1;" in headroom("curate", "--strict", "--workspace", workspace).err
 
 
 def test_python_says_the_same(workspace: Path) -> None:
-    import headroom
-
-    corpus = headroom.open(workspace)
+    corpus = open_corpus(workspace)
     tier = corpus.tier("a2v_gold")
     assert tier.clips() == sorted(c for ids in clips_of(workspace, "a2v_gold").values() for c in ids)
     assert len(tier.to_polars()) == len(tier.clips())
