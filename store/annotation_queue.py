@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from store import annotation_outbox
 from store.annotation import assignments, batches, items, labels, schemas
 
 Row = dict[str, Any]
@@ -202,6 +203,13 @@ def add_label(c: Connection, item_row: Row, value: Any, how: str, num_answers: i
     c.execute(labels.delete().where(labels.c.item_id == item_row["id"]))
     told = {"item_id": item_row["id"], "schema_id": item_row["schema_id"], "value": json.dumps(value, sort_keys=True)}
     c.execute(labels.insert().values(**told, how=how, num_answers=num_answers, at=now))
+    annotation_outbox.note(c, item_row["id"], now)
+
+
+def retire(c: Connection, item_id: int, now: float) -> None:
+    """Takes gold that proved wrong out of use; its label no longer counts."""
+    update_item(c, item_id, state="retired")
+    annotation_outbox.note(c, item_id, now)
 
 
 def median_active_s(c: Connection, schema_id: int, recent: int = 101) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import duckdb
 
+from store import label_views
 from store.record import Record
 from store.schema import BASE_SCHEMAS
 
@@ -21,6 +22,8 @@ VIEWS = {
                      WHERE c.active AND i.identity IS NOT NULL""",
     "duplicates": """SELECT d.clip_id, d.cluster, d.kept, d.best, d.reason
                      FROM _duplicates d JOIN _clips c USING (clip_id) WHERE c.active AND d.kept IS NOT NULL""",
+    "label_values": label_views.VALUES,
+    "labels": label_views.per_clip(),
 }
 """What SQL may read, by name; `_name` is the Lance table itself."""
 
