@@ -21,7 +21,9 @@ def test_the_loop_keeps_the_careful_and_finds_the_others(tmp_path: Path, monkeyp
     # One type alone: with few people on each nobody would meet another.
     monkeypatch.setattr(answers, "TASK_TYPES", ("likert",))
     slackens = (Kind("slackens", 0.0, 0.95), 0.1)
-    monkeypatch.setattr(annotation_crowd, "KINDS", {**{k: KINDS[k] for k in ("careful", "spammer")}, "slackens": slackens})
+    monkeypatch.setattr(
+        annotation_crowd, "KINDS", {**{k: KINDS[k] for k in ("careful", "spammer")}, "slackens": slackens}
+    )
     on, off = (simulated(World(**SMALL, loop=loop, wrong_gold_share=0.0), tmp_path) for loop in (True, False))
     by_kind = {c.kind: c for c in on.crowds}
     assert by_kind["careful"].stages == {"qualified": 6}
