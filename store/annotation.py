@@ -138,6 +138,10 @@ items = sa.Table(
     sa.Index(f"{_P}queue", "state", "batch_id", "uncertainty"),
     sa.Index(f"{_P}gold", "schema_id", "kind", "state"),
 )  # fmt: skip
+next_items = sa.Index(
+    f"{_P}next", items.c.batch_id, items.c.kind, items.c.state, items.c.uncertainty.desc(), items.c.id
+)
+"""Tells the next item of a batch without sorting the others."""
 assignments = sa.Table(
     f"{_P}assignments", metadata,
     _id(),

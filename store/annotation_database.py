@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from infra.settings import Settings
-from store.annotation import RULES, metadata, outbox
+from store.annotation import RULES, metadata, next_items, outbox
 from store.annotation_outbox import note_all
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
             found = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
             metadata.create_all(connection)
+            next_items.create(connection, checkfirst=True)
             for rule in RULES[self.engine.dialect.name]() if not found else []:
                 connection.exec_driver_sql(rule.replace("%", "%%") if not self._lite else rule)
             if outbox.name not in found:
