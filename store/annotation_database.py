@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from infra.settings import Settings
-from store.annotation import RULES, metadata, next_items, outbox
+from store.annotation import RULES, items, metadata, next_items, outbox
 from store.annotation_outbox import note_all
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ def existing(settings: Settings) -> Database | None:
         return Database(url) if Path(url.removeprefix("sqlite:///")).is_file() else None
     engine = _engine(url)
     try:
-        has_tables = sa.inspect(engine).has_table(outbox.name)
+        has_tables = sa.inspect(engine).has_table(items.name)
     finally:
         engine.dispose()
     return Database(url) if has_tables else None
