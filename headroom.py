@@ -359,7 +359,7 @@ def sql(
     query: Annotated[
         str,
         typer.Argument(
-            help="One SELECT over clips, signals, videos, rights, identities, duplicates, timelines, or a tier."
+            help="One SELECT over clips, signals, videos, rights, identities, duplicates, labels, timelines, or a tier."
         ),
     ],
     workspace: WorkspaceOption = None,
@@ -608,6 +608,20 @@ def annotate(
     from dashboards.annotation.serve import serve
 
     serve(existing(workspace).workspace, host, port, address)
+
+
+@app.command()
+def labels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Bring what annotators decided into the record, where tiers read it; `annotate`, `curate` and `reprocess` do so too."""
+    from dashboards import terminal
+    from tasks.annotation.delivery import deliver_existing
+    from tasks.status import labels as held
+
+    corpus = existing(workspace).workspace
+    made = deliver_existing(corpus)
+    with corpus.views() as reader:
+        told = {"delivered": made.labels, "rows": made.rows, **held(reader)}
+    terminal.show(told, terminal.labelled, as_json)
 
 
 @app.command()

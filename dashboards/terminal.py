@@ -159,6 +159,10 @@ def status(told: Mapping[str, Any]) -> None:
     if told["duplicates"]["copies"]:
         copies, clusters = told["duplicates"]["copies"], told["duplicates"]["clusters"]
         out.print(f"{copies:,} copies of better clips, in {clusters:,} clusters of near-duplicates")
+    if told["labels"]["clips"]:
+        out.print(
+            f"{told['labels']['clips']:,} clips labelled by people, {told['labels']['flagged']:,} with a bad case"
+        )
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -313,6 +317,15 @@ def _label(node: Mapping[str, Any]) -> str:
     facts = {k: v for k, v in node.items() if k not in ("kind", "id", "children")}
     told = "  ".join(f"{k}={_cell(v)}" for k, v in facts.items() if not k.endswith("_at"))
     return f"[bold]{node['kind']}[/] {escape(str(node['id']))}  [dim]{escape(told)}[/]"
+
+
+def labelled(told: Mapping[str, Any]) -> None:
+    """What came in from annotation, and what is there."""
+    if told["delivered"]:
+        out.print(f"{told['delivered']:,} labels came into the record: {told['rows']:,} values")
+    else:
+        out.print("no new labels: the record has all that were decided")
+    out.print(f"{told['clips']:,} clips are labelled, {told['flagged']:,} of them with a bad case")
 
 
 def adopted(told: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from flows.summary import ended_videos, summary
 from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
 from tasks import corpus, plan, tier
+from tasks.annotation.delivery import deliver_existing
 from tasks.curate import Outcome, Progress
 from tasks.forget import resume
 from tasks.ingest import Ingested, ingest
@@ -106,6 +107,7 @@ def run_build_tiers(workspace_root: str | Path | None) -> list[dict[str, Any]]:
 
 def begin(workspace: Workspace, on_progress: Callable[[Progress], None] | None = None) -> Begun:
     resume(workspace)  # an erasure that was cut off comes before any computing
+    deliver_existing(workspace)
     with workspace.views() as reader:
         return Begun(before=ended_videos(reader), on_progress=on_progress)
 

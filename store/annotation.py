@@ -138,6 +138,10 @@ items = sa.Table(
     sa.Index(f"{_P}queue", "state", "batch_id", "uncertainty"),
     sa.Index(f"{_P}gold", "schema_id", "kind", "state"),
 )  # fmt: skip
+next_items = sa.Index(
+    f"{_P}next", items.c.batch_id, items.c.kind, items.c.state, items.c.uncertainty.desc(), items.c.id
+)
+"""Tells the next item of a batch without sorting the others."""
 assignments = sa.Table(
     f"{_P}assignments", metadata,
     _id(),
@@ -184,6 +188,14 @@ labels = sa.Table(
     _of("items", primary_key=True), _of("schemas"), _text("value"), _text("how"), _number("num_answers"), _time("at"),
     _one_of("how", ("consensus", "adjudicated")),
 )  # fmt: skip
+outbox = sa.Table(
+    f"{_P}outbox", metadata,
+    _of("items", primary_key=True),
+    _text("uid", unique=True),  # of the item in the record: another database's items are others
+    _number("version"),  # rises with each change of the item's label
+    _time("at"),
+)  # fmt: skip
+"""Written in the transaction that decides a label. What of it the record holds is told by the record alone."""
 ledger = sa.Table(
     f"{_P}ledger", metadata,
     _id(), _of("people"), _text("period"), _text("kind"), _number("amount_minor"), _text("currency"), _text("why"),

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from infra.settings import Settings
-from store.annotation import RULES, metadata
+from store.annotation import RULES, items, metadata, next_items, outbox
+from store.annotation_outbox import note_all
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -91,6 +92,7 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _make_tables(self) -> None:
+        """Makes what is missing, the rules with the first tables; a database of before the outbox gets one, filled."""
         with self.engine.connect() as connection:
             if set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
                 return
@@ -99,10 +101,13 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            if not set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
-                metadata.create_all(connection)
-                for rule in RULES[self.engine.dialect.name]():
-                    connection.exec_driver_sql(rule.replace("%", "%%") if not self._lite else rule)
+            found = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
+            metadata.create_all(connection)
+            next_items.create(connection, checkfirst=True)
+            for rule in RULES[self.engine.dialect.name]() if not found else []:
+                connection.exec_driver_sql(rule.replace("%", "%%") if not self._lite else rule)
+            if outbox.name not in found:
+                note_all(connection)
             connection.commit()
 
 
@@ -111,6 +116,19 @@ def database_url(settings: Settings) -> str:
     if not settings.ledger_url.startswith("sqlite"):
         return settings.ledger_url
     return f"sqlite:///{settings.workspace / 'annotation.sqlite'}"
+
+
+def existing(settings: Settings) -> Database | None:
+    """The workspace's annotation database, to be closed after use; None where nobody was ever asked anything."""
+    url = database_url(settings)
+    if url.startswith("sqlite"):
+        return Database(url) if Path(url.removeprefix("sqlite:///")).is_file() else None
+    engine = _engine(url)
+    try:
+        has_tables = sa.inspect(engine).has_table(items.name)
+    finally:
+        engine.dispose()
+    return Database(url) if has_tables else None
 
 
 def _commit_group(connection: Connection, group: list[tuple[Work[Any], Future[Any]]]) -> None:

@@ -178,6 +178,13 @@ def answers_in(c: Connection, batch_id: int) -> list[Row]:
     return _rows(c, query.order_by(assignments.c.item_id, assignments.c.id))
 
 
+def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str]]:
+    """By item, what made its two sides; of a batch that compares systems."""
+    rows = _rows(c, sa.select(items.c.id, items.c.media).where(items.c.batch_id == batch_id))
+    named = {row["id"]: tuple(m["system"] for m in row["media"] if "system" in m) for row in rows}
+    return {item: (told[0], told[1]) for item, told in named.items() if len(told) == 2}
+
+
 def num_waiting_reviews(c: Connection) -> int:
     query = sa.select(sa.func.count()).select_from(items).join(batches, batches.c.id == items.c.batch_id)
     return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open")).scalar_one())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from store.schema import BASE_SCHEMAS, KEYS, embedding_schema
 if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
     from store.ledger import Ledger, Manifest, Turn
 
+VIDEO_COLUMNS = ("video_id", "other_video_id")
+"""Columns that name a video; a row goes with any of its videos."""
 MAX_ROWS_PER_UPSERT = 50_000
 """An upsert holds the rows it replaces in memory; more rows go in several upserts of one turn."""
 
@@ -41,17 +43,18 @@ class Batch:
 
     def video_ids(self) -> set[str]:
         """Of every row that is of a video."""
-        tables = [t for parts in (*self.upserts.values(), self.log) for t in parts if "video_id" in t.column_names]
-        return {v for t in tables for v in t["video_id"].unique().to_pylist() if v is not None}
+        tables = [t for parts in (*self.upserts.values(), self.log) for t in parts]
+        columns = [t[c] for t in tables for c in VIDEO_COLUMNS if c in t.column_names]
+        return {v for column in columns for v in column.unique().to_pylist() if v is not None}
 
     def without(self, video_ids: Collection[str]) -> Batch:
         """The batch without the rows of these videos."""
 
         def rest(table: pa.Table) -> pa.Table:
-            if "video_id" not in table.column_names:
-                return table
-            gone = pc.is_in(table["video_id"], value_set=pa.array(sorted(video_ids), pa.string()))
-            return table.filter(pc.invert(gone))
+            for column in (c for c in VIDEO_COLUMNS if c in table.column_names):
+                gone = pc.is_in(table[column], value_set=pa.array(sorted(video_ids), pa.string()))
+                table = table.filter(pc.invert(gone))
+            return table
 
         made = Batch(log=[t for part in self.log if (t := rest(part)).num_rows])
         for table, parts in self.upserts.items():
@@ -121,15 +124,25 @@ class Record:
         return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
 
     def commit(
-        self, ledger: Ledger, batch: Batch, clipping_run: str | None = None, expected: Manifest | None = None
+        self,
+        ledger: Ledger,
+        batch: Batch | Callable[[Manifest], Batch],
+        clipping_run: str | None = None,
+        expected: Manifest | None = None,
     ) -> Manifest:
         """Writes a batch and publishes the next manifest. Killed at any point, it can be run again with the same result.
 
-        Raises ValueError, and writes nothing, when `expected` is given and no longer the newest.
+        A function is asked for the batch once the turn is ours, with the manifest that it follows: nothing is written
+        between what it reads and what it gives; nothing to write makes no manifest. Raises ValueError, and writes
+        nothing, when `expected` is given and no longer the newest.
         """
         with ledger.turn() as turn:
             if expected is not None and turn.manifest.id != expected.id:
                 raise ValueError("the workspace changed since this was proposed; nothing was written, run it again")
+            if callable(batch):
+                batch = batch(turn.manifest)
+                if batch.empty:
+                    return turn.manifest
             if gone := turn.erased(batch.video_ids()):  # erased while this was being computed
                 batch = batch.without(gone)
             versions: dict[str, int] = {}

@@ -155,6 +155,33 @@ DUPLICATE_PAIRS = pa.schema(
     ]
 )
 
+LABELS = pa.schema(
+    [
+        ("key", S),  # item:side:question
+        ("item", S),  # what the raters were shown, by the annotation database's own id for it
+        ("version", I64),  # of the item's label: a later decision has a higher one
+        ("video_id", S),
+        ("clip_id", S),  # as it was cut when it was shown; what counts is the span
+        ("start_frame", I32),
+        ("end_frame", I32),
+        ("other_video_id", S),  # the other side of a pair
+        ("other_clip_id", S),
+        ("task_type", S),
+        ("schema", S),
+        ("schema_version", I64),
+        ("question", S),  # a dimension, an attribute, or a kind of bad case
+        ("number", F64),  # a rating; 1 or 0 for a bad case that was flagged or not
+        ("text", S),  # a choice; several, sorted, with commas; won, lost, tie or both_bad of a pair
+        ("list", pa.list_(S)),  # the choices of a question that takes several
+        ("detail", S),  # JSON: spans in seconds of the clip, and boxes
+        ("num_raters", I32),
+        ("agreement", F64),  # mean likeness of the raters' answers to the question, two by two; NULL under two
+        ("how", S),  # consensus | adjudicated
+        ("decided_at", F64),
+        ("active", B),  # false once its gold was retired
+    ]
+)
+
 LOG = pa.schema(
     [
         ("video_id", S),
@@ -181,6 +208,7 @@ KEYS = {
     "identities": "clip_id",
     "duplicates": "clip_id",
     "duplicate_pairs": "key",
+    "labels": "key",
 }
 BASE_SCHEMAS = {
     "videos": VIDEOS,
@@ -193,6 +221,7 @@ BASE_SCHEMAS = {
     "identities": IDENTITIES,
     "duplicates": DUPLICATES,
     "duplicate_pairs": DUPLICATE_PAIRS,
+    "labels": LABELS,
 }
 
 MADE_FROM: dict[str, tuple[str, ...]] = {

@@ -17,9 +17,9 @@ from sqlglot.tokenizer_core import TokenType
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of statements that are refused here anyway
 
 DIALECT = "duckdb"
-CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities", "duplicates")
+CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities", "duplicates", "labels")
 """One row per clip, or per video of a clip: joined by their key they never multiply clips."""
-TIER_RELATIONS = (*CLIP_RELATIONS, "labels")
+TIER_RELATIONS = (*CLIP_RELATIONS, "label_values")
 SQL_RELATIONS = (*TIER_RELATIONS, "timelines", "clipping", "log")
 
 MAX_CHARACTERS = 50_000

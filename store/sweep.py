@@ -11,15 +11,16 @@ from pathlib import Path
 import lance
 
 from store.ledger import Ledger, Manifest
-from store.record import Record, quoted
+from store.record import VIDEO_COLUMNS, Record, quoted
 
 ROWS_AT_ONCE = 1024
 """Of a table that is rewritten: a row of timelines may hold 100 KB."""
 IDS_AT_ONCE = 500
 
 
-NAMES_A_CLIP = ("clip_a", "clip_b", "best", "cluster")
-"""Columns by which a row that is about another clip, or about two, names a clip: it is made again without it."""
+NAMES_A_CLIP = ("clip_a", "clip_b", "best", "cluster", "other_clip_id")
+"""Columns by which a row that is about another clip, or about two, names a clip: it is made again without it, or, as
+what raters said of a pair, says nothing any more."""
 
 
 def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_ids: Sequence[str] = ()) -> Manifest:
@@ -29,7 +30,7 @@ def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_id
         versions = {}
         for table in record.tables(turn.manifest):
             dataset = _opened(record, table)
-            told = {"video_id": video_ids, **dict.fromkeys(NAMES_A_CLIP, clip_ids)}
+            told = {**dict.fromkeys(VIDEO_COLUMNS, video_ids), **dict.fromkeys(NAMES_A_CLIP, clip_ids)}
             held = {column: ids for column, ids in told.items() if column in dataset.schema.names}
             if not held:
                 continue

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from store import label_views
 from store.schema import CLIPS, RIGHTS, VIDEOS
 from store.sql_rules import CLIP_RELATIONS, conjuncts, generate
 
@@ -20,6 +21,7 @@ COLUMNS: dict[str, frozenset[str]] = {
     "rights": frozenset(RIGHTS.names),
     "identities": frozenset({"clip_id", "identity"}),
     "duplicates": frozenset({"clip_id", "cluster", "kept", "best", "reason"}),
+    "labels": label_views.COLUMNS,
 }
 KEYS = {r: "video_id" if r in ("videos", "rights") else "clip_id" for r in CLIP_RELATIONS}
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from sqlglot import exp
 
+from store import label_views
 from store.schema import MADE_FROM
 from store.sql_rules import CLIP_RELATIONS, MAX_NODES, SQL_RELATIONS, TIER_RELATIONS, conjuncts, generate, parse_select
 from store.tier_scope import KEYS, Scope, driver, qualified, read_from, signal_of
@@ -287,7 +288,8 @@ def _replaced(
 
 
 def _signals_in(tree: exp.Expr, signals: tuple[str, ...], inner: Mapping[str, Tier]) -> tuple[str, ...]:
-    own = {s for c in tree.find_all(exp.Column) if (s := signal_of(c.name, signals))}
+    names = {c.name.lower() for c in tree.find_all(exp.Column)} - label_views.COLUMNS  # motion_smoothness: no `motion`
+    own = {s for name in names if (s := signal_of(name, signals))}
     own |= _behind({t.name.lower() for t in tree.find_all(exp.Table)}, signals)
     return tuple(sorted(own.union(*(inner[t].signals for t in _named(tree, inner)))))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import duckdb
 
+from store import label_views
 from store.record import Record
 from store.schema import BASE_SCHEMAS
 
@@ -21,6 +22,8 @@ VIEWS = {
                      WHERE c.active AND i.identity IS NOT NULL""",
     "duplicates": """SELECT d.clip_id, d.cluster, d.kept, d.best, d.reason
                      FROM _duplicates d JOIN _clips c USING (clip_id) WHERE c.active AND d.kept IS NOT NULL""",
+    "label_values": label_views.VALUES,
+    "labels": label_views.per_clip(),
 }
 """What SQL may read, by name; `_name` is the Lance table itself."""
 
@@ -38,5 +41,7 @@ def connect(root: str, versions: Mapping[str, int]) -> duckdb.DuckDBPyConnection
         dataset = record.open(table, versions[table]) if table in versions else None
         connection.register(f"_{table}", schema.empty_table() if dataset is None else dataset)
     for name, query in VIEWS.items():
-        connection.execute(f"CREATE VIEW {name} AS {query}")
+        # Clips need not be read to find out that nobody labelled one.
+        nobody = " LIMIT 0" if name == "label_values" and "labels" not in versions else ""
+        connection.execute(f"CREATE VIEW {name} AS {query}{nobody}")
     return connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,6 +51,10 @@ class Workspace:
         for video_id in self.ledger.erased(batch.video_ids()):
             self.objects.delete(uri for uri, _ in self.objects.under(f"media/{video_id}"))
         return manifest
+
+    def commit_next(self, make: Callable[[Manifest], Batch]) -> Manifest:
+        """Writes what `make` gives of the newest manifest, inside the commit turn; made of a store without media."""
+        return self.record.commit(self.ledger, make)
 
     @contextmanager
     def views(self, manifest: Manifest | None = None) -> Iterator[Reader]:

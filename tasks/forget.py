@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from store import erasure, registry, residue, scrub, snapshot, sweep
-from store.annotation_database import Database, database_url
+from store.annotation_database import existing
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
 from store.ledger import checkpoints, exports, hmac_of, sources
@@ -317,17 +317,15 @@ def _cards(workspace: Workspace, made: Erasure) -> None:
 def _labels(workspace: Workspace, made: Erasure) -> None:
     """What annotators were shown, and what was made of their answers."""
     shutil.rmtree(workspace.settings.workspace / "cache" / "annotation", ignore_errors=True)
-    url = database_url(workspace.settings)
-    file = Path(url.removeprefix("sqlite:///"))
-    if "sqlite" in url and not file.is_file():
+    database = existing(workspace.settings)
+    if database is None:
         return
-    database = Database(url)
     try:
         database.write(lambda c: erase_videos(c, made.video_ids))
     finally:
         database.close()
-    if "sqlite" in url:
-        scrub.scrub_sqlite(file, made.targets)
+    if database.url.startswith("sqlite"):
+        scrub.scrub_sqlite(Path(database.url.removeprefix("sqlite:///")), made.targets)
 
 
 def _runs(workspace: Workspace, made: Erasure) -> None:

@@ -38,8 +38,15 @@ def duplicates(reader: Reader) -> dict[str, int]:
     return dict(zip(("clusters", "clips", "copies"), map(int, row), strict=True))
 
 
+def labels(reader: Reader) -> dict[str, int]:
+    """{"clips": n, "flagged": n}: clips that have a label by people, and those of them with a bad case."""
+    clips, flagged = reader.sql("SELECT count(*), count(*) FILTER (WHERE num_flags > 0) FROM labels").row(0)
+    return {"clips": int(clips), "flagged": int(flagged)}
+
+
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Videos by state, clips, hours, identities, duplicates, signals by name, tiers, clipping: `headroom status --json`."""
+    """Videos by state, clips, hours, identities, duplicates, labels, signals by name, tiers, clipping: the object of
+    `headroom status --json`."""
     with workspace.views() as reader:
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
         run = reader.manifest.clipping_run
@@ -49,6 +56,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             **footage(reader),
             "identities": identities(reader),
             "duplicates": duplicates(reader),
+            "labels": labels(reader),
             "signals": signals,
             "tiers": tier.listed(workspace, reader),
             "clipping": {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import threading
 
 from dashboards.annotation.app import first_invitation, make_app
 from dashboards.annotation.visit import Site
 from store.annotation_database import Database, database_url
 from store.workspace import Workspace
+from tasks.annotation.delivery import keep_delivering
 
 
 def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
-    """Serves until Ctrl-C. The first start prints a link that makes the first administrator."""
+    """Serves until Ctrl-C, and brings decided labels into the record meanwhile. The first start prints a link that makes
+    the first administrator."""
     import uvicorn
 
     database = Database(database_url(workspace.settings))
@@ -19,10 +22,15 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     if token := first_invitation(database):
         print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
     print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
+    stop = threading.Event()
+    courier = threading.Thread(target=keep_delivering, args=(workspace, database, stop), name="labels")
+    courier.start()
     try:
         # The access log would hold the addresses of invitations and clips.
         uvicorn.run(make_app(site), host=host, port=port, log_level="warning", access_log=False)
     finally:
+        stop.set()
+        courier.join()
         database.close()
 
 

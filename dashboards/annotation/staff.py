@@ -99,6 +99,8 @@ def one_batch(visit: Visit) -> Response:
     counts = next(b for b in visit.read(annotation_work.all_batches) if b["id"] == batch["id"])
     people = {p["id"]: p["login"] for p in visit.read(annotation_people.everybody)}
     told = results.agreement_of(batch, given)
+    systems = visit.read(lambda c: annotation_work.systems_in(c, batch["id"]))
+    told["rankings"] = results.rankings(batch, given, systems)
     return visit.page(
         "batch.html", batch={**batch, **counts}, told=told, logins=people, target=TARGET, num_answers=len(given)
     )

@@ -2,6 +2,7 @@
 SELECT clip_id
 FROM clips
 JOIN signals USING (clip_id)
+LEFT JOIN labels USING (clip_id)
 WHERE face_track_face_ratio >= 0.8
       -- source: face_track's scorecard: 1.0 on talking heads, 0.01 on footage without people
   AND face_track_main_face_height_px >= 96
@@ -15,3 +16,5 @@ WHERE face_track_face_ratio >= 0.8
   AND (lip_sync_confidence >= 0.3 OR (duration_s < 4 AND speech_num_words >= 3))
       -- source: lip_sync's scorecard: every own voice reaches 0.3, 1.3 % of other people's do. Clips under 4 s can't be
       -- measured: there at least three words must be made out (a GRID sentence has six)
+  AND coalesce(labels.flags, '') = ''
+      -- source: chosen; a bad case that raters agree on or a reviewer saw. A clip that nobody labelled stays in

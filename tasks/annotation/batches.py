@@ -17,6 +17,8 @@ from tasks.annotation import answers
 AUDIT_RATIO = 0.05
 MAX_ITEMS = 100_000
 MAX_RATERS = 9
+SYSTEMS = ("system", "other_system")
+"""Columns of a query of pairs that name what made each side: a benchmark, blind for those who answer."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Plan:
     name: str
     schema_id: int
     source: str
-    """A tier's name, or one SELECT of clip_id, with other_clip_id for pairs, and uncertainty if wanted."""
+    """A tier's name, or one SELECT of clip_id, with other_clip_id for pairs, and uncertainty if wanted; for a benchmark
+    of systems with system and other_system."""
     goal: str = "work"
     overlap: int = 2
     max_raters: int = 3
@@ -82,7 +85,10 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
     for row in rows.iter_rows(named=True):
         if lost := [row[s] for s in sides if row[s] not in by_id]:
             raise ValueError(f"{plan.source!r} yields {lost[0]!r}, which is no clip with a proxy")
-        found.append((float(row["uncertainty"] or 0.0), [by_id[row[s]] for s in sides]))
+        clips = [dict(by_id[row[s]]) for s in sides]
+        for clip, column in zip(clips, SYSTEMS if SYSTEMS[0] in rows.columns else (), strict=False):
+            clip["system"] = row[column]
+        found.append((float(row["uncertainty"] or 0.0), clips))
     if not found:
         raise ValueError(f"{plan.source!r} yields no clips")
     return found
@@ -105,6 +111,11 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         )
     rows = tiers.query(workspace, source)
     needed = ["clip_id", *(["other_clip_id"] if task_type == answers.PAIRWISE else [])]
+    named = [s for s in SYSTEMS if task_type == answers.PAIRWISE and s in rows.columns]
+    if len(named) == 1:
+        raise ValueError(f"the query yields {named[0]}; a benchmark of systems needs system and other_system")
+    if named and rows.filter(pl.col("system").is_null() | pl.col("other_system").is_null()).height:
+        raise ValueError("the query yields a pair without system or other_system; leave it out by a WHERE")
     if lacking := [n for n in needed if n not in rows.columns]:
         raise ValueError(f"the query yields {', '.join(rows.columns)}; it must yield {', '.join(lacking)}")
     if "uncertainty" not in rows.columns:

@@ -213,7 +213,7 @@ def _scored(kind: str) -> Any:
         if kind in ("train", "exam"):
             _advance(c, mine, now)
         elif kind == "gold":
-            _retire_bad_gold(c, mine["item_id"])
+            _retire_bad_gold(c, mine["item_id"], now)
             check_quality(c, mine["person_id"], mine["schema_id"], now)
 
     return follow
@@ -266,10 +266,10 @@ def check_quality(c: Any, person_id: int, schema_id: int, now: float) -> None:
     annotation_people.log(c, now, None, "pause", f"person {person_id}", schema=schema_id, why=why)
 
 
-def _retire_bad_gold(c: Any, item_id: int) -> None:
+def _retire_bad_gold(c: Any, item_id: int, now: float) -> None:
     met = annotation_work.gold_scores(c, item_id)
     if len(met) >= BAD_GOLD[0] and sum(met) / len(met) < BAD_GOLD[1]:
-        queue.update_item(c, item_id, state="retired")
+        queue.retire(c, item_id, now)
 
 
 def _reviewed(c: Any, mine: Row, now: float) -> None:

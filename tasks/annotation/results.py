@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from store import annotation_people, annotation_work
-from tasks.annotation import agreement, answers, pay, truth
+from tasks.annotation import agreement, answers, pay, ranking, truth
 from tasks.annotation.agreement import Estimate, Question
 
 
@@ -35,6 +35,17 @@ def left_share(given: Sequence[Mapping[str, Any]]) -> Estimate:
     """Of all choices of a side, those of the one that stood on the left of the screen."""
     seen = [answers.unswapped(answers.PAIRWISE, a["value"], a["swapped"]) for a in given]  # swapping is its own inverse
     return agreement.left_share([side for value in seen for side in value.values()])
+
+
+def rankings(
+    batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]], systems: Mapping[int, tuple[str, str]]
+) -> dict[str, ranking.Ranking]:
+    """By question, the systems that a benchmark compares; empty for other batches. `systems` is systems_in."""
+    asked = [a for a in given if a["item_id"] in systems]
+    if not asked:
+        return {}
+    names = [q["name"] for q in answers.questions(batch["task_type"], batch["body"])]
+    return {n: ranking.ranked([(a["item_id"], a["value"][n]) for a in asked], systems) for n in names}
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

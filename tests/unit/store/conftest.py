@@ -50,8 +50,8 @@ def world() -> dict[str, pa.Table]:
         signals.append(row)
     videos = [{"video_id": f"v{i}", "name": f"{i}.mp4", "state": "done", "num_bytes": i} for i in range(4)]
     rights = [{"video_id": f"v{i}", "licence": "CC-BY-4.0" if i else "unknown", "consent": "yes"} for i in range(4)]
-    labels = [{"clip_id": c, "kind": "bad_case"} for c in ("c0", "c0", "c3")]
-    tables = {"clips": clips, "signals": signals, "videos": videos, "rights": rights, "labels": labels}
+    values = [{"clip_id": c, "task_type": "flags"} for c in ("c0", "c0", "c3")]
+    tables = {"clips": clips, "signals": signals, "videos": videos, "rights": rights, "label_values": values}
     return {name: pa.Table.from_pylist(rows) for name, rows in tables.items()}
 
 

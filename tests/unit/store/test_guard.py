@@ -221,7 +221,6 @@ def test_a_child_reads_the_record_through_tiers(record: tuple[str, dict[str, int
          "needs more than the 200 MiB"),
         ("SELECT nothing FROM clips", {}, 'Referenced column "nothing" not found'),
         ("SELECT CAST(clip_id AS DATE) FROM clips", {}, "Conversion Error"),
-        ("SELECT clip_id FROM labels", {}, "Table with name labels does not exist"),
     ],
 )  # fmt: skip
 def test_bombs_and_mistakes_end_in_one_line(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from store import tier_sql
+from store import label_views, tier_sql
+from store.guard import in_process
 from store.tier_sql import Tier, parse_tier
 from tasks.signals import discover
+from tests.unit.store.conftest import connect
 
 FOLDER = Path(tier_sql.__file__).parent / "tiers"
 TEXTS = {f.stem: f.read_text() for f in FOLDER.glob("*.sql")}
@@ -30,6 +34,34 @@ def test_every_column_is_declared_by_its_signal(name: str) -> None:
     declared |= {f"{s}_{c}" for s in CLIP_SIGNALS for c in ("status", "reason")}
     read = {c.removeprefix("signals.") for c in tier(name).columns if c.startswith("signals.")}
     assert sorted(read - declared) == []
+
+
+GOOD: dict[str, Any] = {
+    "face_track_face_ratio": 1.0, "face_track_main_face_height_px": 400.0, "face_track_mouth_visible_ratio": 1.0,
+    "face_track_num_faces_mean": 1.0, "face_track_coverage": 1.0, "motion_static_ratio": 0.0,
+    "motion_camera_speed": 0.0, "speech_speech_ratio": 0.9, "speech_num_words": 20, "speech_quality_ovrl_mos": 4.0,
+    "lip_sync_confidence": 1.0, "lip_sync_offset_ms": 0.0, "visual_quality_quality": 5.0,
+    "visual_quality_quality_min": 5.0, "overlay_text_text_ratio": 0.0, "overlay_text_over_face_ratio": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("metal", ["bronze", "silver", "gold"])
+def test_a_bad_case_that_people_saw_keeps_a_clip_out_of_audio_to_video(metal: str) -> None:
+    ids = ["flagged", "clean", "rated", "unseen"]
+    tables = {
+        "clips": [{"clip_id": c, "video_id": "v", "duration_s": 10.0} for c in ids],
+        "signals": [{"clip_id": c, **GOOD} for c in ids],
+        "videos": [{"video_id": "v", "state": "done"}],
+        "labels": [{"clip_id": c, "flags": f} for c, f in zip(ids, ("teeth", "", None), strict=False)],
+    }
+    connection = connect({name: pa.Table.from_pylist(rows) for name, rows in tables.items()})
+    found = in_process(connection)(tier(f"a2v_{metal}").inlined)
+    assert sorted(found["clip_id"].to_pylist()) == ["clean", "rated", "unseen"]
+
+
+def test_no_signal_declares_a_column_that_labels_have() -> None:
+    declared = {f"{s}_{c.name}" for s, spec in CLIP_SIGNALS.items() for c in spec.columns}
+    assert declared & label_views.COLUMNS == set()
 
 
 def test_gold_builds_on_silver_and_silver_on_bronze() -> None:

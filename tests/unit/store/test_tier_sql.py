@@ -73,11 +73,11 @@ def test_the_longest_signal_name_owns_a_column() -> None:
         ("SELECT clip_id FROM bronze WHERE clip_id <> 'c1'", ["c3", "c5", "c6", "c7"]),
         ("SELECT clip_id FROM clips WHERE clip_id NOT IN (SELECT clip_id FROM bronze)", ["c0", "c2", "c4"]),
         (
-            "SELECT clip_id FROM clips WHERE clip_id IN (SELECT clip_id FROM labels WHERE kind = 'bad_case')",
+            "SELECT clip_id FROM clips WHERE clip_id IN (SELECT clip_id FROM label_values WHERE task_type = 'flags')",
             ["c0", "c3"],
         ),
-        ("SELECT clip_id FROM clips JOIN labels USING (clip_id) WHERE duration_s > 3", ["c3"]),
-        ("SELECT DISTINCT clips.clip_id FROM clips JOIN labels l ON l.clip_id = clips.clip_id", ["c0", "c3"]),
+        ("SELECT clip_id FROM clips JOIN label_values USING (clip_id) WHERE duration_s > 3", ["c3"]),
+        ("SELECT DISTINCT clips.clip_id FROM clips JOIN label_values l ON l.clip_id = clips.clip_id", ["c0", "c3"]),
         ("SELECT clip_id FROM clips ORDER BY duration_s DESC LIMIT 2", ["c6", "c7"]),
         (
             "SELECT clip_id FROM clips WHERE duration_s < 9 QUALIFY row_number() OVER "
@@ -94,7 +94,7 @@ def test_the_longest_signal_name_owns_a_column() -> None:
             ["c6", "c7"],
         ),
         (
-            "SELECT c.clip_id FROM clips c WHERE EXISTS (SELECT * FROM labels l WHERE l.clip_id = c.clip_id)",
+            "SELECT c.clip_id FROM clips c WHERE EXISTS (SELECT * FROM label_values l WHERE l.clip_id = c.clip_id)",
             ["c0", "c3"],
         ),
         ("SELECT clip_id FROM clips LEFT JOIN signals USING (clip_id) WHERE lip_sync_status IS NULL", []),

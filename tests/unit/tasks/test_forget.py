@@ -22,10 +22,11 @@ from store.record import Batch, embedding_rows, table_of
 from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES
 from store.workspace import Workspace, open_workspace
 from tasks import forget, tier
+from tasks.annotation.delivery import deliver, deliver_existing
 from tasks.curate import bring_up_to_date
 from tasks.export import export
 from tasks.ingest import ingest
-from tests.annotators import Crew
+from tests.annotators import Crew, rated
 from tests.unit.tasks import stand_in
 
 PERSON = "ab" * 8
@@ -76,9 +77,7 @@ def planted(
     root = workspace.settings.workspace
     (root / "tiers").mkdir()
     media = [{**c, "start_frame": 0, "end_frame": 50, "proxy_uri": "p"} for c in clips]
-    crew = Crew(Database(database_url(workspace.settings)))
-    crew.batch(crew.schema(), [(0.0, [{k: m[k] for k in m if k != "name"}]) for m in media], name="faces")
-    crew.database.close()
+    _label(workspace, [{k: m[k] for k in m if k != "name"} for m in media])
     (root / "tiers" / "shown.sql").write_text(FAR)
     export(workspace, "shown", tmp_path / "shards", timelines=[])
     trained = {"recipe": {"name": "tiny"}, "snapshot": {"id": tier.listed(workspace)[-1]["snapshot"]["id"]}}
@@ -94,6 +93,21 @@ def planted(
         told = json.dumps({"paths": [str(footage / "interview älter.mp4")]})
         database.execute("INSERT INTO task_run VALUES (?, ?)", ("faces: other.mp4, interview älter.mp4", told))
     return workspace
+
+
+def _label(workspace: Workspace, media: list[dict[str, Any]]) -> None:
+    """Each clip is rated, and both as a pair; all of it comes into the record."""
+    crew = Crew(Database(database_url(workspace.settings)))
+    one, alone = crew.person("one"), {"overlap": 1, "max_raters": 1}
+    schemas = {"likert": crew.schema("likert"), "pairwise": crew.schema("pairwise")}
+    crew.batch(schemas["likert"], [(0.0, [m]) for m in media], name="faces", **alone)
+    crew.batch(schemas["pairwise"], [(0.0, media)], name="pairs", **alone)
+    for made in schemas.values():
+        crew.ready(one, made)
+    sides = dict.fromkeys(("identity", "expression", "sync"), "tie")
+    crew.work(one, lambda held: sides if held["task_type"] == "pairwise" else rated(4))
+    assert deliver(workspace, crew.database).labels == 3
+    crew.database.close()
 
 
 def victim(workspace: Workspace) -> tuple[str, list[str], residue.Targets]:
@@ -116,7 +130,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs"):  # fmt: skip
+                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "labels, version", "column other_clip_id"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -135,6 +149,9 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     with planted.views() as reader:
         assert reader.sql("SELECT name FROM videos")["name"].to_list() == ["other.mp4"]
         assert reader.sql("SELECT count(*) FROM signals").item() == 1
+        left_over = reader.sql("SELECT task_type, count(*) AS n FROM _labels GROUP BY task_type").to_dicts()
+        assert left_over == [{"task_type": "likert", "n": 4}], "of a pair that showed it nothing is told any more"
+    assert deliver_existing(planted).labels == 0
     [shard] = (tmp_path / "shards").glob("*/*.tar")
     with tarfile.open(shard) as tar:
         assert {m.name.split(".")[0] for m in tar} == set(held.clip_ids)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from dashboards.annotation import media
 from dashboards.annotation.app import ROUTES, first_invitation
 from dashboards.annotation.visit import COOKIE
-from store import annotation_people, annotation_work
+from store import annotation_people, annotation_queue, annotation_work
 from tasks.annotation import sign_in
 from tasks.loudness import loudness_lufs
 from tests.annotators import rated
@@ -254,3 +254,25 @@ def test_too_much_is_not_read(house: House) -> None:
         "/api/submit", content=b"[" * 300_000, headers={"content-type": "application/json"}
     )
     assert reply.status_code == 422
+
+
+def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: House) -> None:
+    pair = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system"
+    batch = house.batch("pairwise", f"{pair}, 'theirs-v2' AS other_system")
+    client = house.client("annotator")
+    (task,) = claim(client)
+    shown = json.dumps(task) + client.get("/label").text
+    assert not any(name in shown for name in ("ours-v7", "theirs-v2"))
+    response = client.get(task["clips"][0])
+    assert not any(b"ours-v7" in part for part in (response.content, str(response.headers).encode()))
+    held = house.site.database.read(lambda c: annotation_queue.shown(c, task["token"]))
+    assert held is not None
+    ours = "right" if held["swapped"] else "left"
+    answer(client, task["token"], dict.fromkeys(("identity", "expression", "sync"), ours))
+    page = house.client("designer").get(f"/batches/{batch}").text
+    assert "Systems by identity" in page
+    assert page.index("<td>ours-v7</td>") < page.index("<td>theirs-v2</td>")
+    with pytest.raises(ValueError, match="a benchmark of systems needs system and other_system"):
+        house.batch("pairwise", pair)
+    with pytest.raises(ValueError, match="a pair without system or other_system"):
+        house.batch("pairwise", f"{pair}, NULL AS other_system")

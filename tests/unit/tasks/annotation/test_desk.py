@@ -59,6 +59,28 @@ def test_uncertain_items_come_first_and_nobody_meets_one_twice(crew: Crew) -> No
     assert met == ["c2", "c1", "c0"]
 
 
+def test_batches_of_one_priority_are_mixed_by_uncertainty_and_a_higher_one_goes_first(crew: Crew) -> None:
+    one, schema = crew.person("one"), crew.schema()
+    crew.ready(one, schema)
+    crew.batch(schema, clips(3), name="first")
+    crew.batch(schema, [(u + 0.5, m) for u, m in clips(2)], name="second")
+    urgent = crew.batch(schema, clips(1), name="urgent", priority=1)
+    met = []
+    while held := crew.claim(one):
+        met.append((held[0]["batch_id"] - urgent, held[0]["media"][0]["clip_id"]))
+        crew.submit(one, held[0]["token"], rated(3))
+    assert met == [(0, "c0"), (-2, "c2"), (-1, "c1"), (-2, "c1"), (-1, "c0"), (-2, "c0")]
+
+
+def test_the_next_item_of_a_batch_is_told_by_an_index(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}")
+    query = annotation_queue._first_open(1, 1).compile(database.engine, compile_kwargs={"literal_binds": True})
+    plan = database.read(lambda c: " ".join(row[3] for row in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")))
+    assert annotation.next_items.name in plan
+    assert "ORDER BY" not in plan, "nothing is sorted"
+    database.close()
+
+
 def test_agreeing_answers_become_a_label_and_disagreeing_ones_call_a_third_then_a_reviewer(crew: Crew) -> None:
     people = [crew.person(f"p{i}") for i in range(3)]
     reviewer, schema = crew.person("r", "reviewer"), crew.schema()
