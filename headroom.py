@@ -49,7 +49,9 @@ tier_app = typer.Typer(
     cls=_Whole, help="Tiers: SQL over signals that selects clips.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(tier_app, name="tier")
-signal_app = typer.Typer(cls=_Whole, help="Signals under development.", no_args_is_help=True, rich_markup_mode=None)
+signal_app = typer.Typer(
+    cls=_Whole, help="Signals under development, and new versions of them.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(signal_app, name="signal")
 
 WorkspaceOption = Annotated[
@@ -129,11 +131,12 @@ class Corpus:
             return forget.told_of(forget.plan(self.workspace, name), self.workspace)
         return forget.forget(self.workspace, name, on_step)
 
-    def sql(self, query: str) -> pl.DataFrame:
-        """A guarded, read-only query over the views. Raises ValueError for one that is not allowed."""
+    def sql(self, query: str, *, candidates: Sequence[str] = ()) -> pl.DataFrame:
+        """A guarded, read-only query over the views; of the signals in `candidates` it sees the rows of the version that
+        is rolling out. Raises ValueError for a query that is not allowed, and for a signal without a candidate."""
         from tasks import tier as tiers
 
-        return tiers.query(self.workspace, query)
+        return tiers.query(self.workspace, query, candidates)
 
     def tier(self, name: str) -> Tier:
         """A tier by name. Raises ValueError for an unknown one."""
@@ -362,13 +365,17 @@ def sql(
             help="One SELECT over clips, signals, videos, rights, identities, duplicates, labels, timelines, or a tier."
         ),
     ],
+    candidate: Annotated[
+        list[str] | None, typer.Option(help="Read this signal's candidate instead of what serves; again for more.")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Guarded, read-only query over the views."""
     from dashboards import terminal
 
-    terminal.show({"rows": existing(workspace).sql(query).to_dicts()}, terminal.rows, as_json)
+    found = existing(workspace).sql(query, candidates=candidate or ())
+    terminal.show({"rows": found.to_dicts()}, terminal.rows, as_json)
 
 
 @app.command()
@@ -752,6 +759,53 @@ def signal_try(
         card.stop()
     folder = out or Path(tempfile.mkdtemp(prefix=f"headroom-try-{file.stem}-"))
     terminal.show(write_trial(corpus, trial, rows, card.problem, folder.absolute()), terminal.tried, as_json)
+
+
+@signal_app.command("shadow")
+def signal_shadow(
+    name: str,
+    clips: Annotated[int, typer.Option(min=1, help="Clips at most: spread over videos, and near thresholds.")] = 200,
+    backend: Annotated[
+        str | None, typer.Option(help="As in HEADROOM_BACKENDS, for example whisper?dtype=float16.")
+    ] = None,
+    hold: Annotated[bool, typer.Option(help="Let the version take over by `promote` only, not by itself.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute a signal's new version, or another backend, on a sample beside the one that serves, and compare."""
+    from dashboards import rollout, terminal
+    from infra import settings
+    from tasks.shadow import shadow
+
+    if backend:  # as if it stood in the settings, for this command alone
+        told = {**settings.backends(), name: backend}
+        os.environ["HEADROOM_BACKENDS"] = " ".join(f"{k}={v}" for k, v in told.items())
+    terminal.show(shadow(existing(workspace).workspace, name, num_clips=clips, hold=hold), rollout.shadowed, as_json)
+
+
+@signal_app.command("promote")
+def signal_promote(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Let readers see the candidate's rows, all at once, in place of those before."""
+    from tasks.promote import promote
+
+    _show_took(workspace, as_json, promote, name)
+
+
+@signal_app.command("rollback")
+def signal_rollback(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Let readers see the rows before the last promotion again; the newer version no longer takes over by itself."""
+    from tasks.promote import roll_back
+
+    _show_took(workspace, as_json, roll_back, name)
+
+
+def _show_took(workspace: Path | None, as_json: bool, change: Callable[[Workspace, str], Any], name: str) -> None:
+    from dashboards import rollout, terminal
+    from tasks.promote import roll_back, to_dict
+
+    corpus = existing(workspace).workspace
+    told = to_dict(change(corpus, name)) | {"held": change is roll_back, "manifest": corpus.ledger.manifest().id}
+    terminal.show(told, rollout.took, as_json)
 
 
 def seconds(text: str) -> float:

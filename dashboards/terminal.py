@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from tasks.promote import version_told
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -122,10 +124,20 @@ def curated(told: Mapping[str, Any]) -> None:
             row = (computed.get(name, 0), totals.get(name), stopped.get(name, 0), failed.get(name, 0))
             table.add_row(name, *("" if v in (None, 0) else f"{v:,}" for v in row))
         out.print(table)
-    if outdated := told.get("outdated"):
-        out.print(
-            f"of another version before: {', '.join(f'{name} ({count:,} rows)' for name, count in outdated.items())}"
-        )
+    rolled = {state["signal"] for key in ("promoted", "waiting") for state in told.get(key, [])}
+    outdated = [f"{name} ({count:,} rows)" for name, count in told.get("outdated", {}).items() if name not in rolled]
+    if outdated:
+        out.print(f"of another version before: {', '.join(outdated)}")
+    for took in told.get("promoted", []):
+        version = version_told(took["version"], took["backend"], took["fingerprint"])
+        before = version_told(took["before_version"], "", took["before"])
+        out.print(f"[bold]{took['signal']}[/]: {version} took over from {before} on {took['rows']:,} clips")
+    for state in told.get("waiting", []):
+        version = version_told(state["version"], state["backend"], state["fingerprint"])
+        why = state["why"] or "it takes over with the next run"
+        out.print(f"[yellow]{state['signal']}[/]: {version} waits, {escape(why)}; readers see the one before")
+        if state["why"] and state["computed"] == state["rows"]:
+            out.print(f"  [dim]take it all the same:[/] headroom signal promote {state['signal']}")
     if skipped:
         spared = ", ".join(f"{name} on {count:,} clips" for name, count in skipped.items())
         out.print(f"spared, since a cheaper clause keeps the clip out: {spared}")
@@ -145,6 +157,8 @@ def curated(told: Mapping[str, Any]) -> None:
 
 
 def status(told: Mapping[str, Any]) -> None:
+    from dashboards import rollout
+
     videos = told["videos"]
     out.print(f"[bold]{escape(told['workspace'])}[/]  [dim]manifest {told['manifest']}[/]")
     facts = [f"{videos['done']} videos done", f"{videos['quarantined']} quarantined", f"{videos['new']} under way"]
@@ -172,6 +186,7 @@ def status(told: Mapping[str, Any]) -> None:
         cells = (counts["total"], counts["fresh"], stale, counts["ok"], counts["not_applicable"] or "", failed)
         table.add_row(name, *(f"{c:,}" if isinstance(c, int) else c for c in cells))
     out.print(table)
+    rollout.candidates(told)
     tiers(told)
     if not told["clipping"]["is_default"]:
         out.print(

@@ -18,7 +18,7 @@ from typing import Any
 from flows.summary import ended_videos, summary
 from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
-from tasks import corpus, plan, tier
+from tasks import corpus, plan, promote, tier
 from tasks.annotation.delivery import deliver_existing
 from tasks.curate import Outcome, Progress
 from tasks.forget import resume
@@ -123,6 +123,8 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
     with workspace.views() as reader:
         demands = [_demand(workspace, one, run) for one in passes]
         if any(plan.next_jobs(reader, *demand).jobs for demand in demands):
+            return True
+        if any(not s.why for wanted, _, _ in demands for s in promote.states(workspace, reader, wanted)):
             return True
         return any(corpus.stale(reader, wanted) for wanted, _, _ in demands)
 

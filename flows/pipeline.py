@@ -22,7 +22,7 @@ from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, recomputed, summary
 from store.workspace import Workspace, open_workspace
-from tasks import tier
+from tasks import promote, tier
 from tasks.curate import Outcome, Progress, bring_up_to_date
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
@@ -88,8 +88,9 @@ def _maintain(place: Workspace) -> None:
 
     def tidy() -> None:
         place.record.compact(place.ledger)
+        promote.retire(place)
 
-    told = "maintain: join the tables' pieces, drop versions older than a day"
+    told = "maintain: join the tables' pieces, drop versions older than a day and rows kept for a roll-back for a week"
     Task(tidy, name="maintain", task_run_name=lambda: told, cache_policy=NO_CACHE)()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from store.workspace import Reader, Workspace
 from tasks import plan, tier
 from tasks.curate import Outcome
 from tasks.ingest import Ingested
+from tasks.promote import to_dict, version_told
 
 MAX_FILES_SHOWN = 100
 
@@ -41,6 +42,10 @@ class Summary:
     """Names of videos whose file is nowhere any more; what was computed of them stands."""
     unusable_rights: list[tuple[str, str]] = field(default_factory=list)
     """Name and what is wrong, of the sidecars that this run could not use."""
+    promoted: list[dict[str, Any]] = field(default_factory=list)
+    """Signals whose new version took over from the one before: the fields of tasks.promote.Took."""
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    """Those whose new version did not yet, and why: the fields of tasks.promote.State."""
     out_of_budget: bool = False
     cpu_s: float = 0.0
     wall_s: float = 0.0
@@ -84,6 +89,8 @@ def summary(
         erased=seen.erased,
         gone=list(seen.gone),
         unusable_rights=list(seen.rights),
+        promoted=[to_dict(t) for t in outcome.promoted],
+        waiting=[to_dict(s) for s in outcome.waiting],
         out_of_budget=outcome.out_of_budget,
         cpu_s=round(cpu_s, 3),
         wall_s=round(wall_s, 3),
@@ -127,8 +134,9 @@ def markdown(workspace: Workspace, made: Summary) -> str:
 
 
 def recomputed(made: Summary) -> list[str]:
-    """Per signal, as "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output"."""
+    """Per signal, as "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output; version 4 took over"."""
     lines = []
+    took = {t["signal"]: version_told(t["version"], t["backend"], t["fingerprint"]) for t in made.promoted}
     for name, total in made.totals.items():
         ran = made.computed.get(name, 0) + made.failed.get(name, 0)
         line = f"{name}: {ran:,} of {total:,} recomputed"
@@ -136,8 +144,18 @@ def recomputed(made: Summary) -> list[str]:
             line += f", {made.stopped[name]:,} stopped by unchanged output"
         if made.failed.get(name):
             line += f", {made.failed[name]:,} failed"
-        lines.append(line)
+        lines.append(line + (f"; {took.pop(name)} took over" if name in took else ""))
+    lines += [f"{name}: {version} took over" for name, version in took.items()]
+    lines += [f"{w['signal']}: {waits(w)}" for w in made.waiting]
     return lines
+
+
+def waits(state: Mapping[str, Any]) -> str:
+    """What a candidate waits for, in a sentence."""
+    version = version_told(state["version"], state["backend"], state["fingerprint"])
+    before = version_told(state["serving_version"], "", state["serving"])
+    why = state["why"] or "it takes over with the next run"
+    return f"{version} waits, {before} serves: {state['computed']:,} of {state['rows']:,} rows; {why}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -197,7 +197,7 @@ def _why(signal: str) -> str:
 
 def _thresholds(query: Query, tier: Tier, clauses: tuple[Clause, ...]) -> dict[int, tuple[Threshold, ...]]:
     """By number of the clause, where it compares a number: the tier at each decile of the clips only it decides on."""
-    compared = {i: found for i, c in enumerate(clauses) if c.reads == "own" and (found := _comparison(c.sql))}
+    compared = {i: found for i, c in enumerate(clauses) if c.reads == "own" and (found := comparison(c.sql))}
     if not compared:
         return {}
     exprs = [f"CAST({value} AS DOUBLE) AS e{i}" for i, (value, _, _) in compared.items()]
@@ -226,7 +226,7 @@ def _thresholds(query: Query, tier: Tier, clauses: tuple[Clause, ...]) -> dict[i
     return made
 
 
-def _comparison(sql: str) -> tuple[str, str, float] | None:
+def comparison(sql: str) -> tuple[str, str, float] | None:
     """(value, operator, threshold) of a clause such as `signals.x >= 0.5`, the value on the left."""
     tree = sqlglot.parse_one(sql, read=DIALECT).unnest()
     if not isinstance(tree, _COMPARISONS) or tree.find(exp.Query):

@@ -38,12 +38,17 @@ class Limits:
 
 
 def in_child(
-    root: str, versions: Mapping[str, int], limits: Limits = Limits(), known_tiers: Mapping[str, str] | None = None
+    root: str,
+    versions: Mapping[str, int],
+    limits: Limits = Limits(),
+    known_tiers: Mapping[str, str] | None = None,
+    candidates: Mapping[str, str] | None = None,
 ) -> Query:
-    """Queries over the views of the record at `root`, each in a child process. See `run` for what it raises."""
+    """Queries over the views of the record at `root`, each in a child process. See `run` for what it raises, and
+    store.views.connect for `candidates`."""
 
     def query(sql: str) -> pa.Table:
-        request = {"root": root, "versions": dict(versions), **asdict(limits)}
+        request = {"root": root, "versions": dict(versions), "candidates": dict(candidates or {}), **asdict(limits)}
         return run(guard_select(sql, known_tiers), request, limits)
 
     return query

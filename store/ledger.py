@@ -79,6 +79,16 @@ signals = sa.Table(
     sa.Column("fingerprint", sa.String, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
 )
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("signal", sa.String, primary_key=True),
+    sa.Column("fingerprint", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),  # what the fingerprint stood for, to tell people
+    sa.Column("backend", sa.String, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False),  # does not take over by itself
+    sa.Column("left_at", sa.Float, nullable=False),  # when it ceased to serve readers; 0 if it never did, or does now
+)
 wanted = sa.Table(
     "wanted",
     metadata,
@@ -143,6 +153,8 @@ class Turn:
         self._connection = connection
         self.token = token
         self.manifest = manifest
+        self.written: dict[str, int] = {}
+        """Versions of tables that this turn made: none of them is anybody's yet."""
 
     def check(self) -> None:
         """Raises LostTurn when the ledger connection is gone or another holder has taken a newer token."""
@@ -168,17 +180,23 @@ class Turn:
                 row = {"hmac": hmac_of(key, name), "kind": kind, "erasure": erasure["id"]}
                 self._connection.execute(_insert(self._connection, erased).values(**row).on_conflict_do_nothing())
 
-    def publish(self, versions: dict[str, int], clipping_run: str | None = None) -> Manifest:
-        """Writes the next manifest; it is seen by readers once the turn ends."""
+    def publish(
+        self, versions: dict[str, int], clipping_run: str | None = None, without: Collection[str] = ()
+    ) -> Manifest:
+        """Writes the next manifest, `without` these tables; it is seen by readers once the turn ends."""
         run = self.manifest.clipping_run if clipping_run is None else clipping_run
-        merged = {**self.manifest.versions, **versions}
+        merged = {t: v for t, v in {**self.manifest.versions, **versions}.items() if t not in without}
         if (merged, run) == (self.manifest.versions, self.manifest.clipping_run):
             return self.manifest
         return self._write(merged, run)
 
-    def go_back(self, earlier: Manifest) -> Manifest:
-        """Publishes an earlier manifest again, as the newest."""
-        return self._write(earlier.versions, earlier.clipping_run)
+    def go_back(self, versions: dict[str, int], earlier: Manifest) -> Manifest:
+        """Publishes these of an earlier manifest's versions again, as the newest."""
+        return self._write(versions, earlier.clipping_run)
+
+    def put(self, table: sa.Table, values: Iterable[dict[str, Any]]) -> None:
+        """Inserts or replaces rows of the ledger by primary key; they are seen together with the manifest."""
+        _put(self._connection, table, values)
 
     def _write(self, merged: dict[str, int], run: str) -> Manifest:
         made = self._connection.execute(
@@ -249,14 +267,8 @@ class Ledger:
         """Inserts or replaces rows by primary key, all or none."""
         if not values:
             return
-        keys = [c.name for c in table.primary_key]
         with self.engine.connect() as connection, _write_transaction(connection):
-            for value in values:
-                rest = {k: v for k, v in value.items() if k not in keys}
-                upsert = (
-                    _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
-                )
-                connection.execute(upsert)
+            _put(connection, table, values)
 
     def drop_sources(self, uris: Iterable[str]) -> None:
         with self.engine.connect() as connection, _write_transaction(connection):
@@ -320,6 +332,15 @@ _SCHEMA_LOCK = 0x68656164
 def _insert(connection: Connection, table: sa.Table) -> Any:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
+
+
+def _put(connection: Connection, table: sa.Table, values: Iterable[dict[str, Any]]) -> None:
+    keys = [c.name for c in table.primary_key]
+    for value in values:
+        rest = {k: v for k, v in value.items() if k not in keys}
+        connection.execute(
+            _insert(connection, table).values(**value).on_conflict_do_update(index_elements=keys, set_=rest)
+        )
 
 
 def _latest_manifest(connection: Connection) -> Manifest:

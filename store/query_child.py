@@ -31,7 +31,7 @@ def main() -> int:
         from store import views
 
         limit_process(request)
-        connection = views.connect(request["root"], request["versions"])
+        connection = views.connect(request["root"], request["versions"], request["candidates"])
         return answer(connection, request, out)
     except (duckdb.Error, ValueError, OSError) as error:
         return fail(str(error))

@@ -14,7 +14,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.schema import BASE_SCHEMAS, KEYS, embedding_schema
+from store.schema import BASE_SCHEMAS, embedding_schema, is_narrow, key_of
 
 if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
     from store.ledger import Ledger, Manifest, Turn
@@ -91,11 +91,10 @@ class Record:
             return lance.dataset(self.uri(table))
 
     def readable(self, manifest: Manifest) -> bool:
-        """Whether every table can be opened at the version that the manifest names."""
-        try:
-            return all(self.open(table, version) is not None for table, version in manifest.versions.items())
-        except ValueError:
-            return False
+        """Whether every table that readers see can be opened at the version that the manifest names."""
+        return all(
+            self._readable(table, version) for table, version in manifest.versions.items() if not is_narrow(table)
+        )
 
     def restore(self, ledger: Ledger) -> Manifest:
         """After a power loss tore the newest tables: goes back to the newest manifest that can be read whole.
@@ -109,7 +108,8 @@ class Record:
                 if self.readable(earlier):
                     for table in turn.manifest.versions:
                         self.open(table)  # sets aside what is torn
-                    return turn.go_back(earlier)
+                    # A candidate's rows, or those before it, may have ended since: nobody reads them but by name.
+                    return turn.go_back({t: v for t, v in earlier.versions.items() if self._readable(t, v)}, earlier)
             raise ValueError(f"record {self.root}: no manifest can be read whole; restore the folder from a backup")
 
     def read(
@@ -148,14 +148,14 @@ class Record:
             versions: dict[str, int] = {}
             for table, parts in batch.upserts.items():
                 for rows in _by_columns(parts):
-                    versions[table] = self._upsert(turn, table, rows)
+                    versions[table] = self.upsert(turn, table, rows)
             if batch.log:
                 versions["log"] = self._append(turn, "log", pa.concat_tables(batch.log))
             return turn.publish(versions, clipping_run)
 
     def delete(self, ledger: Ledger, table: str, where: str) -> Manifest:
         with ledger.turn() as turn:
-            dataset = self.open(table)
+            dataset = self.settled(turn, table)
             if dataset is None:
                 return turn.manifest
             turn.check()
@@ -170,7 +170,7 @@ class Record:
         with ledger.turn() as turn:
             versions = {}
             for table in turn.manifest.versions:
-                dataset = self.open(table)
+                dataset = self.settled(turn, table)
                 assert dataset is not None, table
                 turn.check()
                 if len(dataset.get_fragments()) > fragments:
@@ -185,8 +185,27 @@ class Record:
             return sorted(manifest.versions)
         return sorted({f.name.removesuffix(".lance") for f in Path(self.root).glob("*.lance") if self._exists(f.stem)})
 
-    def _upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
-        key = KEYS.get(table, "clip_id")
+    def settled(self, turn: Turn, table: str) -> lance.LanceDataset | None:
+        """The newest version of a table, to write on: without what a killed commit wrote and never published.
+
+        Half of a promotion must not come to light with the next row that somebody else writes.
+        """
+        dataset = self.open(table)
+        published = turn.written.get(table, turn.manifest.versions.get(table))
+        if dataset is not None and published is None and is_narrow(table):
+            turn.check()
+            dataset.delete("true")  # what was discarded, or never published
+        if dataset is not None and published is not None and dataset.version > published:
+            turn.check()
+            dataset = lance.dataset(self.uri(table), version=published)
+            dataset.restore()  # type: ignore[no-untyped-call]
+            dataset = lance.dataset(self.uri(table))
+            turn.written[table] = int(dataset.version)
+        return dataset
+
+    def upsert(self, turn: Turn, table: str, rows: pa.Table) -> int:
+        """Writes rows by key inside a commit turn; gives the version to publish."""
+        key = key_of(table)
         _refuse_not_finite(table, rows)
         rows = _last_by_key(rows, key)
         dataset = self._with_fields(turn, table, rows.schema)
@@ -195,7 +214,8 @@ class Record:
             full = _overlaid(dataset, part, key)
             turn.check()
             dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(full)
-        return int(dataset.version)
+        turn.written[table] = int(dataset.version)
+        return turn.written[table]
 
     def _append(self, turn: Turn, table: str, rows: pa.Table) -> int:
         schema = self._with_fields(turn, table, rows.schema).schema
@@ -203,14 +223,15 @@ class Record:
         for lacking in [f for f in schema if f.name not in rows.column_names]:
             rows = rows.append_column(lacking, pa.nulls(rows.num_rows, lacking.type))
         dataset = lance.write_dataset(rows.select(schema.names).cast(schema), self.uri(table), mode="append")
-        return int(dataset.version)
+        turn.written[table] = int(dataset.version)
+        return turn.written[table]
 
     def _with_fields(self, turn: Turn, table: str, schema: pa.Schema) -> lance.LanceDataset:
         """The newest version of the table, created or widened by NULL columns so that it holds every field asked for."""
-        dataset = self.open(table)
+        dataset = self.settled(turn, table)
         if dataset is None:
             turn.check()
-            base = BASE_SCHEMAS.get(table, pa.schema([]))
+            base = BASE_SCHEMAS.get(table.partition("@")[0], pa.schema([]))
             fields = list(base) + [f for f in schema if f.name not in base.names]
             dataset = lance.write_dataset(pa.schema(fields).empty_table(), self.uri(table))
         present = dataset.schema
@@ -223,7 +244,14 @@ class Record:
         if missing:
             turn.check()
             dataset.add_columns(pa.schema([pa.field(f.name, f.type) for f in missing]))
+        turn.written[table] = int(dataset.version)
         return dataset
+
+    def _readable(self, table: str, version: int) -> bool:
+        try:
+            return self.open(table, version) is not None
+        except ValueError:
+            return False
 
     def _exists(self, table: str) -> bool:
         if "://" in self.root:
@@ -281,7 +309,7 @@ def _overlaid(dataset: lance.LanceDataset, part: pa.Table, key: str) -> pa.Table
     schema = dataset.schema
     lacking = [name for name in schema.names if name not in part.column_names]
     if lacking:
-        present = _rows_by_key(dataset, part[key], key, [key, *lacking])
+        present = rows_by_key(dataset, part[key], key, [key, *lacking])
         position = {k: i for i, k in enumerate(present[key].to_pylist())}
         places = pa.array([position.get(k) for k in part[key].to_pylist()], pa.int64())
         for name in lacking:
@@ -289,7 +317,7 @@ def _overlaid(dataset: lance.LanceDataset, part: pa.Table, key: str) -> pa.Table
     return part.select(schema.names).cast(schema)
 
 
-def _rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, columns: list[str]) -> pa.Table:
+def rows_by_key(dataset: lance.LanceDataset, keys: pa.ChunkedArray, key: str, columns: list[str]) -> pa.Table:
     wanted = keys.unique()
     if len(wanted) > 2000:
         return dataset.to_table(columns=columns, filter=pc.field(key).isin(wanted))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 S, I32, I64, U64, F64, B = pa.string(), pa.int32(), pa.int64(), pa.uint64(), pa.float64(), pa.bool_()
@@ -237,6 +239,12 @@ def signal_fields(signal: str, columns: list[tuple[str, pa.DataType]]) -> list[p
     return [pa.field(f"{signal}_{name}", dtype) for name, dtype in [*columns, *PROVENANCE]]
 
 
+def columns_of(signal: str, wide: Sequence[str]) -> list[str]:
+    """The columns of the wide table that are the signal's, and no other's whose name begins alike."""
+    owners = {n.removesuffix("_input_digest") for n in wide if n.endswith("_input_digest")} | {signal}
+    return [n for n in wide if max((o for o in owners if n.startswith(f"{o}_")), key=len, default="") == signal]
+
+
 def embedding_schema(dim: int) -> pa.Schema:
     return pa.schema(
         [
@@ -251,3 +259,17 @@ def embedding_schema(dim: int) -> pa.Schema:
 
 def embeddings_table(signal: str, vector: str) -> str:
     return f"embeddings_{signal}_{vector}"
+
+
+def narrow(table: str, fingerprint: str) -> str:
+    """The table beside `table` that holds the rows of one version of a signal, which readers don't see: a candidate's,
+    or those that it replaced."""
+    return f"{table}@{fingerprint}"
+
+
+def is_narrow(table: str) -> bool:
+    return "@" in table
+
+
+def key_of(table: str) -> str:
+    return KEYS.get(table.partition("@")[0], "clip_id")

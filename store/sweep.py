@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lance
 
-from store.ledger import Ledger, Manifest
+from store.ledger import Ledger, Manifest, Turn
 from store.record import VIDEO_COLUMNS, Record, quoted
 
 ROWS_AT_ONCE = 1024
@@ -29,7 +29,7 @@ def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_id
     with ledger.turn() as turn:
         versions = {}
         for table in record.tables(turn.manifest):
-            dataset = _opened(record, table)
+            dataset = _settled(record, turn, table)
             told = {**dict.fromkeys(VIDEO_COLUMNS, video_ids), **dict.fromkeys(NAMES_A_CLIP, clip_ids)}
             held = {column: ids for column, ids in told.items() if column in dataset.schema.names}
             if not held:
@@ -68,7 +68,7 @@ def _rewrite(record: Record, ledger: Ledger) -> Manifest:
     with ledger.turn() as turn:
         versions = {}
         for table in record.tables(turn.manifest):
-            dataset = _opened(record, table)
+            dataset = _settled(record, turn, table)
             turn.check()
             dataset.optimize.compact_files(
                 materialize_deletions=True, materialize_deletions_threshold=0.0, batch_size=ROWS_AT_ONCE
@@ -78,6 +78,12 @@ def _rewrite(record: Record, ledger: Ledger) -> Manifest:
             if table in turn.manifest.versions:
                 versions[table] = int(_opened(record, table).version)
         return turn.publish(versions)
+
+
+def _settled(record: Record, turn: Turn, table: str) -> lance.LanceDataset:
+    dataset = record.settled(turn, table)
+    assert dataset is not None, table
+    return dataset
 
 
 def _opened(record: Record, table: str) -> lance.LanceDataset:

@@ -8,7 +8,7 @@ import duckdb
 
 from store import label_views
 from store.record import Record
-from store.schema import BASE_SCHEMAS
+from store.schema import BASE_SCHEMAS, columns_of
 
 VIEWS = {
     "clips": "SELECT * EXCLUDE (active) FROM _clips WHERE active",
@@ -28,10 +28,14 @@ VIEWS = {
 """What SQL may read, by name; `_name` is the Lance table itself."""
 
 
-def connect(root: str, versions: Mapping[str, int]) -> duckdb.DuckDBPyConnection:
+def connect(
+    root: str, versions: Mapping[str, int], candidates: Mapping[str, str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection with every view registered over the tables at `versions`; tables that don't exist yet are empty.
 
     Lance takes filters and projections pushed down through Arrow. `root` is the record's folder or s3:// prefix.
+    `candidates` names narrow tables by signal: `signals` then holds their rows in place of those that readers see, NULL
+    where there is none, so that one version is seen and not two.
     """
     record = Record(root)
     connection = duckdb.connect(":memory:")
@@ -44,4 +48,16 @@ def connect(root: str, versions: Mapping[str, int]) -> duckdb.DuckDBPyConnection
         # Clips need not be read to find out that nobody labelled one.
         nobody = " LIMIT 0" if name == "label_values" and "labels" not in versions else ""
         connection.execute(f"CREATE VIEW {name} AS {query}{nobody}")
+    if candidates:
+        wide = [str(row[0]) for row in connection.execute("DESCRIBE _signals").fetchall()]
+        told, joins, out = [], "", ["active", "video_id"]
+        for i, (signal, table) in enumerate(sorted(candidates.items())):
+            dataset = record.open(table, versions[table])
+            assert dataset is not None, table
+            connection.register(f"_candidate{i}", dataset)
+            out += columns_of(signal, wide)
+            told += [f"k{i}.{n}" for n in dataset.schema.names if n not in ("clip_id", "video_id")]
+            joins += f" LEFT JOIN _candidate{i} k{i} ON k{i}.clip_id = s.clip_id"
+        columns = ", ".join([f"s.* EXCLUDE ({', '.join(out)})", *told])
+        connection.execute(f"CREATE OR REPLACE VIEW signals AS SELECT {columns} FROM _signals s{joins} WHERE s.active")
     return connection

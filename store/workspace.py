@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,10 +57,10 @@ class Workspace:
         return self.record.commit(self.ledger, make)
 
     @contextmanager
-    def views(self, manifest: Manifest | None = None) -> Iterator[Reader]:
-        """Trusted queries of our own over one manifest (None: the newest)."""
+    def views(self, manifest: Manifest | None = None, candidates: Mapping[str, str] | None = None) -> Iterator[Reader]:
+        """Trusted queries of our own over one manifest (None: the newest); `candidates` as in store.views.connect."""
         pinned = manifest or self.ledger.manifest()
-        connection = views.connect(self.record.root, pinned.versions)
+        connection = views.connect(self.record.root, pinned.versions, candidates)
         try:
             yield Reader(connection, pinned, self.record.root)
         finally:

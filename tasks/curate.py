@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
-from tasks import corpus, plan, stale
+from tasks import corpus, plan, promote, stale
 from tasks.compute import Tally
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
@@ -51,6 +51,10 @@ class Outcome:
     """Clips that were compared with all others for near-duplicates."""
     cpu_s: float = 0.0
     out_of_budget: bool = False
+    promoted: list[promote.Took] = field(default_factory=list)
+    """Versions of signals that took over, since the last of their rows was computed."""
+    waiting: list[promote.State] = field(default_factory=list)
+    """Candidates of wanted signals that did not, and why."""
 
     @property
     def stopped(self) -> dict[str, int]:
@@ -77,6 +81,8 @@ class Outcome:
             num_compared=self.num_compared + later.num_compared,
             cpu_s=self.cpu_s + later.cpu_s,
             out_of_budget=later.out_of_budget,
+            promoted=[*self.promoted, *later.promoted],
+            waiting=later.waiting,
         )
 
 
@@ -92,7 +98,8 @@ def bring_up_to_date(
     """Computes what is stale and wanted. Raises RuntimeError when a stage makes no progress.
 
     `signals` None means all, or what `tiers` read: then a clip that a cheap signal keeps out of every tier is spared
-    the costly ones. A budget ends the run between commits; what was not reached waits for the next run.
+    the costly ones. A budget ends the run between commits; what was not reached waits for the next run. A new version
+    of a clip signal is computed beside the one that readers see, and takes over with its last row.
     """
     began = time.monotonic()
     if signals is None and tiers:
@@ -106,6 +113,9 @@ def bring_up_to_date(
     before: list[Job] = []
     while True:
         with workspace.views() as reader:
+            if took := promote.take_over(workspace, reader, wanted):
+                outcome.promoted.extend(took)
+                continue
             todo = plan.next_jobs(reader, wanted, run, tiers)
             if not todo.jobs and not outcome.out_of_budget:
                 made = corpus.bring_up_to_date(workspace, wanted)
@@ -115,6 +125,7 @@ def bring_up_to_date(
                 outcome.totals = stale.totals(reader, wanted)
                 left = stale.stale_clips(reader, wanted).group_by("name").len()
                 outcome.skipped = dict(left.iter_rows()) if tiers else {}
+                outcome.waiting = promote.states(workspace, reader, wanted)
                 return outcome
         if todo.jobs == before:
             raise RuntimeError(

@@ -25,6 +25,7 @@ from store.record import Batch, table_of
 from store.schema import DUPLICATE_PAIRS, DUPLICATES, MADE_FROM, embeddings_table
 from store.timelines import unpacked
 from store.workspace import Reader, Workspace
+from tasks.rollout import serving
 from tasks.signals import discover
 from tasks.temporal_match import CHANNELS, OVERLAP_RATIO, SPEEDS, STILL, agreement
 
@@ -271,8 +272,8 @@ def _clips(reader: Reader) -> pl.DataFrame:
 def _decided(reader: Reader) -> str:
     """Active clips whose three signals have ended, with their rows as stored."""
     ended = " AND ".join(
-        f"s.{n}_status IN ('ok', 'not_applicable', 'failed_permanent') AND s.{n}_fingerprint = '{discover()[n].fingerprint}'"
-        for n in SIGNALS
+        f"s.{n}_status IN ('ok', 'not_applicable', 'failed_permanent') AND s.{n}_fingerprint = '{fingerprint}'"
+        for n, fingerprint in serving(reader, SIGNALS).items()
     )
     return f"""
         SELECT *, md5_number_lower(concat_ws('|', digest, coalesce(grade, -1), pixels, duration_s, competes, comparable)) AS choice_digest

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from store import erasure, registry, residue, scrub, snapshot, sweep
+from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation_database import existing
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
@@ -301,6 +301,7 @@ def _shards(workspace: Workspace, made: Erasure) -> None:
 
 
 def _versions(workspace: Workspace, made: Erasure) -> None:
+    candidates.discard(workspace)
     sweep.sweep(workspace.record, workspace.ledger)
 
 

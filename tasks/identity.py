@@ -20,6 +20,7 @@ import polars as pl
 from store.record import Batch, table_of
 from store.schema import IDENTITIES, embeddings_table
 from store.workspace import Reader, Workspace
+from tasks.rollout import serving
 from tasks.signals import discover
 
 SIGNAL, VECTOR = "face_embedding", "face"
@@ -53,7 +54,7 @@ def has_stale(reader: Reader) -> bool:
 def _watermark(reader: Reader) -> list[tuple[str, int]]:
     """What the row WATERMARK must hold; empty when no clip takes part."""
     told = reader.sql(
-        f"SELECT bit_xor(xor(md5_number_lower(clip_id), digest)) FROM ({_CLIPS})", [discover()[SIGNAL].fingerprint]
+        f"SELECT bit_xor(xor(md5_number_lower(clip_id), digest)) FROM ({_CLIPS})", [serving(reader, [SIGNAL])[SIGNAL]]
     ).item()
     return [] if told is None else [(FINGERPRINT, int(told))]
 
@@ -83,7 +84,7 @@ def assign(workspace: Workspace) -> int:
 def changed_rows(workspace: Workspace, reader: Reader) -> list[dict[str, object]]:
     """Rows of `identities` that differ from those stored, for all active clips with a current face embedding, and the
     watermark."""
-    clips = reader.sql(f"SELECT * FROM ({_CLIPS}) ORDER BY clip_id", [discover()[SIGNAL].fingerprint])
+    clips = reader.sql(f"SELECT * FROM ({_CLIPS}) ORDER BY clip_id", [serving(reader, [SIGNAL])[SIGNAL]])
     told = workspace.record.read(reader.manifest, embeddings_table(SIGNAL, VECTOR), ["clip_id", "vector"])
     vectors = pl.DataFrame(told).filter(pl.col("vector").is_not_null())
     seen = clips.filter(pl.col("status") == "ok").join(vectors, on="clip_id").sort("clip_id")
@@ -182,7 +183,7 @@ _CLIPS = f"""
            i.identity, i.fingerprint, i.input_digest
     FROM clips c JOIN signals s USING (clip_id) LEFT JOIN _identities i ON i.clip_id = c.clip_id
     WHERE s.{SIGNAL}_status IN ('ok', 'not_applicable', 'failed_permanent') AND s.{SIGNAL}_fingerprint = ?"""
-"""Active clips whose face embedding is that of the present version, with their rows as stored."""
+"""Active clips whose face embedding is of the version that serves, with their rows as stored."""
 
 
 def _has_faces(reader: Reader) -> bool:

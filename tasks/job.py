@@ -21,6 +21,8 @@ class Job:
     media_s: float
     items: tuple[Any, ...] = ()
     signals: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    """Clip signals of which readers see another version than the one at work: its rows go beside theirs."""
 
 
 @dataclass

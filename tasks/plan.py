@@ -14,6 +14,7 @@ from store.tier_sql import Clause, Tier, base_of
 from store.workspace import Reader
 from tasks.jobs import CLIPPING_NEEDS, Job, Stage
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
+from tasks.rollout import candidates, replaced
 from tasks.signal import WINDOW_FRAMES
 from tasks.signals import discover
 from tasks.stale import stale_clips, stale_windows, totals
@@ -80,7 +81,7 @@ def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: S
         jobs = make(reader, wanted, clipping_run)
         if jobs:
             return Plan(jobs, jobs[0].stage)
-    jobs = _demanded_jobs(reader, wanted, tiers) if tiers else _signal_jobs(reader, stale_clips(reader, wanted), wanted)
+    jobs = _demanded_jobs(reader, wanted, tiers) if tiers else signal_jobs(reader, stale_clips(reader, wanted), wanted)
     return Plan(jobs, "signals") if jobs else Plan()
 
 
@@ -140,20 +141,46 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
     return [Job("clip", v, n, 0.02 * float(s)) for v, n, s in rows.iter_rows()]
 
 
-def _signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:
+def signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:
+    """Jobs for these stale rows of clips; what needs a candidate that is still to be computed waits."""
+    rolling = tuple(candidates(reader, {*wanted, *(n for w in wanted for n in discover()[w].spec.needs)}))
+    late = waiting(rolling, set(stale["name"]))
+    wanted = [n for n in wanted if n not in late]
+    stale = _with_served_needs(reader, stale.filter(pl.col("name").is_in(wanted)), rolling)
     facts = _facts(reader, stale["video_id"].to_list())
     jobs = []
     for video_id, clips in _grouped(stale, "clip_id").items():
         for start in range(0, len(clips), MAX_CLIPS_PER_JOB):
             part = tuple(clips[start : start + MAX_CLIPS_PER_JOB])
-            jobs.append(Job("signals", video_id, facts[video_id][0], facts[video_id][1], part, tuple(wanted)))
+            jobs.append(Job("signals", video_id, facts[video_id][0], facts[video_id][1], part, tuple(wanted), rolling))
     return sorted(jobs, key=lambda j: (j.name, j.video_id, j.items))
+
+
+def waiting(rolling: Collection[str], stale: Collection[str]) -> set[str]:
+    """Clip signals that need one whose candidate is being computed: they are computed once, after it has taken over."""
+    found = {n for n in rolling if n in stale}
+    first = set(found)
+    for name, signal in discover().items():  # needs first
+        if found & set(signal.spec.needs):
+            found.add(name)
+    return found - {n for n in first if not first & (with_needs(n) - {n})}
+
+
+def _with_served_needs(reader: Reader, stale: pl.DataFrame, rolling: Collection[str]) -> pl.DataFrame:
+    """Without the rows whose clip lacks a row, that readers see, of a need that is rolling out: they wait for it."""
+    late = {n: needs for n in set(stale["name"]) if (needs := set(discover()[n].spec.needs) & set(rolling))}
+    if not late:
+        return stale
+    served = replaced(reader, {n for needs in late.values() for n in needs})
+    keep = [all((n, c) in served for n in late.get(name, ())) for name, _, c in stale.iter_rows()]
+    return stale.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
 def _demanded_jobs(reader: Reader, wanted: Sequence[str], tiers: Sequence[Tier]) -> list[Job]:
     open_rows = demanded(reader, tiers, stale_clips(reader, wanted))
     for name in by_cost(set(open_rows["name"])):
-        return _signal_jobs(reader, open_rows.filter(pl.col("name") == name), (name,))
+        if jobs := signal_jobs(reader, open_rows.filter(pl.col("name") == name), (name,)):
+            return jobs
     return []
 
 
@@ -173,12 +200,13 @@ def demanded(
 ) -> pl.DataFrame:
     """The stale rows that still decide something: their clip is not kept out of every tier by what is fresh.
 
-    What a clause reads of other clips' rows is needed of every clip. `verdicts`, by tier, spare asking for them again.
+    What a clause reads of other clips' rows is needed of every clip, and of a signal that is rolling out every row that
+    readers see now: no tier sees two versions. `verdicts`, by tier, spare asking for them again.
     """
     if stale.is_empty():
         return stale
     missing = missing_of(stale)
-    needed: set[tuple[str, str]] = set()
+    needed = replaced(reader, candidates(reader, set(stale["name"])))
     for tier in tiers:
         read = {n for s in tier.signals for n in with_needs(s)}
         everywhere = {n for c in tier.clauses if c.reads == "others" for s in c.signals for n in with_needs(s)}

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from infra.resources import give_back_memory
+from store.candidates import beside as beside_table
 from store.ledger import Manifest
 from store.record import Batch, embedding_rows, table_of
 from store.schema import LOG, TIMELINES, embeddings_table, signal_fields
@@ -36,6 +37,7 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
     needs = {n: discover()[n] for s in wanted for n in s.spec.needs}
     names = sorted(n for n, need in needs.items() if need.spec.grain == "video")
     read = {s.name: s for s in (*wanted, *needs.values()) if s.spec.grain == "clip"}.values()
+    beside = _candidate_rows(workspace, manifest, [s for s in wanted if s.name in job.candidates], told)
     windows = {w for c in clips for w in windows_of(c)}
     lines = held_timelines(workspace, manifest, job.video_id, sorted(windows), names) if names else {}
     parts = {
@@ -48,11 +50,28 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
             if name in held:
                 held[name] = replace(held[name], **values.get(clip["clip_id"], {}))
         video_needs = {n: stitched(lines, n, clip) for n in names}
-        made = _bring_clip_up_to_date(workspace, video, clip, wanted, held, video_needs, reader, done)
+        mine = {**held, **beside.get(clip["clip_id"], {})}
+        ready = [s for s in wanted if all(n in held for n in s.spec.needs if n in job.candidates)]
+        made = _bring_clip_up_to_date(
+            workspace, video, clip, ready, held, mine, job.candidates, video_needs, reader, done
+        )
         if made:
             made_rows[clip["clip_id"]] = made
             give_back_memory()
-    _write_clip_rows(done.batch, job.video_id, made_rows)
+    _write_clip_rows(done.batch, job.video_id, made_rows, job.candidates)
+
+
+def _candidate_rows(
+    workspace: Workspace, manifest: Manifest, signals: Sequence[LoadedSignal], told: str
+) -> dict[str, dict[str, Held]]:
+    """By clip and signal what candidates hold already."""
+    found: dict[str, dict[str, Held]] = {}
+    for signal in signals:
+        table = beside_table("signals", signal.name, signal.fingerprint)
+        for row in workspace.record.read(manifest, table, where=f"clip_id IN ({told})").to_pylist():
+            if (held := held_row(signal, row)) is not None:
+                found.setdefault(row["clip_id"], {})[signal.name] = held
+    return found
 
 
 def _bring_clip_up_to_date(
@@ -61,10 +80,14 @@ def _bring_clip_up_to_date(
     clip: Mapping[str, Any],
     wanted: Sequence[LoadedSignal],
     held: dict[str, Held],
+    mine: Mapping[str, Held],
+    candidates: Sequence[str],
     video_needs: Mapping[str, Held],
     reader: Reader,
     done: Done,
 ) -> dict[str, Held]:
+    """`held` are the rows that readers see, which signals need; `mine` those that a signal's own row replaces. They
+    differ for candidates: what needs such a signal is computed from the version that serves."""
     start, end = int(clip["start_frame"]), int(clip["end_frame"])
     now = time.time()
 
@@ -76,13 +99,15 @@ def _bring_clip_up_to_date(
     made: dict[str, Held] = {}
     media: Media | MediaError | None = None
     for signal in wanted:  # in the order of discovery: needs first, so one pass is enough
-        if not is_stale(held.get(signal.name), signal.fingerprint, expected(signal), now):
+        if not is_stale(mine.get(signal.name), signal.fingerprint, expected(signal), now):
             continue
         if media is None:
             media = _clip_media(workspace, video, start, end, [s.spec.look for s in wanted], reader)
         known = {**video_needs, **held}
-        outcome = attempt(signal, _clip_run(signal, media, known), expected(signal), held.get(signal.name), now)
-        held[signal.name] = made[signal.name] = outcome
+        outcome = attempt(signal, _clip_run(signal, media, known), expected(signal), mine.get(signal.name), now)
+        made[signal.name] = outcome
+        if signal.name not in candidates:
+            held[signal.name] = outcome
         done.tally.count(signal.name, outcome)
         done.cpu_s += outcome.cpu_s
         logged = compute.log_row(signal.name, outcome, clip["video_id"], clip["clip_id"], None, clip["duration_s"])
@@ -129,8 +154,15 @@ def _clip_run(signal: LoadedSignal, media: Media | MediaError, known: Mapping[st
     return run
 
 
-def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str, Held]]) -> None:
-    """One upsert of the wide table per signal, its timeline rows and its vectors."""
+def _write_clip_rows(
+    batch: Batch, video_id: str, made: Mapping[str, Mapping[str, Held]], candidates: Sequence[str]
+) -> None:
+    """One upsert of the wide table per signal, its timeline rows and its vectors; of candidates, of their own tables."""
+
+    def place(table: str) -> str:
+        """Of the signal at hand."""
+        return beside_table(table, name, signal.fingerprint) if name in candidates else table
+
     for name, signal in discover().items():
         rows = {clip_id: held[name] for clip_id, held in made.items() if name in held}
         if not rows:
@@ -142,7 +174,7 @@ def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str
             for c, h in rows.items()
         ]
         base = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string())]
-        batch.add("signals", table_of(wide, pa.schema([*base, *fields])))
+        batch.add(place("signals"), table_of(wide, pa.schema([*base, *fields])))
         if signal.spec.timeline:
             lines = [
                 {
@@ -156,9 +188,9 @@ def _write_clip_rows(batch: Batch, video_id: str, made: Mapping[str, Mapping[str
                 }
                 for c, h in rows.items()
             ]
-            batch.add("timelines", table_of(lines, TIMELINES))
+            batch.add(place("timelines"), table_of(lines, TIMELINES))
         for vector, dim in signal.spec.vectors.items():
             values = [h.vectors.get(vector) for h in rows.values()]
             digests = [h.output_digest for h in rows.values()]
             told = embedding_rows(list(rows), [video_id] * len(rows), values, dim, signal.fingerprint, digests)
-            batch.add(embeddings_table(name, vector), told)
+            batch.add(place(embeddings_table(name, vector)), told)

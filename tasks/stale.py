@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from store.workspace import Reader
+from tasks.rollout import candidates, with_candidate
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
 from tasks.signals import discover
 
@@ -25,15 +26,21 @@ def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     rules = {}
     for signal in signals:
         needs = [f"h.{n}_output_digest" for n in signal.spec.needs]
-        rules[signal.name] = _rule(signal, f"h.{signal.name}_", _digest(signal, "w", needs))
+        rules[signal.name] = _rule(signal.fingerprint, f"h.{signal.name}_", _digest(signal, "w", needs))
     source = "windows w LEFT JOIN held h ON h.video_id = w.video_id AND h.window_index = w.window_index"
     return _flagged(reader, f"{_WINDOWS}, {_held(held, HELD)}", source, "w.video_id, w.window_index", rules)
 
 
-def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
-    """(name, video_id, clip_id) of every stale row of the clip signals named, over active clips."""
+def stale_clips(reader: Reader, names: Sequence[str], *, served: bool = False) -> pl.DataFrame:
+    """(name, video_id, clip_id) of every stale row of the clip signals named, over active clips.
+
+    Of a signal that is rolling out: rows that its candidate has yet to compute; with `served`, rows that readers see and
+    that are stale for the version that they are of.
+    """
     signals = [discover()[n] for n in names if discover()[n].spec.grain == "clip"]
     columns = set(reader.columns("signals"))
+    rolling = candidates(reader, [s.name for s in signals])
+    source = "inputs i LEFT JOIN signals s ON s.clip_id = i.clip_id"
     rules = {}
     for signal in signals:
         if f"{signal.name}_status" not in columns:
@@ -45,9 +52,14 @@ def stale_clips(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
                 needs.append(f"i.{need}_digest")
             elif f"{need}_status" in columns:
                 needs.append(_number(f"s.{need}_output_digest"))
-        rules[signal.name] = _rule(signal, f"s.{signal.name}_", _digest(signal, "i", needs))
+        expected = _digest(signal, "i", needs)
+        rolls = rolling.get(signal.name)
+        fingerprint = rolls.serving if rolls and served and not rolls.mixed else signal.fingerprint
+        rules[signal.name] = _rule(fingerprint, f"s.{signal.name}_", expected)
+        if rolls and not served and (beside := with_candidate(reader, rolls)):
+            source += f" LEFT JOIN {beside} ON {beside}.clip_id = i.clip_id"
+            rules[signal.name] += f" AND {_rule(fingerprint, f'{beside}.{signal.name}_', expected)}"
     video_needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
-    source = "inputs i LEFT JOIN signals s ON s.clip_id = i.clip_id"
     return _flagged(reader, _inputs(video_needs), source, "i.video_id, i.clip_id", rules)
 
 
@@ -138,9 +150,9 @@ def _digest(signal: LoadedSignal, row: str, needs: Sequence[str]) -> str:
     return told
 
 
-def _rule(signal: LoadedSignal, row: str, expected: str) -> str:
+def _rule(fingerprint: str, row: str, expected: str) -> str:
     held = _number(f"{row}input_digest")
-    return f"""({row}status IS NULL OR {row}fingerprint <> '{signal.fingerprint}' OR {held} IS DISTINCT FROM {expected}
+    return f"""({row}status IS NULL OR {row}fingerprint <> '{fingerprint}' OR {held} IS DISTINCT FROM {expected}
         OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from store.workspace import Reader, Workspace
-from tasks import plan, tier
+from tasks import plan, promote, tier
+from tasks.backlog import backlog
 from tasks.clipping import ClipParams
 
 
@@ -45,8 +46,8 @@ def labels(reader: Reader) -> dict[str, int]:
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Videos by state, clips, hours, identities, duplicates, labels, signals by name, tiers, clipping: the object of
-    `headroom status --json`."""
+    """Videos by state, clips, hours, identities, duplicates, labels, signals by name, candidates (the fields of
+    tasks.promote.State), backlog, tiers, clipping: the object of `headroom status --json`."""
     with workspace.views() as reader:
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
         run = reader.manifest.clipping_run
@@ -58,6 +59,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "duplicates": duplicates(reader),
             "labels": labels(reader),
             "signals": signals,
+            "candidates": [promote.to_dict(s) for s in promote.states(workspace, reader)],
+            "backlog": backlog(reader, {name: counts["stale"] for name, counts in signals.items()}),
             "tiers": tier.listed(workspace, reader),
             "clipping": {
                 "run": run,

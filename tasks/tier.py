@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from store.ledger import snapshots as snapshots_table
 from store.schema import PROVENANCE
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
-from tasks import corpus, plan, stale
+from tasks import corpus, plan, rollout, stale
 from tasks.signals import discover
 
 SHIPPED = Path(snapshot.__file__).parent / "tiers"
@@ -69,15 +69,28 @@ def signals_of(workspace: Workspace, name: str) -> tuple[str, ...]:
     return tuple(plan.computable(parsed(workspace, name).signals))
 
 
-def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
-    """Runs tier SQL where it can do no harm: in a child process with limits, at one manifest (None: the newest)."""
+def guarded(
+    workspace: Workspace, manifest: Manifest | None = None, candidates: Mapping[str, str] | None = None
+) -> guard.Query:
+    """Runs tier SQL where it can do no harm: in a child process with limits, at one manifest (None: the newest).
+
+    `candidates` are narrow tables by signal, read in place of what readers see.
+    """
     pinned = manifest or workspace.ledger.manifest()
-    return guard.in_child(workspace.record.root, pinned.versions, known_tiers=texts(workspace))
+    root = workspace.record.root
+    return guard.in_child(root, pinned.versions, known_tiers=texts(workspace), candidates=candidates)
 
 
-def query(workspace: Workspace, sql: str) -> pl.DataFrame:
-    """A guarded query over the newest manifest, in a child process. Raises ValueError for SQL that is refused or fails."""
-    return pl.DataFrame(guarded(workspace)(sql))
+def query(workspace: Workspace, sql: str, candidates: Sequence[str] = ()) -> pl.DataFrame:
+    """A guarded query over the newest manifest, in a child process; with the candidates' rows of these signals, and
+    theirs alone, in place of those that serve. Raises ValueError for SQL that is refused or fails, and for a signal
+    without a candidate."""
+    manifest = workspace.ledger.manifest()
+    with workspace.views(manifest) as reader:
+        beside = {n: c.table for n, c in rollout.candidates(reader, candidates).items() if c.table in manifest.versions}
+    if missing := [n for n in candidates if n not in beside]:
+        raise ValueError(f"signal {missing[0]}: has no candidate with rows; headroom status lists those that roll out")
+    return pl.DataFrame(guarded(workspace, manifest, beside)(sql))
 
 
 def members(workspace: Workspace, name: str) -> pl.DataFrame:
@@ -93,7 +106,9 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
     is undecided."""
     tier = parsed(workspace, name)
-    fingerprints = {**adopted(workspace), **{n: s.fingerprint for n, s in discover().items()}}
+    with workspace.views() as reader:
+        serving = rollout.serving(reader, tier.signals)
+    fingerprints = {**adopted(workspace), **serving}
     table = snapshots_table
     rows = workspace.ledger.rows(
         table.select().where(table.c.tier == name).order_by(table.c.created_at.desc()).limit(1)
@@ -106,7 +121,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
         corpus.refuse_stale(reader, tier)
-        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)))
+        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)), served=True)
         undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
         made = snapshot.freeze(
             guarded(workspace, reader.manifest),

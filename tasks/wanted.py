@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from store import ledger as tables
 from store.workspace import Workspace
-from tasks import plan, tier
+from tasks import plan, promote, tier
 from tasks.signals import discover
 
 OPERATOR = "operator"
@@ -50,7 +50,9 @@ def ask(workspace: Workspace, *, tiers: Sequence[str] = (), signals: Sequence[st
     known = {(r["signal"], r["asked_by"]) for r in workspace.ledger.rows(tables.wanted.select())}
     rows = [{"signal": s, "asked_by": by, "since": now} for s, by in sorted(asked - known)]
     workspace.ledger.put(tables.wanted, rows)
-    present = {r["name"]: r["fingerprint"] for r in workspace.ledger.rows(tables.signals.select())}
+    before = workspace.ledger.rows(tables.signals.select())
+    present = {r["name"]: r["fingerprint"] for r in before}
+    promote.note_before(workspace, [r for r in before if r["name"] in discover()])
     workspace.ledger.put(
         tables.signals,
         [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -16,9 +18,11 @@ from tasks import tier as tiers
 def quick_sql(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tier SQL in this process: the same rows without a second's start of the guarded child for each query."""
 
-    def guarded(workspace: Workspace, manifest: Manifest | None = None) -> guard.Query:
+    def guarded(
+        workspace: Workspace, manifest: Manifest | None = None, candidates: Mapping[str, str] | None = None
+    ) -> guard.Query:
         def query(sql: str) -> pa.Table:
-            with workspace.views(manifest) as reader:
+            with workspace.views(manifest, candidates) as reader:
                 return guard.in_process(reader.connection, tiers.texts(workspace))(sql)
 
         return query

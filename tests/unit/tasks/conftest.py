@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks import held, plan, run_clips, run_windows, stale
+from tasks import held, plan, promote, rollout, run_clips, run_windows, shadow, stale
 from tasks.signal import LoadedSignal
 from tests.unit.tasks import stand_in
 
@@ -15,7 +15,7 @@ from tests.unit.tasks import stand_in
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
         made = stand_in.signals(**changed)
-        for module in (plan, stale, held, run_windows, run_clips):
+        for module in (plan, stale, held, run_windows, run_clips, rollout, promote, shadow):
             monkeypatch.setattr(module, "discover", lambda: made)
         return made
 
