@@ -21,15 +21,16 @@ def took(told: Mapping[str, Any]) -> None:
     before = version_told(told["before_version"], "", told["before"])
     out.print(
         f"[bold]{told['signal']}[/]: {version} serves now, in place of {before} ({told['rows']:,} clips)  "
-        f"[dim]manifest {told['manifest']}[/]"
+        f"[dim]manifest {told['manifest']}[/]",
+        soft_wrap=True,
     )
+    again = f"headroom signal {'promote' if told['held'] else 'rollback'} {told['signal']}"
     if told["held"]:
         out.print(
-            f"[dim]{before} stays a candidate and does not take over by itself: take the code or the setting back,[/]"
+            f"[dim]{before} stays a candidate and does not take over by itself; take its code or setting back, too,[/]",
+            soft_wrap=True,
         )
-        out.print(f"[dim]or take it again by[/] headroom signal promote {told['signal']}")
-    else:
-        out.print(f"[dim]back:[/] headroom signal rollback {told['signal']}")
+    out.print(f"[dim]{'or take it again:' if told['held'] else 'back:'}[/] {again}")
     out.print("[dim]what depends on it is stale now:[/] headroom reprocess")
 
 

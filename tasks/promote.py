@@ -122,7 +122,10 @@ def roll_back(workspace: Workspace, name: str) -> Took:
         kept = [
             r
             for r in _known(workspace).values()
-            if r["signal"] == name and r["left_at"] and narrow(name, r["fingerprint"]) in manifest.versions
+            if r["signal"] == name
+            and r["left_at"]
+            and not r["held"]
+            and narrow(name, r["fingerprint"]) in manifest.versions
         ]
         if not kept:
             raise ValueError(

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from flows.curate import has_work
 from store.ledger import Manifest, Turn
 from store.record import Batch
 from store.schema import columns_of, is_narrow
@@ -26,6 +27,7 @@ from tasks.jobs import Done, Job, Stage
 from tasks.media.media import Media
 from tasks.shadow import sample, shadow, tiers_reading
 from tasks.signal import Column, LoadedSignal, Needs, Output, Signal
+from tasks.wanted import Pass
 from tests.tables import contents, doubled
 from tests.unit.tasks import stand_in
 
@@ -158,7 +160,7 @@ def test_a_chain_of_new_versions_is_computed_once_each(workspace: Workspace, kno
 def test_a_roll_back_is_the_reverse_of_a_promotion(workspace: Workspace, known: Any) -> None:
     before = seen(workspace)
     known(pulses=pulses(2))
-    assert [t.signal for t in run(workspace).promoted] == ["pulses"]
+    assert [t.signal for t in run(workspace, signals=["pulses"]).promoted] == ["pulses"]
     after = seen(workspace)
     assert {r["pulses_count"] for r in after["signals"]} == {2}
     assert {tuple(r["vector"]) for r in after["embeddings_pulses_shape"]} == {(2.0, 0.0)}
@@ -166,8 +168,10 @@ def test_a_roll_back_is_the_reverse_of_a_promotion(workspace: Workspace, known: 
 
     took = promote.roll_back(workspace, "pulses")
     assert (took.version, took.before_version, took.rows) == (0, 2, 2)
+    with pytest.raises(ValueError, match="no version before is kept"):
+        promote.roll_back(workspace, "pulses")
     assert seen(workspace) == before
-    outcome = run(workspace)
+    outcome = run(workspace, signals=["pulses"])
     assert (outcome.tally.computed, outcome.promoted) == ({}, []), "it does not take over again by itself"
     assert [s.why for s in outcome.waiting] == ["it is held back"]
     promote.promote(workspace, "pulses")
@@ -177,37 +181,30 @@ def test_a_roll_back_is_the_reverse_of_a_promotion(workspace: Workspace, known: 
         promote.promote(workspace, "pulses")
 
 
-def test_a_roll_back_after_new_footage_leaves_no_row_of_the_later_version(
+def test_new_footage_waits_for_the_version_that_takes_over_and_loses_its_row_when_it_goes_back(
     workspace: Workspace, footage: Path, known: Any
 ) -> None:
-    known(pulses=pulses(2))
-    run(workspace)
-    ingest(workspace, [str(footage / "late" / "c.mp4")])
-    run(workspace)
-    promote.roll_back(workspace, "pulses")
-    counts = wide(workspace)["pulses_count"].to_list()
-    assert sorted(c or 0 for c in counts) == [0, 1, 1], "the version before never saw the new clip"
-    assert workspace.record.read(workspace.ledger.manifest(), "embeddings_pulses_shape").num_rows == 2
-    known(pulses=pulses(1))
-    assert run(workspace).tally.computed == {"pulses": 1}, "with the code taken back, only that clip is computed"
-
-
-def test_new_footage_during_a_roll_out_waits_for_the_new_version(
-    workspace: Workspace, footage: Path, known: Any
-) -> None:
-    known(brightness=brighter(), pulses=pulses(1))
-    fingerprint = brighter().fingerprint
-    promote.hold(workspace, "brightness", fingerprint, held=True)
+    known(brightness=brighter(), pulses=pulses(2))
+    for name, fingerprint in (("brightness", brighter().fingerprint), ("pulses", pulses(2).fingerprint)):
+        promote.hold(workspace, name, fingerprint, held=True)
     ingest(workspace, [str(footage / "late" / "c.mp4")])
     outcome = run(workspace)
     assert (outcome.tally.computed["brightness"], outcome.tally.computed.get("double")) == (3, None)
     rows = wide(workspace)
     assert rows["brightness_status"].null_count() == rows["double_status"].null_count() == 1
-    with pytest.raises(ValueError, match="undecided|not decided|stale"):
+    with pytest.raises(ValueError, match="missing or stale are brightness of 1"):
         tier.build(workspace, "dark")
     promote.promote(workspace, "brightness")
+    promote.promote(workspace, "pulses")
     assert run(workspace).tally.computed == {"double": 3}
     assert wide(workspace)["brightness_status"].null_count() == 0
+
+    promote.roll_back(workspace, "pulses")
+    counts = wide(workspace)["pulses_count"].to_list()
+    assert sorted(c or 0 for c in counts) == [0, 1, 1], "the version before never saw the new clip"
+    assert workspace.record.read(workspace.ledger.manifest(), "embeddings_pulses_shape").num_rows == 2
+    known(brightness=brighter(), pulses=pulses(1))
+    assert run(workspace).tally.computed == {"pulses": 1}, "with the code taken back, only that clip is computed"
 
 
 def test_killed_between_the_tables_and_the_manifest_nothing_has_happened(
@@ -225,14 +222,15 @@ def test_killed_between_the_tables_and_the_manifest_nothing_has_happened(
     with monkeypatch.context() as patched:
         patched.setattr(Turn, "publish", killed)
         with pytest.raises(Killed):
-            run(workspace)
+            run(workspace, signals=["pulses"])
     assert seen(workspace) == before
     clip = wide(workspace)["clip_id"][0]
     batch = Batch()
     batch.add("signals", pa.table({"clip_id": [clip], "loudness_reason": ["somebody else's row"]}))
     workspace.commit(batch)
     assert wide(workspace)["pulses_count"].to_list() == [1, 1], "another commit brings none of it to light"
-    assert [t.signal for t in run(workspace).promoted] == ["pulses"]
+    assert has_work(workspace, [Pass()]), "nothing is stale, and the next command promotes all the same"
+    assert [t.signal for t in run(workspace, signals=["pulses"]).promoted] == ["pulses"]
     assert wide(workspace)["pulses_count"].to_list() == [2, 2]
     promote.roll_back(workspace, "pulses")
     assert wide(workspace)["pulses_count"].to_list() == [1, 1]
@@ -271,7 +269,7 @@ def test_a_tier_spares_no_clip_that_has_a_row_of_the_version_before(workspace: W
 
 def test_nothing_of_a_forgotten_video_is_left_beside_what_readers_see(workspace: Workspace, known: Any) -> None:
     known(pulses=pulses(2))
-    run(workspace)
+    run(workspace, signals=["pulses"])
     known(pulses=pulses(3))
     with pytest.raises(Killed):
         bring_up_to_date(workspace, first_job_only(workspace))
@@ -284,7 +282,7 @@ def test_nothing_of_a_forgotten_video_is_left_beside_what_readers_see(workspace:
     assert (told["complete"], told["found"]) == (True, [])
     left = [workspace.record.read(workspace.ledger.manifest(), t) for t in narrow_tables(workspace)]
     assert all(gone not in rows["video_id"].to_pylist() for rows in left)
-    assert [t.signal for t in run(workspace).promoted] == ["pulses"]
+    assert [t.signal for t in run(workspace, signals=["pulses"]).promoted] == ["pulses"]
 
 
 def test_a_shadow_shows_what_a_candidate_would_change(workspace: Workspace, known: Any) -> None:
@@ -314,6 +312,9 @@ def test_a_shadow_shows_what_a_candidate_would_change(workspace: Workspace, know
         tier.query(workspace, query, ["double"])
     with pytest.raises(ValueError, match="signal double: has no candidate, its present version serves"):
         shadow(workspace, "double")
+    known(brightness=brighter(), luma=stand_in.raised(stand_in.signals()["luma"]), pulses=pulses(1))
+    with pytest.raises(ValueError, match="needs luma, which is out of date here; headroom curate --signal luma"):
+        shadow(workspace, "brightness")
 
 
 def test_a_shadow_is_near_the_thresholds_of_tiers(workspace: Workspace, known: Any) -> None:
@@ -324,15 +325,9 @@ def test_a_shadow_is_near_the_thresholds_of_tiers(workspace: Workspace, known: A
             assert sample(reader, "brightness", tiers_reading(workspace, "brightness"), 1) == [clip]
 
 
-def test_a_need_that_is_late_is_named(workspace: Workspace, known: Any) -> None:
-    known(brightness=brighter(), luma=stand_in.raised(stand_in.signals()["luma"]), pulses=pulses(1))
-    with pytest.raises(ValueError, match="needs luma, which is out of date here; headroom curate --signal luma"):
-        shadow(workspace, "brightness")
-
-
 def test_the_rows_before_end_with_their_time(workspace: Workspace, known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known(pulses=pulses(2))
-    run(workspace)
+    run(workspace, signals=["pulses"])
     folder = Path(workspace.record.root)
     workspace.record.compact(workspace.ledger, fragments=0, keep=timedelta(0))
     assert promote.retire(workspace) == [], "they are kept for a roll-back"
@@ -343,7 +338,6 @@ def test_the_rows_before_end_with_their_time(workspace: Workspace, known: Any, m
     assert list(folder.glob("*@*")) == []
     with pytest.raises(ValueError, match="no version before is kept"):
         promote.roll_back(workspace, "pulses")
-    assert run(open_workspace(workspace.settings.workspace)).tally.computed == {}
 
 
 def test_columns_are_those_of_the_longest_name() -> None:
