@@ -33,7 +33,7 @@ class MotionStream:
     def __init__(self, net: MotionNet, idle: Idle, seed: int) -> None:
         self._net, self._state = net, net.start(1)
         self._idle = IdleMotion(idle, seed)
-        self._rest = np.zeros(0, np.float32)
+        self._rest: np.ndarray = np.zeros(0, np.float32)
 
     def push(self, sound_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Motion (T, P) and loudness in dB (T,) of all frames that can be told now; float32 sound in [-1, 1]."""
@@ -108,7 +108,8 @@ class SpeechMotion:
 class _Heard:
     def __init__(self, session: Session, stream: MotionStream, smoothing: Smoothing) -> None:
         self.session, self.stream, self.smoothing = session, stream, smoothing
-        self.sound, self.frame = np.zeros(0, np.int16), 0
+        self.sound: np.ndarray = np.zeros(0, np.int16)
+        self.frame = 0
 
     def leaving(self, motion_TP: np.ndarray, loud_T: np.ndarray) -> Iterator[Chunk]:
         num = len(motion_TP)
