@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 
 from modeling.motion import HEAD, MOUTH, NUM_PARAMETERS, Person, mouth_of, person_of, raw_motion, upright
-from serving.face_moves import INNER_LIPS
 from serving.face_warp import CLOSED_GAP, Plate
+from serving.mouth_inside import inside_from, own_inside, painted_inside
+from serving.portrait import bytes_of, decoded, mesh_of
 from store.frozen import live
 from store.media import fit, read_frames
 from store.timelines import read_spans
 from store.workspace import Workspace
 from tasks.eye_geometry import eyes_of
-from tasks.face_geometry import FACE_OVAL, POINT_SCALE, STABLE_POINTS
+from tasks.face_geometry import POINT_SCALE
 from tasks.head_geometry import angles_of, head_turns
 
 SIDE_PX = 256
@@ -30,15 +31,9 @@ ROOM = 1.75
 """Side of the square that is shown, in heights of the mesh."""
 ABOVE = 0.06
 """The face's middle lies so far below that of the square, in its sides: hair takes more room than the chin."""
-LEAST_FACE_PX, MOST_FACE_SHARE = 64, 0.9
-MOST_PICTURE_PX, MOST_PICTURE_BYTES = 40_000_000, 40_000_000
-LONGEST_PX = 640
-"""Faces are looked for on a picture of this side, as in a proxy."""
 MOST_YAW_DEG, MOST_PITCH_DEG = 25.0, 25.0
 USUAL_SCALE = np.array([0.055, 0.04, 0.07, 1.6])
 """Of the mouth's parameters, in raw units: about the median of the standard deviations of eight people who talk."""
-THROAT = (38, 16, 16)
-"""RGB of where no light falls."""
 OPEN_GAP = 0.12
 """From here on a frame shows the mouth's inside."""
 
@@ -71,9 +66,9 @@ def of_picture(file: Path, side_px: int = SIDE_PX) -> Avatar:
     turned away, or cut off."""
     import hashlib
 
-    data = _bytes_of(file)
-    picture = _decoded(file, data)
-    points = _mesh_of(file, picture)
+    data = bytes_of(file)
+    picture = decoded(file, data)
+    points = mesh_of(file, picture)
     turn = head_turns(points[None])
     yaw, pitch, _ = angles_of(turn)[0]
     if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
@@ -84,7 +79,7 @@ def of_picture(file: Path, side_px: int = SIDE_PX) -> Avatar:
     square = _square(points, picture.shape[:2])
     shown, placed = _cut(picture, points, square, side_px)
     person = _usual(points)
-    inside = _own_inside(shown, placed) if _gap(points) >= OPEN_GAP else painted_inside(shown, placed)
+    inside = own_inside(shown, placed) if _gap(points) >= OPEN_GAP else painted_inside(shown, placed)
     return Avatar(hashlib.sha256(data).hexdigest()[:16], file.stem, Plate(shown, placed, inside), person)
 
 
@@ -119,66 +114,10 @@ def of_clip(workspace: Workspace, clip_id: str, side_px: int = SIDE_PX) -> Avata
     shown, placed = _cut(picture, meshes[best], square, side_px)
     if motion[widest, 0] >= OPEN_GAP:
         other = read_frames(proxy, [int(frames[widest])], how)[0].transpose(1, 2, 0)
-        inside = _inside_from(other, meshes[widest], placed, side_px)
+        inside = inside_from(other, meshes[widest], placed, side_px)
     else:
         inside = painted_inside(shown, placed)
     return Avatar(clip_id, Path(str(row["name"])).stem, Plate(shown, placed, inside), person)
-
-
-def painted_inside(picture: np.ndarray, points_N3: np.ndarray) -> np.ndarray:
-    """A mouth's inside for whoever never showed it: dark, with the upper teeth under the upper lip and the tongue below."""
-    height, width = picture.shape[:2]
-    across = float(np.linalg.norm(points_N3[33, :2] - points_N3[263, :2]))
-    left, right, lip = points_N3[78, :2], points_N3[308, :2], points_N3[13, :2]
-    turn = np.arctan2(*(right - left)[::-1])
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    along = ((x - lip[0]) * np.cos(turn) + (y - lip[1]) * np.sin(turn)) / across
-    down = (-(x - lip[0]) * np.sin(turn) + (y - lip[1]) * np.cos(turn)) / across
-    half = float(np.linalg.norm(right - left)) / across / 2
-    skin = picture[
-        points_N3[[50, 280, 6], 1].astype(int).clip(0, height - 1),
-        points_N3[[50, 280, 6], 0].astype(int).clip(0, width - 1),
-    ]
-    light = float(skin.mean()) / 255
-    throat, tongue, teeth = (np.array(c, np.float64) for c in (THROAT, (120, 58, 56), (205, 194, 182)))
-    made = np.broadcast_to(throat, (height, width, 3)).copy()
-    rise = _bump(down, 0.1, 0.3) * np.exp(-((along / (0.7 * half)) ** 4))
-    made += rise[..., None] * (tongue - throat)
-    edge = 0.055 - 0.06 * (along / half) ** 2
-    band = 1 / (1 + np.exp((down - edge) / 0.006)) * np.exp(-((along / (0.8 * half)) ** 6))
-    made += band[..., None] * (teeth - made)
-    return np.clip(made * (0.45 + 0.55 * light), 0, 255).astype(np.uint8)
-
-
-def _inside_from(picture: np.ndarray, points_N3: np.ndarray, placed_N3: np.ndarray, side_px: int) -> np.ndarray:
-    """The mouth's inside on another frame of the person, brought to where the plate's skull has it."""
-    stable = [*STABLE_POINTS, 2, 94, 164]
-    here, there = points_N3[stable, :2].astype(np.float32), placed_N3[stable, :2].astype(np.float32)
-    affine, _ = cv2.estimateAffinePartial2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=1e3)
-    whole = cv2.warpAffine(picture, affine, (side_px, side_px), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    lips = points_N3[list(INNER_LIPS), :2] @ affine[:, :2].T + affine[:, 2]
-    return _spread(whole, lips)
-
-
-def _own_inside(picture: np.ndarray, points_N3: np.ndarray) -> np.ndarray:
-    return _spread(picture, points_N3[list(INNER_LIPS), :2])
-
-
-def _spread(picture: np.ndarray, lips_N2: np.ndarray) -> np.ndarray:
-    """What lies between the lips, carried outward and darker, for mouths that open wider or elsewhere."""
-    mask = np.zeros(picture.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.rint(lips_N2 * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
-    if not mask.any():
-        return picture
-    away, labels = cv2.distanceTransformWithLabels(255 - mask, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    colours = np.zeros((labels.max() + 1, 3), np.uint8)
-    colours[labels[mask > 0]] = picture[mask > 0]
-    carried = cv2.GaussianBlur(colours[labels], (0, 0), 2).astype(np.float32)
-    fading = np.exp(-away / 2.5)[..., None]
-    carried = carried * fading * 0.8 + np.array(THROAT, np.float32) * (1 - fading)
-    inner = cv2.GaussianBlur(mask, (0, 0), 1)[..., None].astype(np.float32) / 255
-    return np.asarray(np.rint(picture * inner + carried * (1 - inner)).astype(np.uint8))
 
 
 def _best_frame(motion_TP: np.ndarray, person: Person) -> int:
@@ -212,67 +151,6 @@ def _gap(points_N3: np.ndarray) -> float:
     return float(mouth_of(upright(points_N3[None], angles))[0, 0])
 
 
-def _bytes_of(file: Path) -> bytes:
-    if file.stat().st_size > MOST_PICTURE_BYTES:
-        raise ValueError(f"avatar {file.name}: has {file.stat().st_size} bytes, at most {MOST_PICTURE_BYTES} are read")
-    return file.read_bytes()
-
-
-def _decoded(file: Path, data: bytes) -> np.ndarray:
-    """RGB, upright as its EXIF says."""
-    import io
-
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            if opened.width * opened.height > MOST_PICTURE_PX:
-                raise ValueError(
-                    f"avatar {file.name}: has {opened.width} x {opened.height} pixels, at most {MOST_PICTURE_PX} are read"
-                )
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"avatar {file.name}: is no picture that can be read ({error}); give a JPEG or PNG") from error
-
-
-def _mesh_of(file: Path, picture: np.ndarray) -> np.ndarray:
-    """The only face's mesh, (478, 3) in pixels of the picture, found as in a video of one frame."""
-    from tasks.media.media import Media
-    from tasks.signals import faces, landmarks
-
-    height, width = picture.shape[:2]
-    scale = min(1.0, LONGEST_PX / max(height, width))
-    small_size = tuple(max(16, round(n * scale) // 2 * 2) for n in (width, height))
-    small = cv2.resize(picture, small_size, interpolation=cv2.INTER_AREA)
-    plane = cv2.cvtColor(small, cv2.COLOR_RGB2YUV_I420)
-    media = Media(
-        start_frame=0, end_frame=1, width_px=small_size[0], height_px=small_size[1], frames=[0], planes=[plane],
-        source_width_px=width,
-    )  # fmt: skip
-    seen = faces.compute(media, {}).timeline
-    assert seen is not None
-    rows = sorted(seen.to_pylist(), key=lambda r: -(r["y1"] - r["y0"]))
-    if not rows:
-        raise ValueError(f"avatar {file.name}: shows no face; give a portrait that looks at the camera")
-    if len(rows) > 1 and rows[1]["y1"] - rows[1]["y0"] > 0.4 * (rows[0]["y1"] - rows[0]["y0"]):
-        raise ValueError(f"avatar {file.name}: shows {len(rows)} faces; cut the picture to one of them")
-    tall = (rows[0]["y1"] - rows[0]["y0"]) * height / small_size[1]
-    if tall < LEAST_FACE_PX:
-        raise ValueError(f"avatar {file.name}: its face is {tall:.0f} px high; it must have {LEAST_FACE_PX}")
-    mesh = landmarks.compute(media, {"faces": seen.slice(0, 1)}).timeline
-    if mesh is None or mesh.num_rows == 0:
-        raise ValueError(
-            f"avatar {file.name}: its face can't be made out; give one that is seen from the front, uncovered"
-        )
-    points = np.asarray(mesh["points"].to_pylist()[0], np.float64).reshape(-1, 3) / POINT_SCALE
-    ratio = np.array([width / small_size[0], height / small_size[1]])
-    placed = np.column_stack([(points[:, :2] + 0.5) * ratio - 0.5, points[:, 2] * ratio[0]])
-    inside = (placed[:, :2] >= -1) & (placed[:, :2] <= np.array([width, height]))
-    if not inside[list(FACE_OVAL)].all():
-        raise ValueError(f"avatar {file.name}: its face is cut off by the picture's edge; give one with room around it")
-    return placed
-
-
 def _square(points_N3: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float]:
     """Left, top and side of what is shown, within the picture."""
     x0, y0 = points_N3[:, :2].min(axis=0)
@@ -294,11 +172,6 @@ def _cut(
     scale = side_px / wide
     placed = np.column_stack([(points_N3[:, :2] - [x0, y0] + 0.5) * scale - 0.5, points_N3[:, 2] * scale])
     return cv2.resize(part, (side_px, side_px), interpolation=how), placed
-
-
-def _bump(value: np.ndarray, start: float, end: float) -> np.ndarray:
-    share = np.clip((value - start) / (end - start), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))
 
 
 def _columns(table: Any) -> Mapping[str, np.ndarray]:
