@@ -19,7 +19,7 @@ from tasks.face_geometry import FACE_OVAL
 from tasks.head_geometry import NUM_CANONICAL, angles_of, canonical_face, head_turns, turn_of
 
 GRID_STEP_PX = 16
-MOST_TURN_DEG = np.array([9.0, 6.0, 8.0])
+MOST_TURN_DEG = np.array([7.0, 6.0, 8.0])
 """Yaw, pitch and roll away from the picture's own pose: beyond it a flat picture looks flat."""
 CLOSED_GAP = 0.04
 """In distances between the eyes: below it the lips of a picture are taken as closed."""
@@ -28,7 +28,7 @@ REACH = 1.75
 """In sizes of the face's outline: so far from its centre the head still pulls at its surroundings."""
 LEAST_AREA_PX = 0.3
 """Twice the area of a triangle that is drawn."""
-SOFT_PX = (3, 3)
+SOFT_PX = (5, 5)
 """Over which the places that pixels come from are averaged: edges of triangles bend no lines."""
 BELOW_EYES = ((228, 229, 230, 231, 232), (448, 449, 450, 451, 452))
 EYE_CORNERS = ((33, 133), (263, 362))
@@ -148,24 +148,21 @@ class FaceWarp:
         return np.asarray(np.median(self.plate.picture[at[:, 1], at[:, 0]], axis=0) * 0.92)
 
     def _all_triangles(self) -> tuple[np.ndarray, np.ndarray]:
-        """(F, 3): the grid's, by Delaunay, as far as they lie outside the face, then the face's, the nearest last; and which
-        lie between lids (F,). All go round clockwise on the screen when they are seen from the front."""
+        """(F, 3): the grid's and the outline's, by Delaunay, then over them the face's, the nearest last; and which lie
+        between lids (F,). All go round clockwise on the screen when they are seen from the front. Where the face turns its
+        cheek away, what lies under it shows."""
         from scipy.spatial import Delaunay
 
         oval = np.array(FACE_OVAL)
         index = np.concatenate([oval, NUM_CANONICAL + np.arange(len(self._around))])
         places = np.concatenate([self._still[oval], self._around])
         found = Delaunay(places).simplices
-        contour = self._still[oval].astype(np.float32).reshape(-1, 1, 2)
-        middles = places[found].mean(axis=1)
-        # A triangle between three points of the outline may lie outside, where the outline is hollow.
-        outside = [cv2.pointPolygonTest(contour, (float(x), float(y)), True) < 0.01 for x, y in middles]
         faces = canonical_face().triangles
         depth = self.moves.upright[faces][:, :, 2].mean(axis=1)
         lids = [p for rows in (*UPPER_LIDS, *LOWER_LIDS, *EYE_CORNERS) for p in rows]
         eyes: np.ndarray = np.all(np.isin(faces, lids), axis=1)
         order = np.lexsort((depth, ~eyes))  # lids shut over the eyes
-        around = index[found[np.array(outside)]]
+        around = index[found]
         turned = _twice_area(np.concatenate([self._still, self._around])[around]) < 0
         around[turned] = around[turned][:, [0, 2, 1]]
         in_eye = np.concatenate([np.zeros(len(around), bool), eyes[order]])

@@ -72,17 +72,23 @@ class Gateway:
             raise ValueError(f"serve: {len(avatars)} avatars and room for {capacity} sessions; both must be at least 1")
         self.pipeline, self.avatars, self.capacity = pipeline, {a.key: a for a in avatars}, capacity
         self.talks: dict[str, Talk] = {}
+        self._opening = 0
         self.threads = ThreadPoolExecutor(capacity, thread_name_prefix="draw")
 
     async def open(self, key: str) -> Talk | None:
         """A new session; None when there is no room. Raises KeyError for an avatar that is not offered."""
         shown = self.avatars[key]
         self.sweep()
-        if len(self.talks) >= self.capacity:
+        if len(self.talks) + self._opening >= self.capacity:
             return None
+        side, seed = shown.plate.picture.shape[:2], secrets.randbelow(2**31)
+        self._opening += 1
+        try:
+            loop = asyncio.get_running_loop()
+            live = await loop.run_in_executor(self.threads, LiveSession, self.pipeline, shown, side, seed)
+        finally:
+            self._opening -= 1
         now = time.monotonic()
-        side = shown.plate.picture.shape
-        live = LiveSession(self.pipeline, shown, (side[0], side[1]), secrets.randbelow(2**31))
         made = Talk(secrets.token_urlsafe(9), secrets.token_urlsafe(24), live, now, now)
         self.talks[made.id] = made
         return made

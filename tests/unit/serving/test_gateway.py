@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Iterator
@@ -110,6 +111,13 @@ def test_when_all_sessions_are_taken_another_is_refused(client: TestClient) -> N
     answer = client.post("/api/sessions", json={"avatar": "anna"})
     assert answer.status_code == 503
     assert answer.json()["error"] == "all 2 sessions are taken; try again in a minute"
+
+
+def test_sessions_that_are_being_made_count_too(served: Gateway) -> None:
+    async def three() -> list[bool]:
+        return [made is not None for made in await asyncio.gather(*(served.open("anna") for _ in range(3)))]
+
+    assert asyncio.run(three()) == [True, True, False]
 
 
 def test_a_session_that_nobody_watches_makes_room(
