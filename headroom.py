@@ -561,6 +561,48 @@ def motion(
 
 
 @app.command()
+def render(
+    audio: Annotated[Path, typer.Argument(help="What is said: a sound file, or a video with sound.")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    avatar: Annotated[str, typer.Option(help="Who says it: a clip's id, or the file of a portrait.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of blinks and the head.")] = 0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a talking avatar: a sound file said by a person of a clip or a portrait."""
+    from dashboards import terminal
+    from serving.render import render as write_avatar
+
+    told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed)
+    terminal.show(told, terminal.rendered, as_json)
+
+
+@app.command()
+def serve(
+    avatar: Annotated[
+        list[str] | None,
+        typer.Option(help="A clip's id or a portrait's file; may be repeated (default: people of the workspace)."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8700,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions at a time; more are refused (default: the number of cores).")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Serve live talking avatars on a page, until Ctrl-C."""
+    from serving.serve import serve as run_serve
+
+    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint)
+
+
+@app.command()
 def reclip(
     settings: SetOption = None,
     back: Annotated[bool, typer.Option(help="Propose the clipping run before the one in force.")] = False,

@@ -505,6 +505,13 @@ def trained(told: Mapping[str, Any]) -> None:
     out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
 
 
+def rendered(told: Mapping[str, Any]) -> None:
+    out.print(
+        f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}"
+    )
+    out.print(f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}")
+
+
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
     judged({k: v for k, v in told.items() if isinstance(v, dict)})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from infra.code import code_version
+from modeling.made_motion import made_motion, network
 from modeling.motion import TIMELINES
 from modeling.recipes.audio_to_motion import AudioToMotion, recipe
 from store import registry
@@ -192,19 +193,6 @@ def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
     }
 
 
-def network(found: registry.Checkpoint) -> MotionNet:
-    """The network of a checkpoint, ready to predict. Raises ValueError for one of another kind."""
-    from safetensors.torch import load
-
-    from modeling.audio_to_motion import MotionNet
-
-    if found.told.get("kind") != "audio_to_motion":
-        raise ValueError(f"checkpoint {found.id}: is of kind {found.told.get('kind')!r}, not audio_to_motion")
-    net = MotionNet(AudioToMotion(**found.told["recipe"]))
-    net.load_state_dict(load(found.weights))
-    return net.eval()
-
-
 def measured(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> dict[str, Any]:
     """Measures of a checkpoint on whoever it did not learn from; where it was trained, also on the ends it did not see."""
     from modeling.motion_set import split
@@ -279,16 +267,6 @@ def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = 
     return Shown(
         {**row, "first_frame": found.first_frame, "face": face}, held.local(row["proxy_uri"]), found.sound, curves
     )
-
-
-def made_motion(found: registry.Checkpoint, sound: np.ndarray, seed: int = 0) -> np.ndarray:
-    """All nine parameters of a whole sound, float32 (T, 9): the network's mouth and head, swayed, and blinks."""
-    from modeling.idle_motion import IdleMotion, idle_from, loudness_db
-    from modeling.training import predict
-
-    told = predict(network(found), sound)
-    idle = IdleMotion(idle_from(found.told["idle"]), seed).step(loudness_db(sound))
-    return np.concatenate([told[:, :4], idle[:, :2], told[:, 4:] + idle[:, 2:]], axis=1)
 
 
 def baselines_of(found: registry.Checkpoint) -> dict[str, Predict]:

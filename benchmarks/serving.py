@@ -1,0 +1,189 @@
+"""What a live avatar costs: frames a second on one core, time to the first fragment, memory over 10,000 chunks, A/V skew.
+
+    python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--json]
+
+The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
+portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together.
+The first fragment is timed through the gateway and a real WebSocket, from 100 ms of sound sent until a fragment has been
+decoded, and until one that shows the last of that sound has. Skew is measured as a viewer sees it: a white frame and a
+click at the same moment, in the first minute and after the hour, decoded from the stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import benchmarks.one_thread  # noqa: F401 - before anything numeric
+
+# isort: split
+import av
+import cv2
+import numpy as np
+import psutil
+import torch
+import uvicorn
+
+from benchmarks.machine import machine
+from modeling.audio_to_motion import MotionNet
+from modeling.idle_motion import Idle
+from modeling.recipes.audio_to_motion import recipe
+from serving.avatar import Avatar, of_picture
+from serving.engine import Chunk, Module, Session
+from serving.gateway import Gateway, make_app
+from serving.publish import Fragments, frames_of
+from serving.talking import talking
+from tasks.samples.carriers import PORTRAIT
+
+IDLE = Idle(blinks_per_min=26, blink_depth=0.9, sway=(0.2, 0.3, 0.1), pole=(0.9, 0.9, 0.9))
+FEW_CHUNKS = 100
+
+
+def module() -> Module[tuple[MotionNet, Idle]]:
+    torch.manual_seed(0)
+    return Module("audio_to_motion", "untrained", (MotionNet(recipe("audio_to_motion")).eval(), IDLE))
+
+
+def voice(num: int) -> np.ndarray:
+    """Noise in syllables, int16."""
+    loud = np.clip(np.sin(np.arange(num) / 16_000 * 2 * np.pi * 4), 0, 1)
+    return (np.random.default_rng(0).normal(0, 4000, num) * loud).clip(-32768, 32767).astype(np.int16)
+
+
+def long_run(shown: Avatar, chunks: int) -> dict[str, Any]:
+    """One session of so many chunks of a frame each: frames a second, and memory on the way."""
+    session, process = Session(shown), psutil.Process()
+    running, stream = talking(module()).open(session), Fragments(shown.plate.picture.shape[:2])
+    sound, written, resident = voice(640 * 250), 0, {}
+    began = time.thread_time()
+    for number in range(chunks):
+        at = number % 250 * 640
+        for chunk in running.step(Chunk(number, sound[at : at + 640])):
+            for told in frames_of(chunk.first_frame, chunk.frames, chunk.sound):
+                written += len(stream.write(*told))
+        if number + 1 in (FEW_CHUNKS, chunks // 2, chunks):
+            resident[number + 1] = process.memory_info().rss / 2**20
+    took = time.thread_time() - began
+    last = resident[chunks] - resident[min(resident)]
+    return {
+        "chunks": chunks, "fps": chunks / took, "ms_a_frame": 1000 * took / chunks, "mbit_s": written * 8 / (chunks / 25) / 1e6,
+        "resident_mib": resident, "growth_mib": last, "wall_s_by_stage": {k: round(v, 1) for k, v in session.told.items()},
+    }  # fmt: skip
+
+
+def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
+    """Seconds from the first 100 ms of sound to the first fragment, through the gateway."""
+    gateway = Gateway(talking(module()), [shown], capacity=1)
+    server = uvicorn.Server(uvicorn.Config(make_app(gateway), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        found = [_one_viewer(gateway, shown.key, port) for _ in range(tries)]
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    first, said = zip(*found, strict=True)
+    return {"tries": tries, "first_s": {"median": float(np.median(first)), "worst": max(first)},
+            "said_s": {"median": float(np.median(said)), "worst": max(said)}}  # fmt: skip
+
+
+def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
+    from websockets.sync.client import connect
+
+    made = asyncio.run(gateway.open(key))
+    assert made is not None
+    with connect(f"ws://127.0.0.1:{port}/api/sessions/{made.id}") as line:
+        line.send(json.dumps({"token": made.token}))
+        line.send(voice(1600).astype("<i2").tobytes())
+        began, data, first, ends_s = time.perf_counter(), b"", 0.0, None
+        while True:
+            message = line.recv()
+            if isinstance(message, str):
+                told = json.loads(message)
+                if told["type"] == "clock" and told["taken"] == 1600 and ends_s is None:
+                    ends_s = told["at_s"]
+                continue
+            data += message
+            if b"moof" not in data:
+                continue
+            with av.open(io.BytesIO(data)) as container:
+                shown_s = [float(f.pts * f.time_base) for f in container.decode(video=0)]
+            first = first or time.perf_counter() - began
+            if ends_s is not None and shown_s[-1] + 0.04 >= ends_s - 0.001:
+                line.send("end")
+                return first, time.perf_counter() - began
+
+
+def skew(seconds: int) -> dict[str, Any]:
+    """Milliseconds by which the click comes after the white frame, early and at the end of a stream of so many seconds."""
+    stream = Fragments((64, 64))
+    dark, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
+    silence, beep = np.zeros(640, np.int16), (12_000 * np.sin(np.arange(640) * 0.8)).astype(np.int16)
+    wanted = (50, seconds * 25 - 50)
+    kept: dict[int, bytes] = dict.fromkeys(wanted, b"")
+    for number in range(seconds * 25):
+        flash = number in wanted
+        made = stream.write(number, white if flash else dark, beep if flash else silence)
+        for at in wanted:
+            if at - 50 <= number < at + 50:  # from a key frame on
+                kept[at] += made
+    return {"seconds": seconds, "click_after_flash_ms": [_apart(stream.header + data) for data in kept.values()]}
+
+
+def _apart(data: bytes) -> float:
+    with av.open(io.BytesIO(data)) as container:
+        flash = next(
+            float(f.pts * f.time_base) for f in container.decode(video=0) if f.to_ndarray(format="gray").mean() > 128
+        )
+    with av.open(io.BytesIO(data)) as container:
+        for frame in container.decode(audio=0):
+            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.1)
+            if len(loud):
+                return round(1000 * (float(frame.pts * frame.time_base) + loud[0] / 16_000 - flash), 2)
+    raise ValueError("skew: the click is not heard")
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving")
+    parser.add_argument("--avatar", type=Path)
+    parser.add_argument("--chunks", type=int, default=10_000)
+    parser.add_argument("--hour", type=int, default=3600)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    shown = of_picture(given.avatar or PORTRAIT.path())
+    found = {"machine": machine(), "first_fragment": first_fragment(shown), "run": long_run(shown, given.chunks),
+             "skew": skew(given.hour)}  # fmt: skip
+    if given.json:
+        print(json.dumps(found))
+        return
+    run, first = found["run"], found["first_fragment"]
+    memory = ", ".join(f"{mib:.0f} MiB after {chunks:,}" for chunks, mib in run["resident_mib"].items())
+    print(f"| {found['machine']} | |\n|---|---|")
+    print(
+        f"| frames a second, 256 px, one core | {run['fps']:.0f} ({run['ms_a_frame']:.1f} ms a frame), {run['mbit_s']:.2f} Mbit/s |"
+    )
+    print(
+        f"| first 100 ms of sound to the first decodable fragment | {1000 * first['first_s']['median']:.0f} ms, at worst {1000 * first['first_s']['worst']:.0f} |"
+    )
+    print(
+        f"| ... to the fragment with the last of that sound | {1000 * first['said_s']['median']:.0f} ms, at worst {1000 * first['said_s']['worst']:.0f} |"
+    )
+    print(f"| resident memory over chunks | {memory} |")
+    early, late = found["skew"]["click_after_flash_ms"]
+    print(f"| sound after picture, early and after {given.hour} s | {early:+.1f} ms, {late:+.1f} ms |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,54 @@
+"""The motion-first pipeline: a checkpoint's motion of the sound, drawn as an avatar. Causal, on a CPU, without I chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from modeling.audio_to_motion import MotionNet
+from modeling.idle_motion import Idle, idle_from
+from modeling.made_motion import network
+from serving.avatar import Avatar
+from serving.engine import Chunk, Module, Pipeline, Session
+from serving.face_warp import FaceWarp
+from serving.speech_motion import SpeechMotion
+from store import registry
+from store.workspace import Workspace
+
+RECIPE = "audio_to_motion"
+
+
+def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module[tuple[MotionNet, Idle]]:
+    """The checkpoint named, else the latest one of the recipe. Raises ValueError when there is none, naming the command
+    that trains one."""
+    try:
+        found = registry.load(workspace, checkpoint or RECIPE)
+    except ValueError as error:
+        if checkpoint is not None:
+            raise
+        raise ValueError(
+            f"no checkpoint is published yet that makes motion of sound ({error}); headroom train {RECIPE} --tier a2v_bronze "
+            "trains one"
+        ) from error
+    return Module("audio_to_motion", found.id, (network(found), idle_from(found.told["idle"])))
+
+
+class DrawnFace:
+    """The stage that draws. An avatar is made ready once per session; a frame needs nothing of those before it."""
+
+    name = "draw"
+
+    def begin(self, session: Session) -> FaceWarp:
+        shown: Avatar = session.identity
+        return FaceWarp(shown.plate, shown.person)
+
+    def step(self, state: FaceWarp, chunk: Chunk) -> Iterator[Chunk]:
+        assert chunk.motion is not None
+        yield replace(chunk, frames=[state.draw(row) for row in chunk.motion])
+
+    def end(self, state: FaceWarp) -> Iterator[Chunk]:
+        yield from ()
+
+
+def talking(module: Module[tuple[MotionNet, Idle]]) -> Pipeline[Chunk]:
+    return Pipeline([module], [SpeechMotion(module), DrawnFace()])

@@ -1,0 +1,40 @@
+"""The serving benchmark on a small scale: it measures what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import serving
+from benchmarks.serving import first_fragment, long_run, skew
+from serving.publish import Fragments
+from tests.unit.serving.conftest import one_thread  # noqa: F401 - for every test here
+from tests.unit.serving.talker import head
+
+
+def test_sound_and_picture_stay_together_and_an_offset_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(abs(ms) < 1 for ms in skew(6)["click_after_flash_ms"])
+
+    class Late(Fragments):
+        """Its sound is a frame late."""
+
+        held = np.zeros(640, np.int16)
+
+        def write(self, number: int, picture: np.ndarray, sound_N: np.ndarray) -> bytes:
+            said, self.held = self.held, sound_N
+            return super().write(number, picture, said)
+
+    monkeypatch.setattr(serving, "Fragments", Late)
+    assert skew(6)["click_after_flash_ms"] == pytest.approx([40, 40], abs=1)
+
+
+def test_a_run_counts_its_frames_and_memory() -> None:
+    told = long_run(head(), 120)
+    assert told["fps"] > 0
+    assert set(told["resident_mib"]) == {60, 100, 120}
+    assert set(told["wall_s_by_stage"]) == {"motion", "draw"}
+
+
+def test_the_first_fragment_is_timed_through_the_gateway() -> None:
+    told = first_fragment(head(), tries=2)
+    assert 0 < told["first_s"]["median"] <= told["said_s"]["median"] < 30

@@ -1,0 +1,47 @@
+"""What a session needs, small: an untrained network, a drawn head, and a workspace that published the network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import torch
+
+from modeling.audio_to_motion import MotionNet
+from modeling.idle_motion import Idle
+from modeling.recipes.audio_to_motion import recipe
+from serving.avatar import Avatar
+from serving.engine import Chunk, Module, Pipeline
+from serving.talking import talking
+from store import registry
+from store.workspace import Workspace
+from tests.unit.serving.faces import person, plate
+
+IDLE = Idle(blinks_per_min=26, blink_depth=0.9, sway=(0.2, 0.3, 0.1), pole=(0.9, 0.9, 0.9))
+
+
+def tiny(kind: str = "gru") -> MotionNet:
+    torch.manual_seed(0)
+    return MotionNet(recipe("audio_to_motion_tiny", kind=kind)).eval()
+
+
+def head(key: str = "drawn") -> Avatar:
+    made = plate()
+    return Avatar(key, "Drawn", made, person(made.points))
+
+
+def pipeline() -> Pipeline[Chunk]:
+    return talking(Module("audio_to_motion", "c0", (tiny(), IDLE)))
+
+
+def published(workspace: Workspace) -> str:
+    from safetensors.torch import save
+
+    net = tiny()
+    told = {
+        "kind": "audio_to_motion",
+        "recipe": {**asdict(net.recipe), "name": "audio_to_motion"},
+        "idle": json.loads(json.dumps(IDLE.to_dict())),
+        "snapshot": {"id": "s0", "sha256": "0", "tier": "t"},
+    }
+    return registry.publish(workspace, save(dict(net.state_dict())), told).id
