@@ -203,7 +203,7 @@ async def _watched(gateway: Gateway, talk: Talk, socket: WebSocket) -> None:
             for part in parts:
                 part.cancel()
             talk.viewer, talk.seen_at = None, time.monotonic()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await asyncio.wait(parts)  # not gather: cut off itself, it would raise another's cancellation as its own
         code, reason = next(part.result() for part in parts if part in done)
         if code == OVER:
             gateway.close(talk)

@@ -124,7 +124,10 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
         ("timelines: 1 window of left.mp4", "Completed"),
         ("choose clips: left.mp4", "Completed"),
         ("signals: 1 clip of left.mp4", "Completed"),
-        ("maintain: join the tables' pieces, drop versions older than a day", "Completed"),
+        (
+            "maintain: join the tables' pieces, drop versions older than a day and rows kept for a roll-back for a week",
+            "Completed",
+        ),
     }
     assert running.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
 

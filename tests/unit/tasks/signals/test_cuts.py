@@ -63,14 +63,14 @@ def test_a_cut_at_a_border_of_blocks_is_found_once(at: int) -> None:
     assert [row["frame"] for row in whole.to_pylist()] == [at]
 
 
-@pytest.mark.parametrize("border", [95, 101, 110, 130])
-def test_a_dissolve_across_a_border_is_found_once(border: int) -> None:
-    before, after = scene(1, 100), scene(2, 130)
+def test_a_dissolve_across_a_border_is_found_once() -> None:
+    before, after = scene(1, 100), scene(2, 80)
     mixed = [blend(before[-1], after[0], (i + 1) / 21) for i in range(20)]
     frames = before + mixed + after
-    whole = cuts.compute(media_of(frames, 0, 250), {}).timeline.to_pylist()
-    parts = [cuts.compute(media_of(frames, *block), {}).timeline for block in ((0, border), (border, 250))]
-    assert whole == [row for part in parts for row in part.to_pylist()]
+    whole = cuts.compute(media_of(frames, 0, 200), {}).timeline.to_pylist()
+    for border in (95, 110):
+        parts = [cuts.compute(media_of(frames, *block), {}).timeline for block in ((0, border), (border, 200))]
+        assert whole == [row for part in parts for row in part.to_pylist()]
     ((row,)) = whole
     assert abs(row["frame"] - 100) <= 2
     assert abs(row["end_frame"] - 120) <= 2
