@@ -57,7 +57,7 @@ def kills(folder: Path, sample: bool) -> tuple[bool, str]:
 
     Every fourth time the run after the kill is killed too. A run that ended before its moment came doesn't count.
     """
-    corpus = small_corpus(folder, 4 if sample else 5)
+    corpus = small_corpus(folder)
     whole = headroom("curate", corpus, workspace=folder / "whole")
     rows = sum(whole["computed"].values())
     rng = random.Random(20261121)
@@ -251,7 +251,9 @@ def stamp() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    # The pages of the proofs before this one, of the same run, are no change of the code.
+    dirty = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/proofs")
+    changed = " with uncommitted changes" if dirty else ""
     return f"Commit {git('rev-parse', '--short=12', 'HEAD')}{changed}, {time.strftime('%Y-%m-%d')}. {machine()}."
 
 
