@@ -320,6 +320,8 @@ def curate(
             readmit=readmit,
             on_progress=on_progress,
         )
+    if paths and not any(told["videos"].values()) and not told["erased"]:
+        print(f"headroom: no video under {', '.join(paths)}", file=sys.stderr)  # noqa: T201
     terminal.show(told, terminal.curated, as_json)
     if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
         told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"

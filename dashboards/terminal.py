@@ -18,8 +18,6 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from tasks.promote import version_told
-
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -128,6 +126,8 @@ def curated(told: Mapping[str, Any]) -> None:
     outdated = [f"{name} ({count:,} rows)" for name, count in told.get("outdated", {}).items() if name not in rolled]
     if outdated:
         out.print(f"of another version before: {', '.join(outdated)}")
+    if rolled:
+        from tasks.promote import version_told  # brings the tables' library, which most commands can do without
     for took in told.get("promoted", []):
         version = version_told(took["version"], took["backend"], took["fingerprint"])
         before = version_told(took["before_version"], "", took["before"])
@@ -144,7 +144,7 @@ def curated(told: Mapping[str, Any]) -> None:
     if told.get("out_of_budget"):
         out.print("the time allowed is spent; what is left is computed by the next run")
     for name, reason in told.get("quarantined_files", [])[:20]:
-        out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}")
+        out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}", soft_wrap=True)
     if gone := told.get("gone"):
         names = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
         out.print(
@@ -237,11 +237,11 @@ def _cell(value: Any) -> str:
 
 def tier_shown(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]{told['tier']}[/]  [dim]{escape(told['path'])}[/]\n")
-    out.print(told["sql"].strip(), markup=False)
+    out.print(told["sql"].strip(), markup=False, soft_wrap=True)
     out.print("\n[bold]clauses[/]")
     for clause in told["clauses"]:
         source = f"  [dim]{escape(clause['source'])}[/]" if clause.get("source") else ""
-        out.print(f"  {clause['tier']:<14} {escape(clause['text'])}{source}")
+        out.print(f"  {clause['tier']:<14} {escape(clause['text'])}{source}", soft_wrap=True)
     out.print(f"\n[dim]reads {', '.join(told['signals'])}[/]")
 
 
@@ -255,7 +255,7 @@ def diffed(told: Mapping[str, Any]) -> None:
     out.print(f"{told['from']} -> {told['to']}: {len(told['came'])} came, {len(told['went'])} went")
     for sign, key in (("[green]+[/]", "came"), ("[red]-[/]", "went")):
         for change in told[key][:100]:
-            out.print(f"{sign} {change['clip_id']}  [dim]{escape(str(change.get('because', '')))}[/]")
+            out.print(f"{sign} {change['clip_id']}  [dim]{escape(str(change.get('because', '')))}[/]", soft_wrap=True)
 
 
 def explained(told: Mapping[str, Any]) -> None:
@@ -369,11 +369,10 @@ def reclipped(told: Mapping[str, Any]) -> None:
         out.print(f"  moved {old} -> {new}  IoU {iou:.2f}, {inherits}{where[old]}", soft_wrap=True)
     for clip in told["lost_clips"][:20]:
         out.print(f"  lost  {clip}{where[clip]}", soft_wrap=True)
-    out.print(
-        "switched; `headroom curate` computes the new clips"
-        if told["applied"]
-        else "[dim]nothing written; add --apply to switch[/]"
-    )
+    if told["applied"]:
+        out.print("switched" + ("; `headroom curate` computes the new clips" if told["added"] or told["moved"] else ""))
+    else:
+        out.print("[dim]nothing written; add --apply to switch[/]")
 
 
 def funnel_of_corpus(status: Mapping[str, Any], built: Sequence[Mapping[str, Any]]) -> None:

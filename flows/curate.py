@@ -7,6 +7,7 @@ flow run: a second run on unchanged input costs a query.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flows.summary import ended_videos, summary
 from store.tier_sql import Tier
@@ -114,14 +116,22 @@ def begin(workspace: Workspace, on_progress: Callable[[Progress], None] | None =
 
 def check_runner(name: str) -> None:
     """Raises ValueError for a runner that can't be, before anything is begun."""
-    if name not in ("threads", "dask") and "://" not in name:
+    if name in ("threads", "dask"):
+        return
+    if "://" not in name:
         raise ValueError(f"runner {name!r}: say threads, dask, or a Dask scheduler's address as tcp://10.0.0.5:8786")
+    address = urlsplit(name)
+    try:
+        if address.hostname and address.port:
+            socket.create_connection((address.hostname, address.port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"runner {name}: no Dask scheduler answers there ({error})") from error
 
 
 def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
     run = params_in_force(workspace).fingerprint
     with workspace.views() as reader:
-        demands = [_demand(workspace, one, run) for one in passes]
+        demands = [demand(workspace, one, run) for one in passes]
         if any(plan.next_jobs(reader, *demand).jobs for demand in demands):
             return True
         if any(not s.why for wanted, _, _ in demands for s in promote.states(workspace, reader, wanted)):
@@ -129,7 +139,7 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
         return any(corpus.stale(reader, wanted) for wanted, _, _ in demands)
 
 
-def _demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:
+def demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:
     tiers = [tier.parsed(workspace, name) for name in one.tiers]
     return (
         plan.wanted_signals(plan.computable(s for t in tiers for s in t.signals) if tiers else one.signals),

@@ -17,12 +17,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.curate import Begun, begin, begun, nightly_passes
+from flows.curate import Begun, begin, begun, demand, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, recomputed, summary
 from store.workspace import Workspace, open_workspace
-from tasks import promote, tier
+from tasks import plan, promote, tier
 from tasks.curate import Outcome, Progress, bring_up_to_date
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
@@ -144,7 +144,7 @@ def _up_to_date(
 
     with runner_for(runner, place) as made:
         submit = prefect_submit(made, params_in_force(place))
-        outcome = Outcome()
+        outcome = _outlook(place, passes) if len(passes) > 1 else Outcome()
         for one in passes:
             left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
             tiers = [tier.parsed(place, name) for name in one.tiers]
@@ -160,6 +160,16 @@ def _up_to_date(
     result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
     _publish(place, outcome, result)
     return result.to_dict()
+
+
+def _outlook(place: Workspace, passes: Sequence[Pass]) -> Outcome:
+    """What all passes together may recompute: what the first one brings up to date is downstream of nothing stale later."""
+    outcome = Outcome()
+    with place.views() as reader:
+        for one in passes:
+            wanted, _, _ = demand(place, one, params_in_force(place).fingerprint)
+            outcome.predicted |= plan.predicted(reader, wanted)
+    return outcome
 
 
 def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:

@@ -114,6 +114,10 @@ class Signal:
 
 Compute = Callable[[Media, Needs], Output]
 
+MEDIA_VERSION = 1
+"""Of what turns a proxy into the pixels and samples that all signals see (tasks/media: decoder, reader, media). Raised
+when any of these values change: then the rows of all signals are stale."""
+
 
 @dataclass(frozen=True)
 class LoadedSignal:
@@ -140,4 +144,6 @@ def fingerprint_of(name: str, spec: Signal, weights_sha256: Mapping[str, str]) -
     }
     if spec.optional:
         told["optional"] = list(spec.optional)
+    if MEDIA_VERSION > 1:
+        told["media"] = MEDIA_VERSION
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -309,7 +309,7 @@ def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[st
             raise ValueError(f"{first!r} is no tier with a snapshot; headroom tier build NAME freezes one")
         if len(of_tier) == 1:
             raise ValueError(
-                f"tier {first} has one snapshot, {of_tier[0]['id']}: nothing has changed since it was frozen"
+                f"tier {first} has one snapshot, {of_tier[0]['id']}; headroom tier build {first} freezes another once it changed"
             )
         return of_tier[-2], of_tier[-1]
     pair = []

@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+from tasks.signal import MEDIA_VERSION
 from tasks.signals import discover
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,14 +24,19 @@ CONTRACT = frozenset(
 """Modules every signal shares; their change is a change of the contract, seen by the contract tests."""
 
 
-def source_hash(module: str) -> str:
-    """Hash of a module's code and of the first-party modules it imports, transitively."""
+MEDIA = "(media)"
+"""The lock file's entry for the code that all signals see pixels and samples through."""
+MEDIA_MODULES = ("tasks.media.media", "tasks.media.reader", "tasks.media.decoder")
+
+
+def source_hash(*modules: str) -> str:
+    """Hash of the modules' code and of the first-party modules they import, transitively."""
     seen: dict[str, str] = {}
-    queue = [module]
+    queue = list(modules)
     while queue:
         name = queue.pop()
         file = _file(name)
-        if name in seen or name in CONTRACT or file is None:
+        if name in seen or (name in CONTRACT and name not in modules) or file is None:
             continue
         tree = ast.parse(file.read_text())
         queue += [n for n in _imports(tree) if n.split(".")[0] in ("tasks", "infra")]
@@ -41,6 +47,14 @@ def source_hash(module: str) -> str:
 def problems(locked: dict[str, dict[str, object]]) -> list[str]:
     """What stands between the lock file and the code, one line each."""
     found = []
+    media = current_media()
+    if locked.get(MEDIA, {}).get("version") != media["version"]:
+        found.append(f"media: version {media['version']} is not locked; run make lock")
+    elif locked[MEDIA]["source"] != media["source"]:
+        found.append(
+            f"media: its code changed and its version is still {media['version']}; raise MEDIA_VERSION in tasks/signal.py "
+            "(all rows become stale) and run make lock, or make lock SAME_OUTPUT=1 if no pixel and no sample changes"
+        )
     for name, signal in discover().items():
         told = locked.get(name)
         if told is None:
@@ -53,13 +67,19 @@ def problems(locked: dict[str, dict[str, object]]) -> list[str]:
         elif told["version"] != signal.spec.version:
             found.append(f"signal {name}: version {signal.spec.version}, locked {told['version']}; run make lock")
     found += [
-        f"signal {name}: is locked and no longer there; run make lock" for name in locked if name not in discover()
+        f"signal {name}: is locked and no longer there; run make lock"
+        for name in locked
+        if name not in (MEDIA, *discover())
     ]
     return found
 
 
+def current_media() -> dict[str, object]:
+    return {"version": MEDIA_VERSION, "source": source_hash(*MEDIA_MODULES)}
+
+
 def current() -> dict[str, dict[str, object]]:
-    return {
+    return {MEDIA: current_media()} | {
         name: {"version": signal.spec.version, "source": source_hash(f"tasks.signals.{name}")}
         for name, signal in sorted(discover().items())
     }

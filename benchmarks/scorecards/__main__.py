@@ -66,7 +66,7 @@ def _section(name: str, signal: LoadedSignal) -> str:
     lines += [f"| {n} | vector of {dim} | | | |" for n, dim in spec.vectors.items()]
     results = RESULTS / f"{name}.json"
     if results.exists():
-        lines += ["", *_measured(json.loads(results.read_text()))]
+        lines += ["", *_measured(json.loads(results.read_text()), spec.version)]
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ def _type(dtype: pa.DataType) -> str:
     return str(dtype).replace("list<item: ", "list<").replace("float", "float32" if dtype == pa.float32() else "float")
 
 
-def _measured(told: dict[str, Any]) -> list[str]:
+def _measured(told: dict[str, Any], present: int) -> list[str]:
     lines = ["| claim | measure | value [95 %] | n / people | baseline | goal |", "|---|---|---|---|---|---|"]
     for row in told["rows"]:
         baseline = "" if row["baseline"] is None else f"{row['baseline']:.3g} {row['baseline_name']}".strip()
@@ -94,7 +94,8 @@ def _measured(told: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {row['claim']} | {row['measure']} | {value} | {row['n']} / {row['people']} | {baseline} | {sign} |"
         )
-    return [*lines, "", f"Measured for version {told['version']} on {told['date']}; {told['machine']}."]
+    other = f", not yet for the present version {present}," if told["version"] != present else ""
+    return [*lines, "", f"Measured for version {told['version']}{other} on {told['date']}; {told['machine']}."]
 
 
 def measure(name: str, root: Path) -> list[Row]:

@@ -24,6 +24,14 @@ def test_a_command_that_reads_makes_no_workspace(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_folder_without_a_video_is_told(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no video")
+    said = headroom("curate", tmp_path, "--workspace", workspace)
+    assert said.code == 0
+    assert f"headroom: no video under {tmp_path}" in said.err
+    assert "no video under" not in headroom("curate", "--workspace", workspace).err
+
+
 def test_a_folder_of_footage_is_no_workspace(tmp_path: Path) -> None:
     told = run("status", workspace=tmp_path, code=2)
     assert "there is no workspace at" in told["error"]

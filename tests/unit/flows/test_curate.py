@@ -84,3 +84,5 @@ def test_dask_writes_the_same_tables_as_threads(
 def test_an_unknown_runner_is_refused_before_anything_begins(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="runner 'spark': say threads, dask"):
         check_runner("spark")
+    with pytest.raises(ValueError, match="runner tcp://127.0.0.1:1: no Dask scheduler answers there"):
+        check_runner("tcp://127.0.0.1:1")

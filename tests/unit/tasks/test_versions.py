@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from tasks import versions
+import pytest
+
+from tasks import signal, versions
 from tasks.signals import discover
 
 
@@ -20,6 +22,21 @@ def test_changed_code_with_the_old_version_is_a_problem() -> None:
     locked[name]["source"] = "0" * 16
     (problem,) = versions.problems(locked)
     assert f"signal {name}: its code changed" in problem
+
+
+def test_changed_decoding_is_a_problem_of_all_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = versions.current()
+    locked[versions.MEDIA]["source"] = "0" * 16
+    (problem,) = versions.problems(locked)
+    assert "media: its code changed and its version is still 1; raise MEDIA_VERSION" in problem
+    before = {name: s.fingerprint for name, s in discover().items()}
+    monkeypatch.setattr(signal, "MEDIA_VERSION", 2)
+    after = {
+        name: signal.fingerprint_of(name, s.spec, dict.fromkeys(s.spec.weights, "")) for name, s in discover().items()
+    }
+    assert not set(before.values()) & set(after.values())
+    monkeypatch.setattr(versions, "MEDIA_VERSION", 2)
+    assert "media: version 2 is not locked" in versions.problems(locked)[0]
 
 
 def test_a_raised_version_asks_to_be_locked() -> None:
