@@ -292,13 +292,14 @@ def curate(
         bool, typer.Option(help="Show what would be computed, its cost and what is spared; compute nothing.")
     ] = False,
     readmit: Annotated[bool, typer.Option(help="Take in again what was erased and lies under PATHS.")] = False,
-    strict: Annotated[bool, typer.Option(help="Exit 1 if the workspace holds quarantined input.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit 1 if input under PATHS (without: any) is quarantined.")] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ingest what is new under PATHS, then bring everything up to date."""
     from dashboards import terminal
     from tasks.ingest import refuse_missing
+    from tasks.status import quarantined as quarantined_under
 
     if bool(tier) + bool(signal) + everything > 1:
         raise ValueError("--tier computes a tier's signals only, --signal those named, --all all: give one of them")
@@ -323,9 +324,9 @@ def curate(
     if paths and not any(told["videos"].values()) and not told["erased"]:
         print(f"headroom: no video under {', '.join(paths)}", file=sys.stderr)  # noqa: T201
     terminal.show(told, terminal.curated, as_json)
-    if strict and (quarantined := corpus.status()["videos"]["quarantined"]):
+    if strict and (quarantined := quarantined_under(corpus.workspace, paths or ())):
         told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"
-        print(f'headroom: quarantined input: {quarantined}; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
+        print(f'headroom: quarantined input: {len(quarantined)}; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
         raise typer.Exit(1)
 
 

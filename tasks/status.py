@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from store.ledger import sources
 from store.workspace import Reader, Workspace
 from tasks import plan, promote, tier
 from tasks.backlog import backlog
@@ -23,6 +26,18 @@ def footage(reader: Reader) -> dict[str, Any]:
         "clips": int(clips[0]),
         "hours": round(float(clips[1]), 4),
     }
+
+
+def quarantined(workspace: Workspace, paths: Sequence[str] = ()) -> list[str]:
+    """Names of the quarantined videos: of those that lie under one of the paths; without paths, of all."""
+    with workspace.views() as reader:
+        names = dict(reader.sql("SELECT video_id, name FROM videos WHERE state = 'quarantined'").iter_rows())
+    if paths:
+        roots = [p if "://" in p else os.path.abspath(p) for p in paths]
+        found = workspace.ledger.rows(sources.select().where(sources.c.video_id.in_(names)))
+        under = {r["video_id"] for r in found if any(f"{r['uri']}/".startswith(f"{p.rstrip('/')}/") for p in roots)}
+        names = {video_id: name for video_id, name in names.items() if video_id in under}
+    return sorted(names.values())
 
 
 def identities(reader: Reader) -> dict[str, int]:

@@ -198,9 +198,11 @@ def test_an_interrupted_run_ends_in_one_line(samples: Path, tmp_path: Path) -> N
     assert "nanobind" not in told
 
 
-def test_input_put_aside_fails_a_strict_run_each_time(workspace: Path) -> None:
+def test_input_put_aside_fails_a_strict_run_each_time(workspace: Path, samples: Path) -> None:
     assert run("curate", "--strict", workspace=workspace, code=1)["computed"] == {}
     assert "quarantined input: 1;" in headroom("curate", "--strict", "--workspace", workspace).err
+    assert run("curate", samples, "--strict", workspace=workspace, code=1)["computed"] == {}
+    assert run("curate", samples / "made_talker_1.mp4", "--strict", workspace=workspace)["computed"] == {}
 
 
 def test_python_says_the_same(workspace: Path) -> None:
