@@ -143,6 +143,8 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
 
 def signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:
     """Jobs for these stale rows of clips; what needs a candidate that is still to be computed waits."""
+    if stale.is_empty():
+        return []
     rolling = tuple(candidates(reader, {*wanted, *(n for w in wanted for n in discover()[w].spec.needs)}))
     late = waiting(rolling, set(stale["name"]))
     wanted = [n for n in wanted if n not in late]
