@@ -16,7 +16,7 @@ demo: $(READY)
 
 setup: $(READY)
 
-# editable_mode=compat: else a folder named headroom beside a user's script would hide headroom.py.
+# editable_mode=compat: else a folder named headroom beside a user's script would hide ours.
 # torch goes first: with the version pinned and present, nothing else pulls another build of it.
 $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
 	@echo "setup: installing into $(VENV) (about 4 GB; a few minutes the first time)"

@@ -1,0 +1,5 @@
+"""`python -m headroom`."""
+
+from headroom.command import main
+
+main()

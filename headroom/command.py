@@ -1,0 +1,93 @@
+"""The `headroom` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from headroom import annotation, curation, models, reading, signals, tiers
+from headroom.options import WorkspaceOption, group
+
+app = group(
+    "headroom", "A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."
+)
+for part in (curation, reading, models, annotation, tiers, signals):
+    app.add_typer(part.app)
+
+INTERRUPTED = 130
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"headroom {version('headroom')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    workspace: WorkspaceOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."""
+    if workspace:
+        os.environ["HEADROOM_WORKSPACE"] = str(workspace)
+
+
+@contextmanager
+def _quiet_pipes() -> Iterator[None]:
+    """`headroom sql ... | head` closes our output early: that is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; a traceback is shown only with --debug."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    command = typer.main.get_command(app)
+    try:
+        with _quiet_pipes():
+            told = command.main(given, prog_name="headroom", standalone_mode=False)
+            code = told if isinstance(told, int) else 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary to a person: one line, or all of it with --debug
+        code = 2
+        if debug:
+            traceback.print_exception(error)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(str(error) or getattr(error, "message", ""))  # noqa: T201
+        else:
+            _complain(error, given)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this exit status
+        print("headroom: interrupted; run the same command again to go on", file=sys.stderr, flush=True)  # noqa: T201
+        # Threads may still hold connections; a common exit would complain about each of them at length.
+        os._exit(INTERRUPTED)
+    # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
+    sys.exit(code)
+
+
+def _complain(error: Exception, given: list[str]) -> None:
+    """One line on standard error, and with --json an object on standard output."""
+    told = getattr(error, "format_message", lambda: "")() or str(error) or type(error).__name__
+    line = " ".join(told.split())
+    if not isinstance(error, ValueError) and not hasattr(error, "format_message"):
+        line = f"{type(error).__name__}: {line} (--debug shows where)"
+    print(f"headroom: {line}", file=sys.stderr)  # noqa: T201
+    if "--json" in given:
+        print(json.dumps({"error": line}))  # noqa: T201

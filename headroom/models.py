@@ -1,0 +1,113 @@
+"""Commands that train, judge and serve models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headroom.corpus import existing
+from headroom.options import JsonOption, WorkspaceOption, group
+
+app = group()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ...")],
+    tier: Annotated[str | None, typer.Option(help="The tier to freeze and learn from.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off."""
+    from dashboards import terminal
+    from flows.train import run_train
+
+    changed = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
+    root = existing(workspace).workspace.settings.workspace
+    with terminal.training(quiet=as_json) as on_step:
+        told = run_train(root, recipe, tier=tier, snapshot=snapshot, changed=changed, on_step=on_step)
+    terminal.show(told, terminal.trained, as_json)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot or tier; else the one it was trained on.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a checkpoint on people it never saw, beside the baselines."""
+    from dashboards import terminal
+    from flows.train import run_evaluate
+
+    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
+    terminal.show(told, terminal.evaluated, as_json)
+
+
+@app.command()
+def motion(
+    clip: Annotated[str, typer.Argument(help="A clip's id (6 characters are enough).")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Draw what this checkpoint makes of the sound, too.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of its blinks and its head.")] = 0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a clip with its motion drawn below: what is stored, and what a checkpoint predicts."""
+    from dashboards import terminal
+    from dashboards.motion_video import write_motion_video
+    from flows.train import motion_of_clip
+    from tasks.trace import clip_named
+
+    corpus = existing(workspace).workspace
+    shown = motion_of_clip(corpus, clip_named(corpus, clip), checkpoint, seed)
+    path = write_motion_video(shown.clip, shown.proxy, shown.sound, shown.curves, out)
+    terminal.show({"path": str(path)}, lambda told: print(f"motion: {told['path']}"), as_json)  # noqa: T201
+
+
+@app.command()
+def render(
+    audio: Annotated[Path, typer.Argument(help="What is said: a sound file, or a video with sound.")],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    avatar: Annotated[str, typer.Option(help="Who says it: a clip's id, or the file of a portrait.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of blinks and the head.")] = 0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a talking avatar: a sound file said by a person of a clip or a portrait."""
+    from dashboards import terminal
+    from serving.render import render as write_avatar
+
+    told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed)
+    terminal.show(told, terminal.rendered, as_json)
+
+
+@app.command()
+def serve(
+    avatar: Annotated[
+        list[str] | None,
+        typer.Option(help="A clip's id or a portrait's file; may be repeated (default: people of the workspace)."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8700,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions at a time; more are refused (default: the number of cores).")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Serve live talking avatars on a page, until Ctrl-C."""
+    from serving.serve import serve as run_serve
+
+    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint)
