@@ -67,7 +67,7 @@ def is_stale(held: Held | None, fingerprint: str, input_digest: int, now: float)
     """The one rule of staleness, said in SQL too by tasks/stale.py (a test holds them together)."""
     if held is None or held.fingerprint != fingerprint or held.input_digest != input_digest:
         return True
-    return held.status == "failed_transient" and held.not_before <= now
+    return 0.0 < held.not_before <= now
 
 
 def input_digest(

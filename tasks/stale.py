@@ -16,19 +16,17 @@ from tasks.rollout import Candidate, candidates, with_candidate
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
 from tasks.signals import discover
 
-HELD = ("fingerprint", "input_digest", "output_digest", "status", "not_before")
-
 
 def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     """(name, video_id, window_index) of every stale row of the video signals named."""
     signals = [discover()[n] for n in names]
-    held = {n for s in signals for n in (s.name, *s.spec.needs)}
+    needs = {n for s in signals for n in s.spec.needs}
     rules = {}
     for signal in signals:
-        needs = [f"h.{n}_output_digest" for n in signal.spec.needs]
-        rules[signal.name] = _rule(signal.fingerprint, f"h.{signal.name}_", _digest(signal, "w", needs))
+        expected = _digest(signal, "w", [f"h.{n}_output" for n in signal.spec.needs])
+        rules[signal.name] = f"h.{signal.name}_input IS DISTINCT FROM {expected}"
     source = "windows w LEFT JOIN held h ON h.video_id = w.video_id AND h.window_index = w.window_index"
-    return _flagged(reader, f"{_WINDOWS}, {_held(held, HELD)}", source, "w.video_id, w.window_index", rules)
+    return _flagged(reader, f"{_WINDOWS}, {_held(needs, signals)}", source, "w.video_id, w.window_index", rules)
 
 
 def stale_clips(reader: Reader, names: Sequence[str], *, served: bool = False) -> pl.DataFrame:
@@ -117,14 +115,23 @@ _WINDOWS = f"""windows AS (
             AND state <> 'removed' AND (state <> 'quarantined' OR stage NOT IN ('ingest', 'source', 'probe', 'normalise'))) v)"""
 
 
-def _held(names: Iterable[str], columns: Sequence[str]) -> str:
-    """One row per window of a video with what is stored of each signal: a join per signal would cost as many scans."""
-    read = {c: _number(c) if c.endswith("_digest") else c for c in columns}
-    told = [f"any_value({read[c]}) FILTER (WHERE name = '{n}') AS {n}_{c}" for n in sorted(names) for c in columns]
-    listed = ", ".join(f"'{n}'" for n in sorted(names)) or "''"
+def _held(outputs: Iterable[str], inputs: Sequence[LoadedSignal] = ()) -> str:
+    """One row per window of a video with what is stored of each signal: a join per signal would cost as many scans.
+
+    NAME_output is a digest; NAME_input is NULL where the row is stale whatever it was computed from.
+    """
+    outputs = sorted(outputs)
+    told = [f"any_value(output_digest) FILTER (WHERE name = '{n}') AS {n}_output" for n in outputs]
+    told += [f"any_value(input_digest) FILTER (WHERE name = '{s.name}') AS {s.name}_input" for s in inputs]
+    present = " ".join(f"WHEN '{s.name}' THEN '{s.fingerprint}'" for s in inputs)
+    stands = f"fingerprint = CASE name {present} END AND NOT {_due('')}" if inputs else "false"
+    listed = ", ".join(f"'{n}'" for n in sorted({*outputs, *(s.name for s in inputs)})) or "''"
     return f"""held AS MATERIALIZED (
-        SELECT video_id, window_index{"".join(f", {t}" for t in told)} FROM timelines
-        WHERE clip_id IS NULL AND name IN ({listed}) GROUP BY video_id, window_index)"""
+        SELECT video_id, window_index{"".join(f", {t}" for t in told)} FROM (
+            SELECT video_id, window_index, name, {_number("output_digest")} AS output_digest,
+                   CASE WHEN {stands} THEN {_number("input_digest")} END AS input_digest
+            FROM timelines WHERE clip_id IS NULL AND name IN ({listed}))
+        GROUP BY video_id, window_index)"""
 
 
 def _inputs(needs: Sequence[str]) -> str:
@@ -133,9 +140,9 @@ def _inputs(needs: Sequence[str]) -> str:
     Most clips lie in one window and take its digests by a plain join; only those that span two are aggregated.
     """
     first, last = f"c.start_frame // {WINDOW_FRAMES}", f"(c.end_frame - 1) // {WINDOW_FRAMES}"
-    across = "".join(f", bit_xor(h.{n}_output_digest) AS {n}_digest" for n in needs)
-    digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output_digest) AS {n}_digest" for n in needs)
-    return f"""{_held(needs, ("output_digest",))},
+    across = "".join(f", bit_xor(h.{n}_output) AS {n}_digest" for n in needs)
+    digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output) AS {n}_digest" for n in needs)
+    return f"""{_held(needs)},
         media AS (SELECT video_id, source_width_px, {_MEDIA} FROM videos WHERE proxy_sha256 IS NOT NULL),
         across AS (
             SELECT c.clip_id{across} FROM clips c JOIN held h ON h.video_id = c.video_id
@@ -159,10 +166,14 @@ def _digest(signal: LoadedSignal, row: str, needs: Sequence[str]) -> str:
     return told
 
 
+def _due(row: str) -> str:
+    """Whether a row that failed for a passing reason is to be tried again by now; of any other, not_before is 0."""
+    return f"({row}not_before > 0 AND {row}not_before <= {time.time()})"
+
+
 def _rule(fingerprint: str, row: str, expected: str) -> str:
     held = _number(f"{row}input_digest")
-    return f"""({row}status IS NULL OR {row}fingerprint <> '{fingerprint}' OR {held} IS DISTINCT FROM {expected}
-        OR ({row}status = 'failed_transient' AND {row}not_before <= {time.time()}))"""
+    return f"({row}fingerprint IS DISTINCT FROM '{fingerprint}' OR {held} IS DISTINCT FROM {expected} OR {_due(row)})"
 
 
 def _flagged(reader: Reader, ctes: str, source: str, keys: str, rules: dict[str, str]) -> pl.DataFrame:
