@@ -282,8 +282,8 @@ def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> N
     damage: list[dict[str, Any]] = [
         {"brightness_fingerprint": "old"},
         {"brightness_input_digest": 7},
-        {"brightness_status": None},
-        {"brightness_status": "failed_transient", "brightness_not_before": 0.0},
+        {"brightness_fingerprint": None},
+        {"brightness_status": "failed_transient", "brightness_not_before": 1.0},
         {"brightness_status": "failed_transient", "brightness_not_before": 4e9},
         {"brightness_status": "failed_permanent"},
         {"brightness_output_digest": 7},
