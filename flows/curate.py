@@ -132,11 +132,13 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
     run = params_in_force(workspace).fingerprint
     with workspace.views() as reader:
         demands = [demand(workspace, one, run) for one in passes]
-        if any(plan.next_jobs(reader, *demand).jobs for demand in demands):
+        everything = plan.wanted_signals({n for wanted, _, _ in demands for n in wanted})
+        # What is stale may be spared by every tier; where nothing is, no pass need be asked.
+        if plan.next_jobs(reader, everything, run).jobs and any(plan.next_jobs(reader, *d).jobs for d in demands):
             return True
-        if any(not s.why for wanted, _, _ in demands for s in promote.states(workspace, reader, wanted)):
-            return True
-        return any(corpus.stale(reader, wanted) for wanted, _, _ in demands)
+        return any(not s.why for s in promote.states(workspace, reader, everything)) or any(
+            corpus.stale(reader, wanted) for wanted, _, _ in demands
+        )
 
 
 def demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:

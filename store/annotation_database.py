@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from infra.settings import Settings
 from store.annotation import RULES, items, metadata, next_items, outbox
 from store.annotation_outbox import note_all
+from store.server_database import breaks_a_rule, lost_a_race, message, server_engine
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -86,8 +87,8 @@ class Database:
                     return work(connection)
             except sa.exc.DBAPIError as error:
                 if _refusal(error):
-                    raise Refused(_reason(error)) from error
-                if not left or getattr(error.orig, "sqlstate", "") not in ("40P01", "40001"):
+                    raise Refused(message(error)) from error
+                if not left or not lost_a_race(error):
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -105,7 +106,7 @@ class Database:
             metadata.create_all(connection)
             next_items.create(connection, checkfirst=True)
             for rule in RULES[self.engine.dialect.name]() if not found else []:
-                connection.exec_driver_sql(rule.replace("%", "%%") if not self._lite else rule)
+                connection.execute(sa.text(rule.replace(":", "\\:")))
             if outbox.name not in found:
                 note_all(connection)
             connection.commit()
@@ -157,7 +158,7 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> tuple[Any, BaseExc
     try:
         result = work(connection)
     except sa.exc.DBAPIError as error:
-        failed = Refused(_reason(error)) if _refusal(error) else error
+        failed = Refused(message(error)) if _refusal(error) else error
         failed.__cause__ = error
     except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
         failed = error
@@ -168,26 +169,13 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> tuple[Any, BaseExc
 
 
 def _refusal(error: sa.exc.DBAPIError) -> bool:
-    return (
-        isinstance(error, sa.exc.IntegrityError)
-        or "append-only" in str(error.orig)
-        or "never changes" in str(error.orig)
-    )
-
-
-def _reason(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+    said = message(error)
+    return breaks_a_rule(error) or "append-only" in said or "never changes" in said
 
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        # A bare address names psycopg 2, which is not what the extra installs.
-        told = sa.make_url(url)
-        plain = told.set(drivername="postgresql+psycopg") if told.drivername in ("postgresql", "postgres") else told
-        try:
-            return sa.create_engine(plain, pool_size=16, max_overflow=16, pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"annotation: {error.name} is not installed; pip install -e '.[postgres]'") from error
+        return server_engine(url, "annotation", pool_size=16, max_overflow=16, pool_pre_ping=True)
     Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url, connect_args={"timeout": 120, "check_same_thread": False}, pool_size=16, max_overflow=32

@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from store.server_database import message, server_engine, without_password
+
 metadata = sa.MetaData()
 
 sources = sa.Table(
@@ -162,7 +164,7 @@ class Turn:
             row = self._connection.execute(sa.select(leases.c.token).where(leases.c.name == "commit")).one()
         except sa.exc.DBAPIError as error:
             raise LostTurn(
-                f"the ledger is gone in the middle of a commit ({error.orig}); run the command again"
+                f"the ledger is gone in the middle of a commit ({message(error)}); run the command again"
             ) from error
         if row.token != self.token:
             raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
@@ -218,9 +220,10 @@ class Ledger:
         self.engine = _engine(url)
         try:
             self._make_tables()
-        except sa.exc.DatabaseError as error:
+        except sa.exc.DBAPIError as error:
+            must = "in a folder that you may write to" if url.startswith("sqlite") else "on a server that answers"
             raise ValueError(
-                f"ledger {url}: {error.orig}; it must be a Headroom ledger in a folder that you may write to"
+                f"ledger {without_password(url)}: {message(error)}; it must be a Headroom ledger {must}"
             ) from error
 
     def _make_tables(self) -> None:
@@ -389,11 +392,7 @@ def _write_transaction(connection: Connection) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        try:
-            return sa.create_engine(url, pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            told = f"ledger {sa.make_url(url).drivername}: {error.name} is not installed; pip install -e '.[postgres]'"
-            raise ValueError(told) from error
+        return server_engine(url, "ledger", poolclass=sa.NullPool)
     database = sa.make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)

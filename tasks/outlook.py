@@ -138,9 +138,9 @@ def _shares(
             groups.setdefault(read, []).append(i)
     shares: dict[str, float] = {}
     share, known = 1.0, set[str]()
-    for name in order:
-        shares[name] = share
-        known.add(name)
+    for group in plan.rounds(order):
+        shares |= dict.fromkeys(group, share)
+        known |= set(group)
         for read in [r for r in groups if r <= known]:
             members = groups.pop(read)
             judged = [all(v[i] for i in members) for v in held.values() if all(i in v for i in members)]

@@ -24,6 +24,9 @@ MAX_CLIPS_PER_JOB = 16
 BATCH_MEDIA_S = 60.0
 """A batch holds about this much media: some tens of seconds of work, so that a scheduler's own cost is small."""
 
+ROUND_CPU_S = 0.03
+"""CPU-seconds per second of clip for one more round over the same clips: decode, fetch, plan, commit."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -74,8 +77,8 @@ def computable(names: Iterable[str]) -> list[str]:
 def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier] = ()) -> Plan:
     """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs.
 
-    With `tiers`, clip signals go one by one, the cheapest first, and only over clips that no decidable clause keeps
-    out of every tier.
+    With `tiers`, clip signals go in rounds, the cheapest first, and only over clips that no decidable clause keeps out
+    of every tier.
     """
     for make in (_normalise_jobs, _timeline_jobs, _clip_jobs):
         jobs = make(reader, wanted, clipping_run)
@@ -180,14 +183,33 @@ def _with_served_needs(reader: Reader, stale: pl.DataFrame, rolling: Collection[
 
 def _demanded_jobs(reader: Reader, wanted: Sequence[str], tiers: Sequence[Tier]) -> list[Job]:
     open_rows = demanded(reader, tiers, stale_clips(reader, wanted))
-    for name in by_cost(set(open_rows["name"])):
-        if jobs := signal_jobs(reader, open_rows.filter(pl.col("name") == name), (name,)):
+    for group in rounds(set(open_rows["name"])):
+        together = tuple(n for n in wanted if n in group)
+        if jobs := signal_jobs(reader, open_rows.filter(pl.col("name").is_in(together)), together):
             return jobs
     return []
 
 
+def rounds(names: Collection[str]) -> list[list[str]]:
+    """Clip signals in the order a demand-driven run computes them, those of a round over one decode.
+
+    A signal rides along when all that ride cost less than the decode that one more round would take.
+    """
+    groups: list[list[str]] = []
+    riding_s = 0.0
+    for name in by_cost(names):
+        cost_s = discover()[name].spec.cost_cpu_s
+        if groups and riding_s + cost_s <= ROUND_CPU_S:
+            groups[-1].append(name)
+            riding_s += cost_s
+        else:
+            groups.append([name])
+            riding_s = 0.0
+    return groups
+
+
 def by_cost(names: Collection[str]) -> list[str]:
-    """Clip signals in the order a demand-driven run computes them: needs first, then the cheapest."""
+    """Clip signals: needs first, then the cheapest."""
     order: list[str] = []
     left = {n: discover()[n].spec for n in discover() if n in names}
     while left:

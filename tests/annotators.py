@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import random
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from store import annotation_people, annotation_work
@@ -19,45 +11,6 @@ from tasks.annotation import answers, batches, desk
 
 NOW = 1_700_000_000.0
 EURO = {"name": "eu", "currency": "EUR", "hourly_floor_minor": 1300, "rate": 1.0, "media_host": ""}
-
-
-def postgres_binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    told = shutil.which("initdb")
-    return Path(told).parent if told else found[-1].parent if found else None
-
-
-@contextmanager
-def postgres_server(binaries: Path) -> Iterator[str]:
-    """The URL of a fresh server that listens on a socket in a folder of its own, and is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="headroom-pg-") as folder:
-        as_user: list[str] = []
-        if os.geteuid() == 0:  # the server refuses to run as root
-            shutil.chown(folder, "postgres")
-            as_user = ["runuser", "-u", "postgres", "--"]
-        data = f"{folder}/data"
-        quiet: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder}
-        subprocess.run([*as_user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "headroom", "-N"], **quiet)
-        told = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        control = [*as_user, binaries / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
-        subprocess.run([*control, "-o", told, "start"], **quiet)
-        try:
-            yield f"postgresql+psycopg://headroom@/postgres?host={folder}"
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-
-
-def can_run_postgres() -> str:
-    """Why not; empty when it can."""
-    if postgres_binaries() is None:
-        return "no PostgreSQL server on this machine: initdb was not found"
-    if os.geteuid() == 0 and "postgres" not in {p.pw_name for p in pwd.getpwall()}:
-        return "PostgreSQL refuses to run as root, and there is no user postgres"
-    try:
-        import psycopg  # noqa: F401
-    except ModuleNotFoundError:
-        return "psycopg is not installed: pip install -e '.[postgres]'"
-    return ""
 
 
 def clips(num: int) -> list[tuple[float, list[dict[str, Any]]]]:

@@ -14,17 +14,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.curate import LIMIT_PEAK_MIB
 from benchmarks.machine import machine
+from store.objects import s3_client
 from store.workspace import open_workspace
+from tests.cluster import cluster
 from tests.conftest import media_root
+from tests.databases import can_run_postgres
 from tests.hostile import make_hostile
-from tests.tables import differences, doubled
+from tests.tables import contents, contents_differ, differences, doubled
 
 ROOT = Path(__file__).resolve().parent.parent
 PROOFS = ROOT / "docs" / "proofs"
@@ -69,7 +74,7 @@ def kills(folder: Path, sample: bool) -> tuple[bool, str]:
         moments = []
         for _ in range(2 if len(lines) % 4 == 3 else 1):
             at_s = rng.uniform(0.5, latest_s)
-            if _killed(corpus, workspace, at_s):
+            if _killed(["curate", corpus], workspace, at_s):
                 moments.append(f"{at_s:.1f} s")
             elif not moments:
                 latest_s = min(latest_s, at_s)
@@ -86,9 +91,9 @@ def kills(folder: Path, sample: bool) -> tuple[bool, str]:
     return good, head + table + "\n".join(lines)
 
 
-def _killed(corpus: Path, workspace: Path, at_s: float) -> bool:
-    """Starts a run and kills it and all its children at `at_s`; False when it had ended by then."""
-    command = [sys.executable, "-m", "headroom", "curate", str(corpus), "--workspace", str(workspace)]
+def _killed(arguments: Sequence[str | Path], workspace: Path, at_s: float) -> bool:
+    """Starts a command and kills it and all its children at `at_s`; False when it had ended by then."""
+    command = [sys.executable, "-m", "headroom", *map(str, arguments), "--workspace", str(workspace)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -271,6 +276,56 @@ def memory(folder: Path, sample: bool) -> tuple[bool, str]:
     return good, "\n".join(lines)
 
 
+def distributed(folder: Path, sample: bool) -> tuple[bool | None, str]:
+    """A Dask scheduler with three workers, footage and tables on S3, the ledger on PostgreSQL; a worker is killed, then the command itself.
+
+    The tables in the end are those of one machine, row for row.
+    """
+    if why := can_run_postgres():
+        return None, why
+    corpus = small_corpus(folder)
+    headroom("curate", corpus, workspace=folder / "alone")
+    alone = contents(open_workspace(folder / "alone"))
+    lines = ["| what happened | rows computed by the last command | differences, duplicates |", "|---|---|---|"]
+    good = True
+    cases = ["nothing", "a worker was killed", "the command was killed"]
+    for number, what in enumerate(cases[1:2] if sample else cases):
+        place = folder / f"case{number}"
+        place.mkdir()
+        with cluster(place, num_workers=3) as made, _environment(made.environment):
+            client = s3_client()
+            client.create_bucket(Bucket="corpus")
+            for file in corpus.iterdir():
+                client.upload_file(str(file), "corpus", f"raw/{file.name}")
+            command = ["curate", "s3://corpus/raw/", "--runner", made.scheduler]
+            if what == "the command was killed":
+                killed = _killed(command, place / "workspace", 25.0)
+                good &= killed
+            elif what == "a worker was killed":
+                threading.Timer(25.0, made.kill_worker, [0]).start()
+            told = headroom(*command, workspace=place / "workspace")
+            again = headroom(*command, workspace=place / "workspace")
+            found = contents_differ(alone, contents(open_workspace(place / "workspace")))
+            found += doubled(open_workspace(place / "workspace"))
+            found += [f"a second run computed {again['computed']}"] if again["computed"] else []
+            if what == "a worker was killed" and made.workers[0].poll() is None:
+                found.append("the run ended before the worker was killed")
+        good &= not found
+        lines.append(f"| {what} | {sum(told['computed'].values())} | {'; '.join(found) or 'none'} |")
+    return good, "\n".join(lines)
+
+
+@contextmanager
+def _environment(told: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "kills": kills,
     "race": race,
@@ -278,6 +333,7 @@ ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "footage": footage,
     "tables": tables,
     "memory": memory,
+    "distributed": distributed,
 }
 
 

@@ -7,7 +7,17 @@ from typing import Any
 
 from store.workspace import Workspace, open_workspace
 
-ASIDE = ("computed_at", "created_at", "ingested_at", "not_before", "uri", "proxy_uri", "audio_uri", "normalise_cpu_s")
+ASIDE = (
+    "computed_at",
+    "created_at",
+    "ingested_at",
+    "not_before",
+    "uri",
+    "proxy_uri",
+    "audio_uri",
+    "origin",
+    "normalise_cpu_s",
+)
 
 
 def contents(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
@@ -25,7 +35,10 @@ def contents(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
 
 def differences(first: Path, second: Path) -> list[str]:
     """Human-readable differences of two workspaces; empty when they hold the same."""
-    one, two = contents(open_workspace(first)), contents(open_workspace(second))
+    return contents_differ(contents(open_workspace(first)), contents(open_workspace(second)))
+
+
+def contents_differ(one: dict[str, list[dict[str, Any]]], two: dict[str, list[dict[str, Any]]]) -> list[str]:
     told = [f"table {t} is in one only" for t in sorted(set(one) ^ set(two))]
     for table in sorted(set(one) & set(two)):
         if len(one[table]) != len(two[table]):

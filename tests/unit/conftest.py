@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 import pyarrow as pa
@@ -10,8 +11,10 @@ import pytest
 
 from store import guard
 from store.ledger import Manifest
+from store.objects import s3_client
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
+from tests.databases import can_run_postgres, fresh_database, postgres_server, s3_environment
 
 
 @pytest.fixture
@@ -32,3 +35,40 @@ def quick_sql(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tiers, "guarded", guarded)
     monkeypatch.setattr(Reader, "guarded", of_a_reader)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server that lasts as long as the tests of this process."""
+    if why := can_run_postgres():
+        pytest.skip(why)
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The URL of a database of the test's own."""
+    return fresh_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server that lasts as long as the tests of this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket, with the environment that reaches it."""
+    for name, value in s3_environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    name = f"b{uuid.uuid4().hex}"
+    s3_client().create_bucket(Bucket=name)
+    return name

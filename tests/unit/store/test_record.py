@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from store.ledger import Ledger, LostTurn, Turn
+from store.ledger import LostTurn, Turn
 from store.record import Batch, Record, table_of
 from store.schema import VIDEOS
 from store.workspace import Workspace, open_workspace
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    if request.param == "postgresql":
+        monkeypatch.setenv("HEADROOM_LEDGER_URL", request.getfixturevalue("postgres_url"))
     return open_workspace(tmp_path / "workspace")
 
 
@@ -223,12 +225,26 @@ def _hold_turn(root: str) -> None:
         time.sleep(60)
 
 
-def test_put_replaces_rows_by_key(tmp_path: Path) -> None:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}")
+def test_put_replaces_rows_by_key(workspace: Workspace) -> None:
+    ledger = workspace.ledger
     ledger.set_setting("a", "1")
     ledger.set_setting("a", "2")
     assert ledger.setting("a", "") == "2"
     assert ledger.setting("b", "none") == "none"
+
+
+def test_what_was_erased_is_known_by_its_hmac_alone(workspace: Workspace) -> None:
+    ledger = workspace.ledger
+    row = {"id": "e1", "state": "begun", "begun_at": 1.0, "journal": "{}"}
+    with ledger.turn() as turn:
+        turn.erase(row, ["v1"], ["/a.mp4"])
+    assert ledger.is_erasing()
+    assert ledger.erased(["v1", "v2"]) == {"v1"}
+    assert ledger.erased_by("v1") == "e1"
+    ledger.readmit("v1")
+    assert ledger.erased(["v1"]) == set()
+    ledger.scrub()
+    assert ledger.secret() == ledger.secret()
 
 
 def test_lancedb_opens_the_same_tables(workspace: Workspace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,38 +13,10 @@ from store.workspace import open_workspace
 from tasks.ingest import ingest
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    told = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in told.items():
-        monkeypatch.setenv(name, value)
-    s3_client().create_bucket(Bucket="footage")
-    return "footage"
-
-
 def test_an_object_goes_in_and_comes_back(bucket: str, tmp_path: Path) -> None:
     objects = Objects(f"s3://{bucket}/corpus", tmp_path / "cache")
     uri = objects.put_bytes(b"proxy", "media/v/proxy.mp4")
-    assert uri == "s3://footage/corpus/media/v/proxy.mp4"
+    assert uri == f"s3://{bucket}/corpus/media/v/proxy.mp4"
     assert objects.exists(uri)
     assert not objects.exists(uri + ".not")
     assert objects.local(uri).read_bytes() == b"proxy"
@@ -77,12 +48,11 @@ def test_sources_on_s3_are_known_by_content(bucket: str, tmp_path: Path) -> None
     assert ingest(workspace, [f"s3://{bucket}/raw/"]).unchanged == 3
 
 
-@pytest.mark.usefixtures("bucket")
-def test_what_is_not_there_says_so(tmp_path: Path) -> None:
+def test_what_is_not_there_says_so(bucket: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="s3://nowhere/x: can't list it"):
         list(list_s3("s3://nowhere/x"))
-    with pytest.raises(ValueError, match="s3://footage/none: can't fetch it"):
-        download_s3("s3://footage/none", tmp_path / "x")
+    with pytest.raises(ValueError, match=f"s3://{bucket}/none: can't fetch it"):
+        download_s3(f"s3://{bucket}/none", tmp_path / "x")
     with pytest.raises(ValueError, match="no s3://bucket/key address"):
         split_s3("http://a/b")
     with pytest.raises(ValueError, match="expected a folder or s3://"):

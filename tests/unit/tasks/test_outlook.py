@@ -10,10 +10,12 @@ import pytest
 
 from store.workspace import Workspace, open_workspace
 from tasks import outlook as outlooks
+from tasks import plan
 from tasks import tier as tiers
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.outlook import outlook
+from tasks.signal import LoadedSignal
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
@@ -83,3 +85,15 @@ def test_the_plan_names_what_is_spared_and_by_which_clause(
     tier = tiers.parsed(workspace, "dark")
     ran = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[tier])
     assert ran.tally.computed == {"brightness": 1, "loudness": 2}
+
+
+def test_cheap_signals_ride_along_and_costly_ones_have_a_round_each(use: Any) -> None:
+    made = use()
+
+    def priced(name: str, cost: float) -> LoadedSignal:
+        return replace(made[name], spec=replace(made[name].spec, cost_cpu_s=cost))
+
+    use(brightness=priced("brightness", 0.001), double=priced("double", 0.02), loudness=priced("loudness", 0.5))
+    assert plan.rounds(["loudness", "double", "brightness"]) == [["brightness", "double"], ["loudness"]]
+    use(brightness=priced("brightness", 0.001), double=priced("double", 0.04), loudness=priced("loudness", 0.02))
+    assert plan.rounds(["loudness", "double", "brightness"]) == [["brightness", "loudness"], ["double"]]

@@ -15,28 +15,14 @@ from store import annotation, annotation_people, annotation_queue, annotation_wo
 from store.annotation_database import Database, Refused
 from store.annotation_queue import Offer
 from tasks.annotation import batches, calibration, desk
-from tests.annotators import NOW, Crew, can_run_postgres, clips, pairs, postgres_binaries, postgres_server, rated
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    if why := can_run_postgres():
-        pytest.skip(why)
-    binaries = postgres_binaries()
-    assert binaries is not None
-    with postgres_server(binaries) as url:
-        yield url
+from tests.annotators import NOW, Crew, clips, pairs, rated
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
-    if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}")
-    else:
-        database = Database(request.getfixturevalue("server"))
-        database.write(
-            lambda c: c.exec_driver_sql(f"TRUNCATE {', '.join(annotation.metadata.tables)} RESTART IDENTITY")
-        )
+    lite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
+    database = Database(url)
     yield Crew(database)
     database.close()
 

@@ -1,0 +1,81 @@
+"""Servers for tests: PostgreSQL of one's own, where its binaries are found, and the way to an S3 server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from store.server_database import server_engine
+
+
+def postgres_binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    told = shutil.which("initdb")
+    return Path(told).parent if told else found[-1].parent if found else None
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of a fresh server that listens on a socket in a folder of its own, and is gone afterwards."""
+    binaries = postgres_binaries()
+    assert binaries is not None
+    with tempfile.TemporaryDirectory(prefix="headroom-pg-") as folder:
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # the server refuses to run as root
+            shutil.chown(folder, "postgres")
+            as_user = ["runuser", "-u", "postgres", "--"]
+        data = f"{folder}/data"
+        quiet: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder}
+        subprocess.run([*as_user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "headroom", "-N"], **quiet)
+        told = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+        control = [*as_user, binaries / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
+        subprocess.run([*control, "-o", told, "start"], **quiet)
+        try:
+            yield f"postgresql://headroom@/postgres?unix_sock={folder}/.s.PGSQL.5432"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+
+def can_run_postgres() -> str:
+    """Why not; empty when it can."""
+    if postgres_binaries() is None:
+        return "no PostgreSQL server on this machine: initdb was not found"
+    if os.geteuid() == 0 and "postgres" not in {p.pw_name for p in pwd.getpwall()}:
+        return "PostgreSQL refuses to run as root, and there is no user postgres"
+    try:
+        import pg8000  # noqa: F401
+    except ModuleNotFoundError:
+        return "pg8000 is not installed: pip install -e '.[postgres]'"
+    return ""
+
+
+def fresh_database(server_url: str) -> str:
+    """The URL of a new, empty database on a server."""
+    name = f"t{uuid.uuid4().hex}"
+    engine = server_engine(server_url, "test")
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def s3_environment(address: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
