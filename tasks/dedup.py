@@ -37,8 +37,9 @@ MIN_COSINE = 0.82
 MIN_AGREEMENT = 0.62
 """Same moment: on the same people copies agree by 0.64 and more, other moments of one scene by 0.60 at most."""
 MAX_CANDIDATES = 64
-QUALITY_STEP = 0.1
-"""Grades that are nearer than this are equal; then the larger picture wins."""
+QUALITY_STEP = 0.5
+"""Of 5. Grades in one step are equal, and the larger picture wins: a smaller copy coded anew is graded up to 0.4 higher
+than what it was made from, since enlargement and grain hide in it."""
 CHUNK = 2000
 """Clips compared between two commits."""
 MAX_TRIES = 5
@@ -50,7 +51,7 @@ COMPARED_BY = hashlib.sha256(
         ["duplicate_pairs", 1, *SIGNALS[:2], MIN_COSINE, MIN_AGREEMENT, MAX_CANDIDATES, SPEEDS, OVERLAP_RATIO, STILL]
     ).encode()
 ).hexdigest()[:16]
-FINGERPRINT = hashlib.sha256(json.dumps(["duplicates", 1, COMPARED_BY, QUALITY, QUALITY_STEP]).encode()).hexdigest()[
+FINGERPRINT = hashlib.sha256(json.dumps(["duplicates", 2, COMPARED_BY, QUALITY, QUALITY_STEP]).encode()).hexdigest()[
     :16
 ]
 
@@ -63,14 +64,15 @@ class Clip:
     grade: float | None
     pixels: int
     duration_s: float
+    has_sound: bool = True
     competes: bool = True
     """False while its video is quarantined or removed."""
 
     @property
-    def rank(self) -> tuple[float, int, float, str]:
-        """Smaller is better: quality in steps, then resolution, then length, then the id so that it is always decided."""
+    def rank(self) -> tuple[float, int, bool, float, str]:
+        """Smaller is better: quality in steps, then resolution, sound, length, and the id so that it is always decided."""
         steps = -1 if self.grade is None else round(self.grade / QUALITY_STEP)
-        return -steps, -self.pixels, -self.duration_s, self.clip_id
+        return -steps, -self.pixels, not self.has_sound, -self.duration_s, self.clip_id
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def changed_rows(reader: Reader) -> list[dict[str, object]]:
     digests = dict(clips.filter("comparable").select("clip_id", "digest").iter_rows())
     held = [(a, b) for a, b, da, db in pairs.iter_rows() if digests.get(a) == da and digests.get(b) == db]
     told = [
-        Clip(row["clip_id"], row["grade"], row["pixels"], row["duration_s"], row["competes"])
+        Clip(row["clip_id"], row["grade"], row["pixels"], row["duration_s"], row["has_sound"], row["competes"])
         for row in clips.iter_rows(named=True)
     ]
     choices = chosen(told, held)
@@ -239,6 +241,8 @@ def reason(clip: Clip, best: Clip) -> str:
         told = ["no quality" if c.grade is None else f"quality {c.grade:.2f}" for c in (clip, best)]
     elif clip.pixels != best.pixels:
         told = [f"{c.pixels:,} px" for c in (clip, best)]
+    elif clip.has_sound != best.has_sound:
+        told = ["sound" if c.has_sound else "no sound" for c in (clip, best)]
     elif clip.duration_s != best.duration_s:
         told = [f"{c.duration_s:.2f} s" for c in (clip, best)]
     else:
@@ -276,10 +280,10 @@ def _decided(reader: Reader) -> str:
         for n, fingerprint in serving(reader, SIGNALS).items()
     )
     return f"""
-        SELECT *, md5_number_lower(concat_ws('|', digest, coalesce(grade, -1), pixels, duration_s, competes, comparable)) AS choice_digest
+        SELECT *, md5_number_lower(concat_ws('|', digest, coalesce(grade, -1), pixels, duration_s, has_sound, competes, comparable)) AS choice_digest
         FROM (SELECT c.clip_id, c.video_id, c.duration_s, s.{QUALITY}_quality AS grade,
             coalesce(c.source_width_px::BIGINT * c.source_height_px, 0) AS pixels,
-            v.state NOT IN ('quarantined', 'removed') AS competes,
+            coalesce(v.has_audio, false) AS has_sound, v.state NOT IN ('quarantined', 'removed') AS competes,
             s.{EMBEDDING}_status = 'ok' AND s.{SIGNATURE}_status = 'ok' AS comparable,
             md5_number_lower(concat_ws('|', s.{EMBEDDING}_output_digest, s.{SIGNATURE}_output_digest)) AS digest,
             d.cluster, d.kept, d.best, d.reason, d.fingerprint, d.compared_digest, d.compared_by

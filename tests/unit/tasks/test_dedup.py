@@ -156,7 +156,7 @@ def test_a_clip_that_loses_its_better_copy_comes_back(workspace: Workspace) -> N
 
 
 def test_killed_between_two_commits_it_goes_on(workspace: Workspace) -> None:
-    write(workspace, *((f"{i}a", i // 2, i // 2, 3.0 + i / 10) for i in range(6)))
+    write(workspace, *((f"{i}a", i // 2, i // 2, 1.0 + i / 2) for i in range(6)))
     assert dedup.compare(workspace, chunk=4) == 4
     assert held(workspace) == {}, "nothing is chosen before all are compared"
     assert dedup.bring_up_to_date(workspace) == 2
@@ -179,13 +179,15 @@ def test_a_chain_drops_only_what_a_kept_clip_shows() -> None:
 
 
 def test_ranks_and_their_reasons() -> None:
-    worse, better = Clip("b", 3.0, 100, 4.0), Clip("a", 3.3, 50, 4.0)
+    worse, better = Clip("b", 3.0, 100, 4.0), Clip("a", 3.8, 50, 4.0)
     assert better.rank < worse.rank
-    assert reason(worse, better) == "copy of a: quality 3.00 against quality 3.30"
-    assert reason(Clip("b", None, 1, 1), better) == "copy of a: no quality against quality 3.30"
-    assert reason(Clip("b", 3.31, 1000, 4), Clip("a", 3.3, 2000, 4)) == "copy of a: 1,000 px against 2,000 px"
-    assert reason(Clip("b", 3.3, 50, 3), better) == "copy of a: 3.00 s against 4.00 s"
-    assert reason(Clip("b", 3.3, 50, 4), better) == "copy of a, equal in all, of the lesser id"
+    assert reason(worse, better) == "copy of a: quality 3.00 against quality 3.80"
+    assert reason(Clip("b", None, 1, 1), better) == "copy of a: no quality against quality 3.80"
+    assert reason(Clip("b", 4.2, 1000, 4), Clip("a", 3.8, 2000, 4)) == "copy of a: 1,000 px against 2,000 px"
+    assert Clip("b", 4.2, 1000, 4).rank > Clip("a", 3.8, 2000, 4).rank, "grades this near say nothing"
+    assert reason(Clip("b", 3.8, 50, 4, has_sound=False), better) == "copy of a: no sound against sound"
+    assert reason(Clip("b", 3.8, 50, 3), better) == "copy of a: 3.00 s against 4.00 s"
+    assert reason(Clip("b", 3.8, 50, 4), better) == "copy of a, equal in all, of the lesser id"
 
 
 def test_a_run_ends_with_it_and_tiers_wait_for_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
