@@ -1,4 +1,7 @@
-"""Object storage behind one interface: a folder by default, S3 by URL. Keys are relative, with forward slashes."""
+"""Object storage behind one interface: a folder by default, S3 by URL. Keys are relative, with forward slashes.
+
+What is stored of an object is its key, so a workspace may be moved; sources outside of it have absolute addresses.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +26,23 @@ class Objects:
             raise ValueError(f"object storage {url!r}: expected a folder or s3://bucket/prefix")
 
     def uri(self, key: str) -> str:
-        return f"{self.url}/{key}"
+        """Where a key's object is; an absolute address is left as it is."""
+        return key if "://" in key or key.startswith("/") else f"{self.url}/{key}"
 
     def put(self, source: Path, key: str) -> str:
-        """Moves a local file in; gives its URI."""
+        """Moves a local file in; gives the key back, which is what tables hold."""
         if self._remote:
             bucket, name = split_s3(self.uri(key))
             s3_client().upload_file(str(source), bucket, name)
             source.unlink()
-            return self.uri(key)
+            return key
         target = Path(self.url) / key
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         shutil.move(source, staged)
         _sync(staged)
         staged.replace(target)
-        return str(target)
+        return key
 
     def put_bytes(self, data: bytes, key: str) -> str:
         staged = self._cache / "staged" / uuid.uuid4().hex
@@ -54,13 +58,14 @@ class Objects:
         for address, data in objects.items():
             key = f"{folder}/{address}"
             try:
-                if not self.exists(self.uri(key)):
+                if not self.exists(key):
                     self.put_bytes(data, key)
             except (OSError, BotoCoreError, ClientError) as error:
                 raise ConnectionError(f"{self.uri(key)}: can't be written now ({error})") from error
 
     def local(self, uri: str) -> Path:
-        """A local path for reading an object; S3 objects are fetched into the cache once."""
+        """A local path for reading an object by its key or address; S3 objects are fetched into the cache once."""
+        uri = self.uri(uri)
         if not uri.startswith("s3://"):
             return local_path(uri)
         cached = self._cache / "objects" / hashlib.sha256(uri.encode()).hexdigest()[:32]
@@ -78,11 +83,11 @@ class Objects:
         """Deletes objects, with the folders that this leaves empty; one that is gone already is no error."""
         if self._remote:
             for uri in uris:
-                bucket, name = split_s3(uri)
+                bucket, name = split_s3(self.uri(uri))
                 s3_client().delete_object(Bucket=bucket, Key=name)
             return
         for uri in uris:
-            file = local_path(uri)
+            file = local_path(self.uri(uri))
             file.unlink(missing_ok=True)
             for folder in file.parents:
                 if folder == Path(self.url) or not folder.is_dir() or any(folder.iterdir()):
@@ -94,6 +99,7 @@ class Objects:
         shutil.rmtree(self._cache, ignore_errors=True)
 
     def exists(self, uri: str) -> bool:
+        uri = self.uri(uri)
         if not uri.startswith("s3://"):
             return local_path(uri).exists()
         from botocore.exceptions import ClientError

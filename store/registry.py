@@ -45,7 +45,7 @@ def publish(workspace: Workspace, weights: bytes, told: Mapping[str, Any]) -> Ch
         "id": made.id,
         "recipe": str(whole["recipe"]["name"]),
         "snapshot": str(whole["snapshot"]["id"]),
-        "uri": workspace.objects.uri(f"{folder}/checkpoint.json"),
+        "uri": f"{folder}/checkpoint.json",
         "sha256": hashlib.sha256(text).hexdigest(),
         "created_at": time.time(),
     }
@@ -96,7 +96,9 @@ def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]
             redacted = without(text)
             if redacted == text:
                 continue
-            if uri == row["uri"]:  # the ledger first: cut off between the two, the next try ends the same
+            if uri == workspace.objects.uri(
+                row["uri"]
+            ):  # the ledger first: cut off between the two, the next try ends the same
                 workspace.ledger.put(checkpoints_table, [{**row, "sha256": hashlib.sha256(redacted).hexdigest()}])
             workspace.objects.put_bytes(redacted, uri[uri.index(f"checkpoints/{row['id']}/") :])
             found.append(row["id"])

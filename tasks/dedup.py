@@ -280,7 +280,8 @@ def _decided(reader: Reader) -> str:
         for n, fingerprint in serving(reader, SIGNALS).items()
     )
     return f"""
-        SELECT *, md5_number_lower(concat_ws('|', digest, coalesce(grade, -1), pixels, duration_s, has_sound, competes, comparable)) AS choice_digest
+        SELECT *, md5_number_lower(concat_ws('|', digest, coalesce(grade, -1), pixels, duration_s, has_sound, competes,
+            comparable)) AS choice_digest
         FROM (SELECT c.clip_id, c.video_id, c.duration_s, s.{QUALITY}_quality AS grade,
             coalesce(c.source_width_px::BIGINT * c.source_height_px, 0) AS pixels,
             coalesce(v.has_audio, false) AS has_sound, v.state NOT IN ('quarantined', 'removed') AS competes,

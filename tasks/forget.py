@@ -244,7 +244,12 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
     data = (json.dumps(written, sort_keys=True, indent=1) + "\n").encode()
     place = workspace.objects.put_bytes(data, f"erasures/{made.id}.json")
     erasure.note(workspace, made, DONE)
-    return {"complete": told["complete"], "found": last.found, "report": place, "search": told["search"]}
+    return {
+        "complete": told["complete"],
+        "found": last.found,
+        "report": workspace.objects.uri(place),
+        "search": told["search"],
+    }
 
 
 def _checkpoints(workspace: Workspace, made: Erasure) -> list[str]:

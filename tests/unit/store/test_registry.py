@@ -31,7 +31,7 @@ def test_the_same_training_is_the_same_checkpoint(place: Workspace) -> None:
 
 def test_what_was_changed_is_refused(place: Workspace) -> None:
     made = registry.publish(place, b"weights", TOLD)
-    folder = Path(registry.checkpoint_row(place, made.id)["uri"]).parent
+    folder = place.objects.local(registry.checkpoint_row(place, made.id)["uri"]).parent
     (folder / "weights.safetensors").write_bytes(b"weightz")
     with pytest.raises(ValueError, match="its weights are not what was published"):
         registry.load(place, made.id)
@@ -62,5 +62,5 @@ def test_erasure_takes_clips_out_of_what_a_checkpoint_says(place: Workspace) -> 
     assert (left.id, left.told["data"]["clips"]["train"]) == (made.id, ["forgotten", "bb22"])
     assert left.weights == b"weights"
     assert registry.load(place, other.id) == other
-    files = Path(registry.checkpoint_row(place, made.id)["uri"]).parent.rglob("*")
+    files = place.objects.local(registry.checkpoint_row(place, made.id)["uri"]).parent.rglob("*")
     assert not any(b"aa11" in f.read_bytes() for f in files if f.is_file())

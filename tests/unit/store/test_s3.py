@@ -16,7 +16,7 @@ from tasks.ingest import ingest
 def test_an_object_goes_in_and_comes_back(bucket: str, tmp_path: Path) -> None:
     objects = Objects(f"s3://{bucket}/corpus", tmp_path / "cache")
     uri = objects.put_bytes(b"proxy", "media/v/proxy.mp4")
-    assert uri == f"s3://{bucket}/corpus/media/v/proxy.mp4"
+    assert (uri, objects.uri(uri)) == ("media/v/proxy.mp4", f"s3://{bucket}/corpus/media/v/proxy.mp4")
     assert objects.exists(uri)
     assert not objects.exists(uri + ".not")
     assert objects.local(uri).read_bytes() == b"proxy"

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from store.frozen import frozen
 from store.ledger import Manifest
 from store.record import Batch
 from store.schema import TIMELINES
@@ -449,3 +450,21 @@ def test_a_reclip_keeps_the_clips_of_a_video_it_can_not_read(
     assert proposal.counts == {"kept": 2, "moved": 0, "lost": 0, "added": 0}
     reclip.apply(workspace, proposal)
     assert len(wide(workspace)) == 2
+
+
+def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_path: Path) -> None:
+    run(workspace)
+    own = workspace.settings.workspace / "tiers"
+    own.mkdir()
+    (own / "whole.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 1")
+    before = build(workspace, "whole")
+    moved = tmp_path / "elsewhere" / "renamed"
+    moved.parent.mkdir()
+    workspace.settings.workspace.rename(moved)
+    there = open_workspace(moved)
+    assert run(there).tally.computed == {}
+    assert build(there, "whole")["snapshot"] == before["snapshot"]
+    held = frozen(there, before["snapshot"])
+    for row in held.clips.to_pylist():
+        assert held.local(row["proxy_uri"]).is_relative_to(moved)
+        assert held.local(row["proxy_uri"]).is_file()
