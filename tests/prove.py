@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ from store.workspace import open_workspace
 from tests.cluster import cluster
 from tests.conftest import media_root
 from tests.databases import can_run_postgres
+from tests.faults import Ended, can_mount, kill_child, lock_ledger, small_disk
+from tests.faults import curate as fault_run
 from tests.hostile import make_hostile
 from tests.tables import contents, contents_differ, differences, doubled
 
@@ -93,10 +94,7 @@ def kills(folder: Path, sample: bool) -> tuple[bool, str]:
 
 def _killed(arguments: Sequence[str | Path], workspace: Path, at_s: float) -> bool:
     """Starts a command and kills it and all its children at `at_s`; False when it had ended by then."""
-    command = [sys.executable, "-m", "headroom", *map(str, arguments), "--workspace", str(workspace)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = _started(arguments, workspace)
     try:
         process.wait(at_s)
     except subprocess.TimeoutExpired:
@@ -104,6 +102,12 @@ def _killed(arguments: Sequence[str | Path], workspace: Path, at_s: float) -> bo
         process.wait()
         return True
     return False
+
+
+def _started(arguments: Sequence[str | Path], workspace: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "headroom", *map(str, arguments), "--workspace", str(workspace)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet)
 
 
 def race(folder: Path, sample: bool) -> tuple[bool, str]:
@@ -290,7 +294,7 @@ def distributed(folder: Path, sample: bool) -> tuple[bool | None, str]:
     corpus = small_corpus(folder)
     headroom("curate", corpus, workspace=folder / "alone")
     alone = contents(open_workspace(folder / "alone"))
-    lines = ["| what happened | rows computed by the last command | differences, duplicates |", "|---|---|---|"]
+    lines = ["| what happened | rows left for the next command | differences, duplicates |", "|---|---|---|"]
     good = True
     cases = ["nothing", "a worker was killed", "the command was killed"]
     for number, what in enumerate(cases[1:2] if sample else cases):
@@ -302,21 +306,76 @@ def distributed(folder: Path, sample: bool) -> tuple[bool | None, str]:
             for file in corpus.iterdir():
                 client.upload_file(str(file), "corpus", f"raw/{file.name}")
             command = ["curate", "s3://corpus/raw/", "--runner", made.scheduler]
-            if what == "the command was killed":
-                killed = _killed(command, place / "workspace", 25.0)
-                good &= killed
-            elif what == "a worker was killed":
-                threading.Timer(25.0, made.kill_worker, [0]).start()
+            if what != "nothing":
+                first = _started(command, place / "workspace")
+                reached = _commits(place / "workspace", first, 4)
+                if what == "a worker was killed":
+                    made.kill_worker(0)
+                    first.wait()
+                else:
+                    os.killpg(first.pid, signal.SIGKILL)
+                    first.wait()
+                good &= reached
             told = headroom(*command, workspace=place / "workspace")
             again = headroom(*command, workspace=place / "workspace")
             found = contents_differ(alone, contents(open_workspace(place / "workspace")))
             found += doubled(open_workspace(place / "workspace"))
             found += [f"a second run computed {again['computed']}"] if again["computed"] else []
-            if what == "a worker was killed" and made.workers[0].poll() is None:
-                found.append("the run ended before the worker was killed")
         good &= not found
         lines.append(f"| {what} | {sum(told['computed'].values())} | {'; '.join(found) or 'none'} |")
     return good, "\n".join(lines)
+
+
+def faults(folder: Path, sample: bool) -> tuple[bool | None, str]:
+    """A full disk, a locked ledger, a Prefect server and a decoder that die, a lost Prefect database, in the middle of a run.
+
+    The command goes on, or stops with one clear line; the next one ends with the tables of an undisturbed run.
+    """
+    if not can_mount():
+        return None, "making a small disk needs root and mount"
+    corpus = small_corpus(folder)
+    headroom("curate", corpus, workspace=folder / "alone")
+    lines, good = [], True
+
+    def tried(what: str, workspace: Path, ended: Ended) -> None:
+        nonlocal good
+        after = headroom("curate", corpus, workspace=workspace)
+        found = differences(folder / "alone", workspace) + doubled(open_workspace(workspace))
+        found += [] if ended.is_clear else ["it did not say why it stopped"]
+        good &= not found
+        left = sum(after["computed"].values())
+        said = " ".join(ended.said.split()).replace("|", "/").replace(str(folder), "...")
+        lines.append(f"| {what} | {ended.status} | {said[:300]} | {left} | {'; '.join(found) or 'none'} |")
+
+    for mib in [6] if sample else [2, 6, 10, 14]:
+        with small_disk(folder / f"disk{mib}", mib) as resize:
+            workspace = folder / f"disk{mib}" / "workspace"
+            ended = fault_run(corpus, workspace)
+            resize(1024)
+            tried(f"the disk was full at {mib} MiB", workspace, ended)
+    for number, (what, during) in enumerate(_FAULTS[:1] if sample else _FAULTS):
+        workspace = folder / f"fault{number}"
+        tried(what, workspace, fault_run(corpus, workspace, during(workspace)))
+    head = "| what happened | exit | what it said last | rows left to compute | differences |\n|---|---|---|---|---|\n"
+    return good, head + "\n".join(lines)
+
+
+_FAULTS: list[tuple[str, Callable[[Path], Callable[[Any], None]]]] = [
+    ("the ledger was locked for a minute", lambda w: lock_ledger(w, 8.0, 60.0)),
+    ("the Prefect server was killed while it began", lambda _: kill_child("flows.child server", 1.0)),
+    ("the Prefect server was killed in the middle", lambda _: kill_child("flows.child server", 15.0)),
+    ("a decoder was killed", lambda _: kill_child("tasks.media", 3.0)),
+]
+
+
+def _commits(workspace: Path, process: subprocess.Popen[bytes], num: int) -> bool:
+    """Waits until a command has committed `num` times; False when it ended before."""
+    ledger = open_workspace(workspace).ledger
+    while ledger.manifest().id < num:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @contextmanager
@@ -338,6 +397,7 @@ ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "tables": tables,
     "memory": memory,
     "distributed": distributed,
+    "faults": faults,
 }
 
 
