@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.settings import Settings
-from store.ledger import Manifest
+from store.ledger import SNAPSHOTS_BY_AGE, Manifest
 from store.ledger import snapshots as snapshots_table
 from store.objects import Objects
 from store.record import Record
@@ -56,7 +56,7 @@ def snapshot_row(workspace: Workspace, name: str) -> dict[str, Any]:
     Raises ValueError when there is none, or when several ids begin so.
     """
     table = snapshots_table
-    rows = workspace.ledger.rows(table.select().order_by(table.c.created_at))
+    rows = workspace.ledger.rows(table.select().order_by(*SNAPSHOTS_BY_AGE))
     found = [r for r in rows if r["tier"] == name][-1:] or [r for r in rows if r["id"].startswith(name)]
     if len(found) != 1 or (len(name) < 6 and found[0]["tier"] != name):
         what = f"{len(found)} snapshots have an id that begins so" if len(found) > 1 else "no tier with a snapshot"

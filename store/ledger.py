@@ -62,6 +62,8 @@ snapshots = sa.Table(
     sa.Column("manifest_id", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
+SNAPSHOTS_BY_AGE = (snapshots.c.manifest_id, snapshots.c.created_at)
+"""Manifests only grow, also where a machine's clock was set back."""
 checkpoints = sa.Table(
     "checkpoints",
     metadata,

@@ -13,7 +13,7 @@ import polars as pl
 
 from store import funnel as funnels
 from store import guard, snapshot, snapshot_diff, tier_sql
-from store.ledger import Manifest
+from store.ledger import SNAPSHOTS_BY_AGE, Manifest
 from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
 from store.schema import PROVENANCE
@@ -110,10 +110,8 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         serving = rollout.serving(reader, tier.signals)
     fingerprints = {**adopted(workspace), **serving}
     table = snapshots_table
-    rows = workspace.ledger.rows(
-        table.select().where(table.c.tier == name).order_by(table.c.created_at.desc()).limit(1)
-    )
-    latest = rows[0] if rows else None
+    rows = workspace.ledger.rows(table.select().where(table.c.tier == name).order_by(*SNAPSHOTS_BY_AGE))
+    latest = rows[-1] if rows else None
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
         header = _loaded(workspace, latest).header
         if header["inlined"] == tier.inlined and header["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
@@ -244,7 +242,7 @@ def listed(workspace: Workspace, reader: Reader | None = None) -> list[dict[str,
         with workspace.views() as opened:
             return listed(workspace, opened)
     table = snapshots_table
-    latest = {r["tier"]: r for r in workspace.ledger.rows(table.select().order_by(table.c.created_at))}
+    latest = {r["tier"]: r for r in workspace.ledger.rows(table.select().order_by(*SNAPSHOTS_BY_AGE))}
     rows: dict[str, dict[str, Any]] = {
         name: {"tier": name, "clips": None, "hours": None, "snapshot": None} for name in sources(workspace)
     }
@@ -302,7 +300,7 @@ def _missing_columns(reader: Reader, tier: Tier) -> list[str]:
 
 def _pair(workspace: Workspace, first: str, second: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     table = snapshots_table
-    rows = workspace.ledger.rows(table.select().order_by(table.c.created_at))
+    rows = workspace.ledger.rows(table.select().order_by(*SNAPSHOTS_BY_AGE))
     if second is None:
         of_tier = [r for r in rows if r["tier"] == first]
         if not of_tier:

@@ -110,7 +110,7 @@ def _video(workspace: Workspace, reader: Reader, video_id: str, only_clip: str |
         for r in lines.iter_rows(named=True)
     ]
     query = "SELECT * FROM clips WHERE video_id = ? ORDER BY start_frame"
-    frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.created_at))
+    frozen = workspace.ledger.rows(tables.snapshots.select().order_by(*tables.SNAPSHOTS_BY_AGE))
     held = [(row, _clips_of(workspace, row)) for row in frozen]
     for clip in reader.sql(query, [video_id]).iter_rows(named=True):
         if only_clip in (None, clip["clip_id"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from store.frozen import frozen
+from store.frozen import frozen, snapshot_row
 from store.ledger import Manifest
-from store.record import Batch
-from store.schema import TIMELINES
+from store.record import Batch, table_of
+from store.schema import TIMELINES, VIDEOS
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
 from tasks import clipping, compute, curate, plan, reclip, stale, trace
@@ -468,3 +469,25 @@ def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_p
     for row in held.clips.to_pylist():
         assert held.local(row["proxy_uri"]).is_relative_to(moved)
         assert held.local(row["proxy_uri"]).is_file()
+
+
+def test_a_clock_that_was_set_back_makes_no_older_snapshot_the_latest(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(workspace)
+    own = workspace.settings.workspace / "tiers"
+    own.mkdir()
+    (own / "whole.sql").write_text(
+        "SELECT clip_id FROM clips JOIN videos USING (video_id) WHERE videos.name <> 'b.mp4'"
+    )
+    first = build(workspace, "whole")
+    before = time.time()
+    monkeypatch.setattr(time, "time", lambda: before - 3600)
+    batch = Batch()
+    kept = workspace.record.read(workspace.ledger.manifest(), "videos").to_pylist()
+    batch.add("videos", table_of([{**v, "name": "c.mp4"} for v in kept if v["name"] == "b.mp4"], VIDEOS))
+    workspace.commit(batch)
+    second = build(workspace, "whole")
+    assert (first["clips"], second["clips"]) == (1, 2)
+    assert snapshot_row(workspace, "whole")["id"] == second["snapshot"]
+    assert build(workspace, "whole")["snapshot"] == second["snapshot"]
