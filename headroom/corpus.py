@@ -19,6 +19,9 @@ class Corpus:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
+    def __repr__(self) -> str:
+        return f"Corpus({str(self.workspace.settings.workspace)!r})"
+
     def curate(
         self,
         *paths: str | Path,
@@ -110,6 +113,9 @@ class Tier:
     def __init__(self, workspace: Workspace, name: str) -> None:
         self.workspace = workspace
         self.name = name
+
+    def __repr__(self) -> str:
+        return f"Tier({self.name!r}, {str(self.workspace.settings.workspace)!r})"
 
     def build(self) -> dict[str, Any]:
         """Freezes a snapshot: {"tier", "snapshot", "clips", "sha256", "path"}. The same data give the same id."""

@@ -80,7 +80,7 @@ def _on_disk(workspace: Workspace) -> set[str]:
     root = workspace.record.root
     if "://" not in root:
         return {f.name.removesuffix(".lance") for f in Path(root).glob("*@*.lance")}
-    found = (uri.partition("/lance/")[2] for uri, _ in workspace.objects.under("lance"))
+    found = (key.removeprefix("lance/") for key, _ in workspace.objects.under("lance"))
     return {name.partition(".lance/")[0] for name in found if ".lance/" in name}
 
 

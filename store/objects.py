@@ -73,11 +73,16 @@ class Objects:
         return cached if cached.exists() else download_s3(uri, cached)
 
     def under(self, folder: str) -> list[tuple[str, int]]:
-        """(uri, bytes) of the objects in a folder and below it, by name; half-written ones of a local folder too."""
+        """(key, bytes) of the objects in a folder and below it, by name; half-written ones of a local folder too."""
         if self._remote:
-            return [(uri, num_bytes) for uri, num_bytes, _ in list_s3(self.uri(folder) + "/")]
+            found = list_s3(self.uri(folder).rstrip("/") + "/")
+            return [(uri.removeprefix(f"{self.url}/"), num_bytes) for uri, num_bytes, _ in found]
         files = sorted(f for f in Path(self.uri(folder)).rglob("*") if f.is_file() and not f.is_symlink())
-        return [(str(f), f.stat().st_size) for f in files]
+        return [(f.relative_to(self.url).as_posix(), f.stat().st_size) for f in files]
+
+    @property
+    def is_local(self) -> bool:
+        return not self._remote
 
     def delete(self, uris: Iterable[str]) -> None:
         """Deletes objects, with the folders that this leaves empty; one that is gone already is no error."""

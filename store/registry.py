@@ -89,17 +89,15 @@ def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]
     The weights stay: what was learnt can't be taken out of them."""
     found = []
     for row in workspace.ledger.rows(checkpoints_table.select().order_by(checkpoints_table.c.created_at)):
-        for uri, _ in workspace.objects.under(f"checkpoints/{row['id']}"):
-            if not uri.endswith(".json"):
+        for key, _ in workspace.objects.under(f"checkpoints/{row['id']}"):
+            if not key.endswith(".json"):
                 continue
-            text = workspace.objects.local(uri).read_bytes()
+            text = workspace.objects.local(key).read_bytes()
             redacted = without(text)
             if redacted == text:
                 continue
-            if uri == workspace.objects.uri(
-                row["uri"]
-            ):  # the ledger first: cut off between the two, the next try ends the same
+            if key == row["uri"]:  # the ledger first: cut off between the two, the next try ends the same
                 workspace.ledger.put(checkpoints_table, [{**row, "sha256": hashlib.sha256(redacted).hexdigest()}])
-            workspace.objects.put_bytes(redacted, uri[uri.index(f"checkpoints/{row['id']}/") :])
+            workspace.objects.put_bytes(redacted, key)
             found.append(row["id"])
     return sorted(set(found))

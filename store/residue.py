@@ -157,8 +157,7 @@ def _search_bucket(workspace: Workspace, targets: Targets, told: Searched) -> No
     """Addresses of all objects; the bytes of those that are no media and no table, which are read as tables."""
     for uri, num_bytes in workspace.objects.under(""):
         told.note(uri, {f"{kind} in its address" for kind in targets.in_bytes(uri.encode())})
-        below = uri.removeprefix(workspace.objects.url).lstrip("/")
-        if below.startswith(("media/", "lance/")):
+        if uri.startswith(("media/", "lance/")):
             told.unread += 1
             continue
         file = workspace.objects.local(uri)

@@ -144,7 +144,7 @@ def _fill(workspace: Workspace, reader: Reader, made: Erasure) -> None:
     made.addresses = sorted(address_of(s["uri"], s["hint"]) for s in seen)
     made.names = _names(reader, {v["name"] for v in videos} | {u.rsplit("/", 1)[-1] for u in addresses}, addresses)
     media = [found for v in made.video_ids for found in workspace.objects.under(f"media/{v}")]
-    local = [local_path(uri) for uri, _ in media if "://" not in uri]
+    local = [workspace.objects.local(key) for key, _ in media] if workspace.objects.is_local else []
     shas = {str(v[k]) for v in videos for k in ("proxy_sha256", "audio_sha256") if v[k]}
     made.sha256 = sorted(shas | {sha256_of(f) for f in local if f.stat().st_size})
     held_by = _snapshots(workspace, made)

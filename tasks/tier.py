@@ -115,7 +115,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
         header = _loaded(workspace, latest).header
         if header["inlined"] == tier.inlined and header["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
-            return _built(latest)
+            return _built(workspace, latest)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
         corpus.refuse_stale(reader, tier)
@@ -133,7 +133,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         manifest_id = reader.manifest.id
     if latest and _same(held := _loaded(workspace, latest), made) and _kept(workspace, held):
         workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
-        return _built(latest)
+        return _built(workspace, latest)
     saved = snapshot.save(made, workspace.scratch / "snapshots")
     row = {
         "id": made.id,
@@ -145,7 +145,7 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         "created_at": made.created_at,
     }
     workspace.ledger.put(table, [row])
-    return _built(row)
+    return _built(workspace, row)
 
 
 def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
@@ -160,9 +160,9 @@ def _kept(workspace: Workspace, held: snapshot.Snapshot) -> bool:
     return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held.header["manifest"].items()}, ""))
 
 
-def _built(row: Mapping[str, Any]) -> dict[str, Any]:
+def _built(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
     told = {"tier": row["tier"], "snapshot": row["id"], "clips": row["num_clips"], "sha256": row["sha256"]}
-    return {**told, "path": row["uri"]}
+    return {**told, "path": workspace.objects.uri(row["uri"])}
 
 
 def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any]]:

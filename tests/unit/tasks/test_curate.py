@@ -464,7 +464,10 @@ def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_p
     workspace.settings.workspace.rename(moved)
     there = open_workspace(moved)
     assert run(there).tally.computed == {}
-    assert build(there, "whole")["snapshot"] == before["snapshot"]
+    again = build(there, "whole")
+    assert again["snapshot"] == before["snapshot"]
+    assert Path(again["path"]).is_relative_to(moved)
+    assert Path(again["path"]).is_file()
     held = frozen(there, before["snapshot"])
     for row in held.clips.to_pylist():
         assert held.local(row["proxy_uri"]).is_relative_to(moved)

@@ -163,7 +163,8 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     assert bring_up_to_date(planted, stand_in.serial(planted)).tally.computed == {}
 
     report = json.loads(Path(told["report"]).read_text())
-    assert (report["complete"], report["snapshots"][0]["verifies"]) == (True, True)
+    frozen = report["snapshots"][0]
+    assert (report["complete"], frozen["verifies"], frozen["tier"]) == (True, True, "shown")
     assert len(report["hmac_sha256"]["clips"]) == len(clips)
     assert not any(i in Path(told["report"]).read_text() for i in (video, *clips, "interview"))
 
