@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store.workspace import Workspace, open_workspace
 from tasks import held, plan, promote, rollout, run_clips, run_windows, shadow, stale
+from tasks.ingest import ingest
 from tasks.signal import LoadedSignal
 from tests.unit.tasks import stand_in
 
@@ -20,3 +23,20 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
         return made
 
     return use_signals
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    stand_in.make_video(folder / "a.mp4", 3.0, luma=90)
+    stand_in.make_video(folder / "b.mp4", 4.0, luma=160, tone=False)
+    (folder / "broken.mp4").write_bytes(b"no video at all")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, footage: Path, use: Any) -> Workspace:
+    use()
+    made = open_workspace(tmp_path / "workspace")
+    ingest(made, [str(footage)])
+    return made

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from store.ledger import Manifest
 from store.workspace import Workspace
+from tasks.curate import Outcome, bring_up_to_date
 from tasks.digest import timeline_schema
 from tasks.jobs import Done, Job, Stage, run_batch
 from tasks.media.media import Media
@@ -164,3 +166,12 @@ def make_video(path: Path, seconds: float = 3.0, *, luma: int = 120, tone: bool 
     ]
     subprocess.run(command, check=True)
     return path
+
+
+def run(workspace: Workspace) -> Outcome:
+    return bring_up_to_date(workspace, serial(workspace))
+
+
+def wide(workspace: Workspace) -> pl.DataFrame:
+    with workspace.views() as reader:
+        return reader.sql("SELECT * FROM signals ORDER BY clip_id")
