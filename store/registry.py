@@ -84,6 +84,15 @@ def load(workspace: Workspace, name: str) -> Checkpoint:
     return Checkpoint(row["id"], told, weights)
 
 
+def evaluation(workspace: Workspace, checkpoint: str, snapshot: str) -> dict[str, Any] | None:
+    """What `headroom evaluate` said of a checkpoint on a snapshot last; None when it never did."""
+    uri = workspace.objects.uri(f"checkpoints/{checkpoint}/evaluations/{snapshot}.json")
+    if not workspace.objects.exists(uri):
+        return None
+    found: dict[str, Any] = json.loads(workspace.objects.local(uri).read_bytes())
+    return found
+
+
 def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]:
     """Rewrites what checkpoints and their evaluations say by `without`; gives the ids of those that it changed.
     The weights stay: what was learnt can't be taken out of them."""
