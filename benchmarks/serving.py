@@ -19,6 +19,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
 
 
 def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
+    from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
     made = asyncio.run(gateway.open(key))
@@ -130,8 +132,12 @@ def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
                 shown_s = [float(f.pts * f.time_base) for f in container.decode(video=0)]
             first = first or time.perf_counter() - began
             if ends_s is not None and shown_s[-1] + 0.04 >= ends_s - 0.001:
+                said = time.perf_counter() - began
                 line.send("end")
-                return first, time.perf_counter() - began
+                with suppress(ConnectionClosed):  # the session is gone when its line is closed
+                    while True:
+                        line.recv()
+                return first, said
 
 
 def switches(shown: Avatar, times: int = 50) -> dict[str, Any]:

@@ -14,9 +14,9 @@ PART = "held_people"
 WORSE_RATIO = 0.05
 """A measure may be worse than that of the checkpoint that serves by so much, or by its interval, whichever is wider: with
 few people held out an interval has no width to speak of."""
-QUIET_OPEN, QUIET_QUIVER = 1.0, 2.0
-"""Without a voice: how far open a mouth may stand (standard deviations) and how fast it may move (those a second). Serving
-rests it besides; people in their pauses reach 1.4 and 11 (modeling/LOG.md)."""
+QUIET_OPEN, QUIET_QUIVER = 0.5, 1.0
+"""Without a voice: how far open a mouth may stand (standard deviations) and how fast it may move (those a second). A trained
+network has 0.03 and 0.02 (modeling/LOG.md)."""
 
 LEAST_FPS = 27.5
 """25 frames a second with a tenth to spare: less falls behind sooner or later."""
