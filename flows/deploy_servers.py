@@ -58,7 +58,8 @@ def _started(workspace: Workspace, child: Child) -> Server:
 
 
 def followed(servers: Sequence[Server], revision: int, checkpoint: str) -> list[dict[str, Any]]:
-    """Waits until the servers have seen this revision: of each its url, whether it holds the checkpoint, and why not."""
+    """Waits until the servers have seen this revision and moved the sessions that are on what no longer serves: of each its
+    url, whether it holds the checkpoint, and why not."""
     return [_followed(server, revision, checkpoint) for server in servers]
 
 
@@ -66,10 +67,10 @@ def _followed(server: Server, revision: int, checkpoint: str) -> dict[str, Any]:
     until, state = time.monotonic() + FOLLOW_S, None
     while time.monotonic() < until:
         state = state_of(server)
-        if state is not None and state["revision"] >= revision:
+        if state is not None and state["revision"] >= revision and not state["moving"]:
             holds = checkpoint in state["held"]
             why = "" if holds else str(state["refused"].get(checkpoint, "something else is deployed by now"))
             return {"url": server.url, "holds": holds, "why": why, "slowest_switch_ms": state["slowest_switch_ms"]}
         time.sleep(POLL_S)
-    why = "it does not answer any more" if state is None else f"it has not loaded it after {FOLLOW_S:.0f} s"
+    why = "it does not answer any more" if state is None else f"it has not changed over after {FOLLOW_S:.0f} s"
     return {"url": server.url, "holds": False, "why": why, "slowest_switch_ms": None}

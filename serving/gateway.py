@@ -97,6 +97,7 @@ def make_app(gateway: Gateway, beside: Callable[[], Awaitable[None]] | None = No
             "serving": told.serving, "stable": told.split.stable, "canary": told.split.canary, "share": told.split.share,
             "revision": told.split.revision, "held": sorted(told.pipelines), "refused": told.refused,
             "sessions": {name: sum(t.live.checkpoint == name for t in gateway.talks.values()) for name in told.pipelines},
+            "moving": sum(not told.stays(t.live.checkpoint) for t in gateway.talks.values()),
             "switches": gateway.switches, "slowest_switch_ms": round(1000 * gateway.slowest_switch_s, 3),
         })  # fmt: skip
 

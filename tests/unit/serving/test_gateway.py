@@ -273,6 +273,7 @@ def test_a_probe_has_room_of_its_own_and_chooses_its_checkpoint(two: TestClient)
     assert two.post("/api/sessions", json=asked, headers=PROBE).status_code == 201
     assert two.post("/api/sessions", json=asked, headers=PROBE).json()["error"].startswith("another probe is under way")
     told = two.get("/api/checkpoints", headers=PROBE).json()
+    assert told["moving"] == 0
     assert (told["serving"], told["canary"], told["sessions"]) == ("c0", "c1", {"c0": 1, "c1": 1})
     assert two.get("/api/checkpoints").status_code == 403
     assert two.get("/api/checkpoints", headers={"x-headroom-probe": ""}).status_code == 403
