@@ -1,11 +1,12 @@
-"""What a live avatar costs: frames a second on one core, time to the first fragment, memory over 10,000 chunks, A/V skew.
+"""What a live avatar costs: frames a second on one core, time to the first fragment, switching checkpoints, memory, A/V skew.
 
     python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--json]
 
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
 portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together.
 The first fragment is timed through the gateway and a real WebSocket, from 100 ms of sound sent until a fragment has been
-decoded, and until one that shows the last of that sound has. Skew is measured as a viewer sees it: a white frame and a
+decoded, and until one that shows the last of that sound has. A switch of checkpoints is timed in a session that ticks in
+real time beside it. Skew is measured as a viewer sees it: a white frame and a
 click at the same moment, in the first minute and after the hour, decoded from the stream.
 """
 
@@ -18,6 +19,8 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +39,12 @@ from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.recipes.audio_to_motion import recipe
 from serving.avatar import Avatar, of_picture
+from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Session
-from serving.gateway import Gateway, make_app
+from serving.gateway import make_app
+from serving.live import TICK_S, LiveSession
 from serving.publish import Fragments, frames_of
+from serving.sessions import Gateway
 from serving.talking import talking
 from tasks.samples.carriers import PORTRAIT
 
@@ -49,6 +55,11 @@ FEW_CHUNKS = 100
 def module() -> Module[tuple[MotionNet, Idle]]:
     torch.manual_seed(0)
     return Module("audio_to_motion", "untrained", (MotionNet(recipe("audio_to_motion")).eval(), IDLE))
+
+
+def held() -> Checkpoints:
+    """One checkpoint; another one of the same network can be loaded."""
+    return Checkpoints(talking(module()), lambda name: talking(replace(module(), checkpoint=name)))
 
 
 def voice(num: int) -> np.ndarray:
@@ -80,7 +91,7 @@ def long_run(shown: Avatar, chunks: int) -> dict[str, Any]:
 
 def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
     """Seconds from the first 100 ms of sound to the first fragment, through the gateway."""
-    gateway = Gateway(talking(module()), [shown], capacity=1)
+    gateway = Gateway(held(), [shown], capacity=1)
     server = uvicorn.Server(uvicorn.Config(make_app(gateway), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -98,6 +109,7 @@ def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
 
 
 def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
+    from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
     made = asyncio.run(gateway.open(key))
@@ -120,8 +132,49 @@ def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
                 shown_s = [float(f.pts * f.time_base) for f in container.decode(video=0)]
             first = first or time.perf_counter() - began
             if ends_s is not None and shown_s[-1] + 0.04 >= ends_s - 0.001:
+                said = time.perf_counter() - began
                 line.send("end")
-                return first, time.perf_counter() - began
+                with suppress(ConnectionClosed):  # the session is gone when its line is closed
+                    while True:
+                        line.recv()
+                return first, said
+
+
+def switches(shown: Avatar, times: int = 50) -> dict[str, Any]:
+    """A live session that is switched between two checkpoints while it ticks in real time: milliseconds that it stood still
+    for each, milliseconds that making ready took beside it, and frames that its viewer did not get."""
+    live = LiveSession(talking(module()), shown, shown.plate.picture.shape[:2])
+    others = [talking(replace(module(), checkpoint=name)) for name in ("b", "a")]
+    _, made = live.watch()
+    live.hear(voice(25 * 16_000))
+    stop = threading.Event()
+
+    def tick() -> None:
+        nonlocal made
+        due = time.perf_counter()
+        while not stop.is_set():
+            made += live.tick()[0]
+            due += TICK_S
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    still, whole = [], []
+    try:
+        for number in range(times):
+            time.sleep(TICK_S / 2)
+            began = time.perf_counter()
+            still.append(1000 * live.switch(others[number % 2])[0])
+            whole.append(1000 * (time.perf_counter() - began))
+    finally:
+        stop.set()
+        ticking.join(20)
+    with av.open(io.BytesIO(made)) as container:
+        times_seen = [int(f.pts) for f in container.decode(video=0)]
+    lost = (times_seen[-1] - times_seen[0]) // 640 + 1 - len(times_seen)
+    return {"switches": times, "still_ms": {"median": float(np.median(still)), "worst": max(still)},
+            "ready_ms": {"median": float(np.median(whole)), "worst": max(whole)},
+            "frames": len(times_seen), "lost_frames": lost}  # fmt: skip
 
 
 def skew(seconds: int) -> dict[str, Any]:
@@ -163,8 +216,8 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     shown = of_picture(given.avatar or PORTRAIT.path())
-    found = {"machine": machine(), "first_fragment": first_fragment(shown), "run": long_run(shown, given.chunks),
-             "skew": skew(given.hour)}  # fmt: skip
+    found = {"machine": machine(), "first_fragment": first_fragment(shown), "switch": switches(shown),
+             "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
     if given.json:
         print(json.dumps(found))
         return
@@ -179,6 +232,11 @@ def main(arguments: list[str]) -> None:
     )
     print(
         f"| ... to the fragment with the last of that sound | {1000 * first['said_s']['median']:.0f} ms, at worst {1000 * first['said_s']['worst']:.0f} |"
+    )
+    switch = found["switch"]
+    print(
+        f"| a live session stands still to change checkpoint | {switch['still_ms']['median']:.3f} ms, at worst "
+        f"{switch['still_ms']['worst']:.3f}; {switch['lost_frames']} of {switch['frames']} frames lost |"
     )
     print(f"| resident memory over chunks | {memory} |")
     early, late = found["skew"]["click_after_flash_ms"]

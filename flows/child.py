@@ -1,4 +1,4 @@
-"""A Prefect server or worker that ends when whoever started it does, however that ends: `python -m flows.child`.
+"""A Prefect server or worker, or another program, that ends when whoever started it does, however that ends: `python -m flows.child`.
 
 Standard input is a pipe that the parent holds open. When it closes, the parent is gone (a kill -9 too), and this
 process ends what it started and itself.
@@ -11,16 +11,19 @@ import gc
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 
 def main(arguments: list[str]) -> None:
-    """`server FD lasting|ephemeral` or `worker POOL NAME LIMIT`."""
+    """`server FD lasting|ephemeral`, `worker POOL NAME LIMIT`, or `run MODULE ...` for any other of our programs."""
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     if arguments[0] == "server":
         serve(int(arguments[1]), ephemeral=arguments[2] == "ephemeral")
+    elif arguments[0] == "run":
+        sys.exit(subprocess.run([sys.executable, "-m", *arguments[1:]], check=False).returncode)
     else:
         work(arguments[1], arguments[2], int(arguments[3]))
 

@@ -1,4 +1,4 @@
-"""Commands that train, judge and serve models."""
+"""Commands that train, judge, serve and deploy models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from headroom.corpus import existing
-from headroom.options import JsonOption, WorkspaceOption, group
+from headroom.options import JsonOption, WorkspaceOption, group, share_of
 
 app = group()
 
@@ -98,12 +98,15 @@ def serve(
         typer.Option(help="A clip's id or a portrait's file; may be repeated (default: people of the workspace)."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8700,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8700,
     sessions: Annotated[
         int | None, typer.Option(min=1, help="Sessions at a time; more are refused (default: the number of cores).")
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+        str | None,
+        typer.Option(
+            help="Serve this one, whatever is deployed (default: what headroom deploy says, else the latest)."
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -111,3 +114,40 @@ def serve(
     from serving.serve import serve as run_serve
 
     run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint)
+
+
+@app.command()
+def deploy(
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe; none: show what serves."),
+    ] = None,
+    canary: Annotated[str, typer.Option(help="Share of the new sessions that it gets first, up to 50%.")] = "10%",
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="End the deployment that is under way, else go back to the one before.")
+    ] = False,
+    avatar: Annotated[
+        str | None, typer.Option(help="Whom the probes show when no server runs: a clip's id or a portrait's file.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a checkpoint into service: gates on its evaluation, a canary compared by live probes, then all or none."""
+    from dashboards import deployment, terminal
+    from flows import deploy as flow
+
+    corpus = existing(workspace).workspace
+    if rollback and checkpoint:
+        raise ValueError(f"deploy: --rollback takes no checkpoint, {checkpoint!r} was given; it goes to the one before")
+    if rollback:
+        told = flow.run_rollback(corpus.settings.workspace)
+    elif checkpoint is None:
+        terminal.show(flow.shown(corpus), deployment.shown, as_json)
+        return
+    else:
+        told = flow.run_deploy(
+            corpus.settings.workspace, checkpoint, share=share_of(canary), avatar=avatar, say=deployment.say
+        )
+    terminal.show(told, deployment.deployed, as_json)
+    if told["did"] in ("refused", "rolled back"):
+        raise typer.Exit(1)

@@ -39,6 +39,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def share_of(text: str) -> float:
+    """ "10%" or "0.1" as 0.1. Raises ValueError for anything that is no share."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"share {text!r}: write it as 10% or 0.1") from None
+    if not 0 <= value <= 1:
+        raise ValueError(f"share {text!r}: must lie between 0% and 100%")
+    return value
+
+
 def group(name: str | None = None, sentence: str | None = None) -> typer.Typer:
     """Commands under a name of their own; without one, among those of `headroom` itself."""
     return typer.Typer(

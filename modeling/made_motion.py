@@ -11,26 +11,55 @@ from store.registry import Checkpoint
 
 if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
+    from modeling.idle_motion import Idle
+
+KIND = "audio_to_motion"
 
 
 def network(found: Checkpoint) -> MotionNet:
-    """The network of a checkpoint, ready to predict. Raises ValueError for one of another kind."""
+    """The network of a checkpoint, ready to predict. Raises ValueError for one of another kind, and for weights that can't
+    be read, don't have the recipe's shapes, or hold a NaN or an infinity."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     from modeling.audio_to_motion import MotionNet
 
-    if found.told.get("kind") != "audio_to_motion":
-        raise ValueError(f"checkpoint {found.id}: is of kind {found.told.get('kind')!r}, not audio_to_motion")
-    net = MotionNet(AudioToMotion(**found.told["recipe"]))
-    net.load_state_dict(load(found.weights))
+    if found.told.get("kind") != KIND:
+        raise ValueError(f"checkpoint {found.id}: is of kind {found.told.get('kind')!r}, not {KIND}")
+    try:
+        net = MotionNet(AudioToMotion(**found.told["recipe"]))
+        weights = load(found.weights)
+        net.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"checkpoint {found.id}: its weights don't fit its recipe ({first}); train it again"
+        ) from error
+    for name, values in weights.items():
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"checkpoint {found.id}: {name} holds values that are not finite; train it again")
     return net.eval()
+
+
+def idle_of(found: Checkpoint) -> Idle:
+    """Blinks and sway of a checkpoint. Raises ValueError for numbers that are missing or not finite."""
+    from modeling.idle_motion import idle_from
+
+    try:
+        made = idle_from(found.told["idle"])
+        finite = bool(np.isfinite([made.blinks_per_min, made.blink_depth, *made.sway, *made.pole]).all())
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"checkpoint {found.id}: has no idle motion ({error}); train it again") from error
+    if not finite:
+        raise ValueError(f"checkpoint {found.id}: its idle motion holds values that are not finite; train it again")
+    return made
 
 
 def made_motion(found: Checkpoint, sound: np.ndarray, seed: int = 0) -> np.ndarray:
     """All nine parameters of a whole sound, float32 (T, 9): the network's mouth and head, swayed, and blinks."""
-    from modeling.idle_motion import IdleMotion, idle_from, loudness_db
+    from modeling.idle_motion import IdleMotion, loudness_db
     from modeling.training import predict
 
     told = predict(network(found), sound)
-    idle = IdleMotion(idle_from(found.told["idle"]), seed).step(loudness_db(sound))
+    idle = IdleMotion(idle_of(found), seed).step(loudness_db(sound))
     return np.concatenate([told[:, :4], idle[:, :2], told[:, 4:] + idle[:, 2:]], axis=1)

@@ -8,9 +8,9 @@ row of stages. Time is counted in samples of the sound, nowhere else, so that pi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -60,6 +60,14 @@ class Stage(Protocol[C]):
     def end(self, state: Any) -> Iterable[C]: ...
 
 
+@runtime_checkable
+class Switching(Protocol):
+    """A stage whose module can be changed under way. `prepare` may run beside a step; what it gives changes the module,
+    between two steps, and is False when the session went on meanwhile."""
+
+    def prepare(self, state: Any, module: Module[Any]) -> Callable[[], bool]: ...
+
+
 @dataclass
 class Session:
     """One viewer's stream: what was encoded once at its begin (the avatar), its seed, and its clock."""
@@ -105,6 +113,14 @@ class Running(Generic[C]):
         self._ended = True
         for place in range(len(self._stages)):
             yield from self._through(self._timed(place, self._stages[place].end(self._states[place])), place + 1)
+
+    def prepare(self, module: Module[Any]) -> Callable[[], bool]:
+        """Makes another checkpoint ready beside the one that runs; any thread may call it. What it gives switches to it,
+        between two steps and at the cost of some pointers. It is False when the session went on meanwhile, and nothing has
+        changed: prepare again."""
+        told = zip(self._stages, self._states, strict=True)
+        flips = [stage.prepare(state, module) for stage, state in told if isinstance(stage, Switching)]
+        return lambda: all(flip() for flip in flips)
 
     def _through(self, chunks: Iterable[C], place: int) -> Iterator[C]:
         if place == len(self._stages):

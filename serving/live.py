@@ -10,12 +10,15 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from serving.checkpoints import checkpoint_of
 from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME, Chunk, Pipeline, Session
 from serving.publish import Fragments, frames_of
+from serving.vitals import UNDERRUN_S, Vitals, Watch
 from store.media import GRID_FPS
 
 TICK_FRAMES = 2
@@ -25,6 +28,8 @@ MOST_AHEAD_S = 30.0
 """Of sound that has arrived and was not said yet."""
 SETTLE_S = 0.2
 """When less than a tick is left and nothing more comes for so long, it is said with silence after it."""
+PREPARE_TRIES = 3
+"""Another checkpoint is made ready beside a session so often; when that ticks each time meanwhile, it waits for the next."""
 
 
 class TooFarAheadError(Exception):
@@ -38,6 +43,9 @@ class LiveSession:
     def __init__(self, pipeline: Pipeline[Chunk], avatar: Any, side_px: tuple[int, int], seed: int = 0) -> None:
         self.session = Session(avatar, seed)
         self._running = pipeline.open(self.session)
+        self.checkpoint = checkpoint_of(pipeline)
+        self._watch = Watch(avatar)
+        self._asked_at: float | None = None
         self._drawing = threading.Lock()
         self._side_px = side_px
         self._inbox: deque[np.ndarray] = deque()
@@ -49,6 +57,11 @@ class LiveSession:
         self._stream: Fragments | None = None
         self._first_frame = 0
         self.num_frames, self.busy_s, self.late_ticks = 0, 0.0, 0
+
+    @property
+    def vitals(self) -> Vitals:
+        """How it does on the checkpoint that it is on."""
+        return self._watch.vitals
 
     @property
     def ahead_s(self) -> float:
@@ -63,12 +76,37 @@ class LiveSession:
             )
         self._inbox.append(sound_N)
         self._waiting += len(sound_N)
+        if self._taken == 0 and self._asked_at is None:
+            self._asked_at = time.monotonic()
         self._last_heard_at = time.monotonic()
 
     def interrupt(self) -> None:
         """What waits is not said any more: somebody else speaks."""
         self._inbox.clear()
         self._waiting = 0
+
+    def switch(self, pipeline: Pipeline[Chunk]) -> tuple[float, Vitals]:
+        """Goes on with another checkpoint, from the next tick on. Gives the seconds that the session stood still for it, and
+        how it did on the one before. The other one is made ready beside it, which takes about as long as a tick."""
+        module = pipeline.modules[0]
+        for _ in range(PREPARE_TRIES):
+            flip = self._running.prepare(module)
+            with self._drawing:
+                if (done := self._switched(module.checkpoint, flip, time.perf_counter())) is not None:
+                    return done
+        with self._drawing:
+            began = time.perf_counter()
+            done = self._switched(module.checkpoint, self._running.prepare(module), began)
+        assert done is not None, "nobody else runs the session now"
+        return done
+
+    def _switched(self, checkpoint: str, flip: Callable[[], bool], began: float) -> tuple[float, Vitals] | None:
+        """None when the session went on meanwhile."""
+        if not flip():
+            return None
+        self.checkpoint = checkpoint
+        before, self._watch.vitals = self._watch.vitals, Vitals(sessions=1)
+        return time.perf_counter() - began, before
 
     def watch(self) -> tuple[str, bytes]:
         """Begins a stream for a viewer who comes, or comes back: its MIME type and its header. The session goes on."""
@@ -89,20 +127,36 @@ class LiveSession:
         sound = self._next_sound()
         made = []
         for chunk in self._running.step(Chunk(self._place, sound)):
+            assert chunk.motion is not None
+            self._watch.saw(chunk.motion, chunk.frames, chunk.sound)
             for number, picture, part in frames_of(chunk.first_frame, chunk.frames, chunk.sound):
                 made.append(self._stream.write(number, picture, part))
                 self._next_frame = number + 1
                 self.num_frames += 1
         self._place += TICK_FRAMES
-        self.busy_s += time.perf_counter() - began
+        spent = time.perf_counter() - began
+        self.busy_s += spent
+        told = self._watch.vitals
+        told.ticks, told.busy_s = told.ticks + 1, told.busy_s + spent
+        if made and (skew := self._stream.skew_ms) is not None:
+            told.skews, told.skew_ms = told.skews + 1, told.skew_ms + skew
+        if self._taken and self._asked_at is not None:
+            told.first_fragments += 1
+            told.first_fragment_s += time.monotonic() - self._asked_at
+            self._asked_at = None
         at_s = (self._place - self._first_frame) / GRID_FPS + 1024 / SAMPLE_HZ
         return b"".join(made), {"taken": float(self._taken), "at_s": at_s}
+
+    def late(self, late_s: float) -> None:
+        """Of the tick just done: how long after its time."""
+        self._watch.vitals.underruns += late_s > UNDERRUN_S
 
     def told(self) -> str:
         """For the viewer, as JSON: frames a second that this core would make, and what waits."""
         fps = self.num_frames / self.busy_s if self.busy_s else 0.0
         return json.dumps({
-            "type": "state", "fps": round(fps, 1), "ahead_s": round(self.ahead_s, 2), "late_ticks": self.late_ticks,
+            "type": "state", "checkpoint": self.checkpoint, "vitals": self._watch.vitals.figures(),
+            "fps": round(fps, 1), "ahead_s": round(self.ahead_s, 2), "late_ticks": self.late_ticks,
             "said_s": round(self._taken / SAMPLE_HZ, 2),
         })  # fmt: skip
 

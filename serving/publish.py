@@ -65,6 +65,11 @@ class Coded:
             heard += self._hear(AAC_SAMPLES)
         return list(self.video.encode(frame)), heard
 
+    @property
+    def heard(self) -> int:
+        """Samples that it was given."""
+        return self._sampled + len(self._rest)
+
     def end(self) -> tuple[list[Any], list[Any]]:
         heard = self._hear(len(self._rest)) if len(self._rest) else []
         return list(self.video.encode(None)), [*heard, *self.sound.encode(None)]
@@ -87,10 +92,19 @@ class Fragments:
         self.header = header(SAMPLE_HZ, side_px, config, bytes(self._coded.sound.extradata))
         self.mime = f'video/mp4; codecs="avc1.{config[1:4].hex()}, mp4a.40.2"'
         """As Media Source Extensions want it told."""
-        self._number = 0
+        self._number = self._runs = 0
+        self.skew_ms: float | None = None
+        """How much later the sound track's clock stands than the picture track's, by what was put out; None before that."""
 
     def write(self, number: int, picture: np.ndarray, sound_N: np.ndarray) -> bytes:
-        return self._fragment(*self._coded.write(number, picture, sound_N))
+        pictures, heard = self._coded.write(number, picture, sound_N)
+        self._runs += len(heard)
+        if pictures:
+            seen_until = _time(pictures[-1:]) + SAMPLES_PER_FRAME
+            held = self._coded.heard + PRIMING - AAC_SAMPLES * self._runs
+            heard_until = (_time(heard[-1:]) + AAC_SAMPLES if heard else AAC_SAMPLES * self._runs) + held
+            self.skew_ms = 1000 * (heard_until - seen_until) / SAMPLE_HZ
+        return self._fragment(pictures, heard)
 
     def end(self) -> bytes:
         return self._fragment(*self._coded.end())

@@ -1,14 +1,17 @@
 """The first stage of a motion-first session: sound in, motion out, with the same numbers as offline however it is cut.
 
-A frame's motion is there 55 ms after its time (modeling/log_mel.py looks so far ahead). What remains of a session is less
-than two frames of sound, the network's state, and that of the draw.
+A frame's motion is there 55 ms after its time (modeling/log_mel.py looks so far ahead). What remains of a session is the
+last two seconds of sound, the network's state, and that of the draw.
+
+Another checkpoint is warmed up on those two seconds beside the one that runs, and takes its place between two chunks: frames,
+smoothing, blinks and sway go on where they were.
 
 Legend: N samples, T frames, P motion parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -25,6 +28,9 @@ QUIET_DB, QUIET_SLOPE_DB = -48.0, 2.5
 """Half quiet at the first; the room behind a voice lies below, the softest syllables above."""
 CLOSING_S, OPENING_S = 0.12, 0.03
 """How fast a mouth comes to rest when it is quiet, and is free again."""
+WARM_FRAMES = 50
+"""On so much of what was heard another checkpoint is warmed up: the transformer's window."""
+AHEAD = LOOKAHEAD_SAMPLES - SAMPLES_PER_FRAME
 
 
 class MotionStream:
@@ -34,6 +40,26 @@ class MotionStream:
         self._net, self._state = net, net.start(1)
         self._idle = IdleMotion(idle, seed)
         self._rest: np.ndarray = np.zeros(0, np.float32)
+        self._recent = (0, np.zeros(0, np.float32))
+        """Frames told, and the sound of the last of them with what they saw ahead. Replaced whole: another thread reads it."""
+
+    def prepare(self, net: MotionNet, idle: Idle) -> Callable[[], bool]:
+        """Warms another network up on what was heard of late; may run beside a push. What it gives puts the network in
+        the place of this one, between two pushes, and is False when sound came meanwhile: then prepare again."""
+        told, recent = self._recent
+        state = net.start(1)
+        if len(recent):
+            with torch.inference_mode():
+                _, *after = net(mel_windows(torch.from_numpy(recent.copy())[None], net.recipe.num_mels), *state)
+            state = tuple(after)
+
+        def flip() -> bool:
+            if self._recent[0] != told:
+                return False
+            self._net, self._state, self._idle.idle = net, state, idle
+            return True
+
+        return flip
 
     def push(self, sound_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Motion (T, P) and loudness in dB (T,) of all frames that can be told now; float32 sound in [-1, 1]."""
@@ -57,6 +83,9 @@ class MotionStream:
             made, *state = self._net(mel, *self._state)
         self._state = tuple(state)
         loud = loudness_db(self._rest[: num * SAMPLES_PER_FRAME])
+        before, past = self._recent
+        kept = np.concatenate([past[: max(0, len(past) - AHEAD)], heard])[-WARM_FRAMES * SAMPLES_PER_FRAME - AHEAD :]
+        self._recent = (before + num, kept)
         self._rest = self._rest[num * SAMPLES_PER_FRAME :].copy()
         told, idle = made[0].numpy(), self._idle.step(loud)
         return np.concatenate([told[:, :4], idle[:, :2], told[:, 4:] + idle[:, 2:]], axis=1), loud
@@ -103,6 +132,9 @@ class SpeechMotion:
 
     def end(self, state: _Heard) -> Iterator[Chunk]:
         yield from state.leaving(*state.stream.end())
+
+    def prepare(self, state: _Heard, module: Module[tuple[MotionNet, Idle]]) -> Callable[[], bool]:
+        return state.stream.prepare(*module.model)
 
 
 class _Heard:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from modeling.audio_to_motion import MotionNet
-from modeling.idle_motion import Idle, idle_from
-from modeling.made_motion import network
+from modeling.idle_motion import Idle
+from modeling.made_motion import idle_of, network
 from serving.avatar import Avatar
 from serving.engine import Chunk, Module, Pipeline, Session
 from serving.face_warp import FaceWarp
@@ -20,7 +20,7 @@ RECIPE = "audio_to_motion"
 
 def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module[tuple[MotionNet, Idle]]:
     """The checkpoint named, else the latest one of the recipe. Raises ValueError when there is none, naming the command
-    that trains one."""
+    that trains one, and for one that is not what was published or can't be used."""
     try:
         found = registry.load(workspace, checkpoint or RECIPE)
     except ValueError as error:
@@ -30,7 +30,7 @@ def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module
             f"no checkpoint is published yet that makes motion of sound ({error}); headroom train {RECIPE} --tier a2v_bronze "
             "trains one"
         ) from error
-    return Module("audio_to_motion", found.id, (network(found), idle_from(found.told["idle"])))
+    return Module("audio_to_motion", found.id, (network(found), idle_of(found)))
 
 
 class DrawnFace:

@@ -74,6 +74,37 @@ checkpoints = sa.Table(
     sa.Column("sha256", sa.String, nullable=False),  # of checkpoint.json as it is now: erasure takes names out of it
     sa.Column("created_at", sa.Float, nullable=False),
 )
+serving = sa.Table(
+    "serving",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),  # of checkpoint
+    sa.Column("stable", sa.String, nullable=False),
+    sa.Column("canary", sa.String, nullable=False),  # "" when there is none
+    sa.Column("share", sa.Float, nullable=False),  # of new sessions that the canary gets
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False, index=True),
+    sa.Column("checkpoint", sa.String, nullable=False),
+    sa.Column("before", sa.String, nullable=False),  # what was stable when it began
+    sa.Column("state", sa.String, nullable=False),  # store/deployments.py says which
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("begun_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float, nullable=False),  # 0 while it is under way
+)
+servers = sa.Table(
+    "servers",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("url", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),  # opens probes on it
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
 signals = sa.Table(
     "signals",
     metadata,

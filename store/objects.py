@@ -63,14 +63,15 @@ class Objects:
             except (OSError, BotoCoreError, ClientError) as error:
                 raise ConnectionError(f"{self.uri(key)}: can't be written now ({error})") from error
 
-    def local(self, uri: str) -> Path:
-        """A local path for reading an object by its key or address; S3 objects are fetched into the cache once."""
+    def local(self, uri: str, *, fresh: bool = False) -> Path:
+        """A local path for reading an object by its key or address; S3 objects are fetched into the cache once, and anew
+        when asked `fresh`: for one that is not what it should be, or that may have changed."""
         uri = self.uri(uri)
         if not uri.startswith("s3://"):
             return local_path(uri)
         cached = self._cache / "objects" / hashlib.sha256(uri.encode()).hexdigest()[:32]
         cached = cached.with_suffix(Path(uri).suffix)
-        return cached if cached.exists() else download_s3(uri, cached)
+        return cached if cached.exists() and not fresh else download_s3(uri, cached)
 
     def under(self, folder: str) -> list[tuple[str, int]]:
         """(key, bytes) of the objects in a folder and below it, by name; half-written ones of a local folder too."""

@@ -70,18 +70,36 @@ def checkpoint_row(workspace: Workspace, name: str) -> dict[str, Any]:
 def load(workspace: Workspace, name: str) -> Checkpoint:
     """Reads and verifies a checkpoint. Raises ValueError when there is none, or when it is not what was published."""
     row = checkpoint_row(workspace, name)
-    told_file = workspace.objects.local(row["uri"])
-    weights_file = workspace.objects.local(row["uri"].removesuffix("checkpoint.json") + "weights.safetensors")
+    folder = row["uri"].removesuffix("checkpoint.json")
     try:
-        text, weights = told_file.read_bytes(), weights_file.read_bytes()
+        text = _read(workspace, row["uri"], row["sha256"])
+        told = json.loads(text) if text is not None else {}
+        weights = _read(workspace, f"{folder}weights.safetensors", told["weights_sha256"]) if told else None
     except OSError as error:
         raise ValueError(f"checkpoint {row['id']}: can't be read ({error}); train it again") from error
-    if hashlib.sha256(text).hexdigest() != row["sha256"]:
+    if text is None:
         raise ValueError(f"checkpoint {row['id']}: checkpoint.json is not what was published; train it again")
-    told = json.loads(text)
-    if hashlib.sha256(weights).hexdigest() != told["weights_sha256"]:
+    if weights is None:
         raise ValueError(f"checkpoint {row['id']}: its weights are not what was published; train it again")
     return Checkpoint(row["id"], told, weights)
+
+
+def _read(workspace: Workspace, uri: str, sha256: str) -> bytes | None:
+    """An object by the hash of its content, None when it has another; a copy of it on this machine is fetched anew first."""
+    for fresh in (False, True):
+        data = workspace.objects.local(uri, fresh=fresh).read_bytes()
+        if hashlib.sha256(data).hexdigest() == sha256:
+            return data
+    return None
+
+
+def evaluation(workspace: Workspace, checkpoint: str, snapshot: str) -> dict[str, Any] | None:
+    """What `headroom evaluate` said of a checkpoint on a snapshot last; None when it never did."""
+    uri = workspace.objects.uri(f"checkpoints/{checkpoint}/evaluations/{snapshot}.json")
+    if not workspace.objects.exists(uri):
+        return None
+    found: dict[str, Any] = json.loads(workspace.objects.local(uri, fresh=True).read_bytes())
+    return found
 
 
 def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]:
@@ -92,7 +110,7 @@ def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]
         for key, _ in workspace.objects.under(f"checkpoints/{row['id']}"):
             if not key.endswith(".json"):
                 continue
-            text = workspace.objects.local(key).read_bytes()
+            text = workspace.objects.local(key, fresh=True).read_bytes()
             redacted = without(text)
             if redacted == text:
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows import deploy
 from flows import train as steps
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
@@ -105,6 +106,21 @@ def test_what_cannot_be_done_says_why(place: Workspace, snapshot: str, told: dic
     other = registry.publish(place, b"", {**told, "kind": "renderer"})
     with pytest.raises(ValueError, match="is of kind 'renderer', not audio_to_motion"):
         steps.network(other)
+
+
+def test_one_that_was_never_evaluated_is_before_it_is_deployed(
+    place: Workspace, snapshot: str, told: dict[str, Any]
+) -> None:
+    weights = registry.load(place, told["id"]).weights
+    anew = registry.publish(place, weights, {**told, "metrics": {}, "note": "not evaluated"}).id
+    assert registry.evaluation(place, anew, snapshot) is None
+    judged = deploy.judge(place, anew, told["id"])
+    kept = registry.evaluation(place, anew, snapshot)
+    assert kept is not None
+    assert kept["held_people"] == told["metrics"]["held_people"]
+    beside = [g for g in judged.gates if g.why.startswith("the checkpoint that serves")]
+    assert [g.name for g in beside] == ["lip_distance", "lip_velocity_distance", "correlation"]
+    assert all(g.passed for g in beside), "it is the same network"
 
 
 @pytest.mark.slow

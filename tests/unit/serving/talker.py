@@ -11,6 +11,7 @@ from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.recipes.audio_to_motion import recipe
 from serving.avatar import Avatar
+from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Pipeline
 from serving.talking import talking
 from store import registry
@@ -20,8 +21,8 @@ from tests.unit.serving.faces import person, plate
 IDLE = Idle(blinks_per_min=26, blink_depth=0.9, sway=(0.2, 0.3, 0.1), pole=(0.9, 0.9, 0.9))
 
 
-def tiny(kind: str = "gru") -> MotionNet:
-    torch.manual_seed(0)
+def tiny(kind: str = "gru", seed: int = 0) -> MotionNet:
+    torch.manual_seed(seed)
     return MotionNet(recipe("audio_to_motion_tiny", kind=kind)).eval()
 
 
@@ -30,8 +31,19 @@ def head(key: str = "drawn") -> Avatar:
     return Avatar(key, "Drawn", made, person(made.points))
 
 
-def pipeline() -> Pipeline[Chunk]:
-    return talking(Module("audio_to_motion", "c0", (tiny(), IDLE)))
+def pipeline(checkpoint: str = "c0", seed: int = 0) -> Pipeline[Chunk]:
+    return talking(Module("audio_to_motion", checkpoint, (tiny(seed=seed), IDLE)))
+
+
+def held(*others: str) -> Checkpoints:
+    """`c0` serves; the others can be loaded, and nothing else."""
+
+    def load(checkpoint: str) -> Pipeline[Chunk]:
+        if checkpoint not in others:
+            raise ValueError(f"checkpoint {checkpoint}: its weights are not what was published")
+        return pipeline(checkpoint, seed=1 + others.index(checkpoint))
+
+    return Checkpoints(pipeline(), load)
 
 
 def published(workspace: Workspace) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from serving.gateway import Gateway, make_app
+from serving.gateway import make_app
+from serving.sessions import Gateway
 from tests.browser import CHROMIUM, Tab, chromium
-from tests.unit.serving.talker import head, pipeline
+from tests.unit.serving.talker import head, held
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
@@ -45,7 +46,7 @@ def click(tab: Tab, selector: str) -> None:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    gateway = Gateway(pipeline(), [head("anna"), head("ben")], capacity=1)
+    gateway = Gateway(held(), [head("anna"), head("ben")], capacity=1)
     server = uvicorn.Server(uvicorn.Config(make_app(gateway), port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -14,15 +14,18 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from serving import gateway as gateways
-from serving.gateway import FULL, OVER, REPLACED, WRONG, Gateway, make_app
+from serving import sessions
+from serving.checkpoints import Split
+from serving.gateway import make_app
 from serving.live import TICK_SAMPLES, LiveSession, TooFarAheadError
-from tests.unit.serving.talker import head, pipeline
+from serving.sessions import Gateway
+from serving.viewer import FULL, OVER, REPLACED, WRONG
+from tests.unit.serving.talker import head, held, pipeline
 
 
 @pytest.fixture
 def served() -> Gateway:
-    return Gateway(pipeline(), [head("anna"), head("ben")], capacity=2)
+    return Gateway(held(), [head("anna"), head("ben")], capacity=2)
 
 
 @pytest.fixture
@@ -125,7 +128,7 @@ def test_a_session_that_nobody_watches_makes_room(
 ) -> None:
     opened(client)
     opened(client)
-    monkeypatch.setattr(gateways, "KEPT_S", -1.0)
+    monkeypatch.setattr(sessions, "KEPT_S", -1.0)
     opened(client)
     assert len(served.talks) == 1
 
@@ -207,7 +210,7 @@ def test_the_page_and_its_avatars_are_served_with_strict_headers(client: TestCli
 
 def test_a_gateway_needs_avatars_and_room() -> None:
     with pytest.raises(ValueError, match="0 avatars and room for 2 sessions; both must be at least 1"):
-        Gateway(pipeline(), [], 2)
+        Gateway(held(), [], 2)
 
 
 # The session below it, without a network
@@ -246,3 +249,104 @@ def test_what_a_session_cannot_hold_is_refused_whole() -> None:
     with pytest.raises(TooFarAheadError, match="more than 30 s of sound wait to be said"):
         made.hear(np.zeros(2 * 16_000, np.int16))
     assert made.ahead_s == 29
+
+
+# Checkpoints and metrics
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    gateway = Gateway(held("c1"), [head("anna")], capacity=1, probe_key="secret")
+    gateway.checkpoints.follow(Split("c0", "c1", 0.0, 1))
+    with TestClient(make_app(gateway)) as made:
+        yield made
+
+
+PROBE = {"x-headroom-probe": "secret"}
+
+
+def test_a_probe_has_room_of_its_own_and_chooses_its_checkpoint(two: TestClient) -> None:
+    opened(two)
+    asked = {"avatar": "anna", "checkpoint": "c1"}
+    assert two.post("/api/sessions", json=asked).status_code == 503, "others have no key and no choice"
+    assert two.post("/api/sessions", json={**asked, "checkpoint": "c9"}, headers=PROBE).status_code == 409
+    assert two.post("/api/sessions", json=asked, headers=PROBE).status_code == 201
+    assert two.post("/api/sessions", json=asked, headers=PROBE).json()["error"].startswith("another probe is under way")
+    told = two.get("/api/checkpoints", headers=PROBE).json()
+    assert told["moving"] == 0
+    assert (told["serving"], told["canary"], told["sessions"]) == ("c0", "c1", {"c0": 1, "c1": 1})
+    assert two.get("/api/checkpoints").status_code == 403
+    assert two.get("/api/checkpoints", headers={"x-headroom-probe": ""}).status_code == 403
+
+
+def test_metrics_are_told_by_checkpoint_in_prometheus_text(two: TestClient) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    made = two.post("/api/sessions", json={"avatar": "anna", "checkpoint": "c1"}, headers=PROBE).json()
+    with two.websocket_connect(f"/api/sessions/{made['id']}") as socket:
+        socket.send_text(json.dumps({"token": made["token"]}))
+        socket.send_bytes(noise(TICK_SAMPLES * 5))
+        watched(socket, 7)
+        answer = two.get("/metrics")
+    assert two.get("/api/checkpoints", headers=PROBE).json()["sessions"]["c1"] == 0, "a probe ends with its line"
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    told = {
+        (s.name, s.labels.get("checkpoint", "")): s.value
+        for family in text_string_to_metric_families(answer.text)
+        for s in family.samples
+    }
+    assert told["headroom_sessions", "c1"] == 1
+    assert told["headroom_sessions", "c0"] == 0
+    assert told["headroom_frames_total", "c1"] >= 10
+    assert told["headroom_engine_fps", "c1"] > 0
+    assert told["headroom_av_skew_seconds", "c1"] == 0
+    assert told["headroom_frame_change_gray_levels", "c1"] > 0
+    assert told["headroom_mouth_range", "c1"] > 0
+    assert ("headroom_mouth_range", "c0") not in told, "nothing is told of what was not measured"
+    assert told["headroom_first_fragment_seconds_count", "c1"] == 1
+    assert told["headroom_checkpoint_role", "c1"] == 1
+
+
+def test_a_lost_frame_is_seen_as_skew_and_a_late_tick_as_an_underrun() -> None:
+    made = live()
+    made.tick()
+    assert made.vitals.figures()["skew_ms"] in (None, 0.0)
+    coded = made._stream
+    assert coded is not None
+    write = coded.write
+    coded.write = lambda number, picture, sound: write(number + 1, picture, sound)  # type: ignore[method-assign]
+    made.tick()
+    assert coded.skew_ms == pytest.approx(-40)
+    made.late(0.05)
+    made.late(0.2)
+    assert made.vitals.figures()["underrun_ratio"] == 0.5
+
+
+def test_a_frozen_mouth_and_a_frozen_picture_are_seen() -> None:
+    from serving.vitals import Watch
+
+    shown = head()
+    loud = np.random.default_rng(0).normal(0, 1, 640 * 50) * np.repeat(2000 + 1000 * np.sin(np.arange(50)), 640)
+    sound, still = loud.astype(np.int16), [shown.plate.picture] * 50
+    motion = np.zeros((50, 9), np.float32)
+    frozen, alive = Watch(shown), Watch(shown)
+    frozen.saw(motion, still, sound)
+    motion[:, 0] = np.sin(np.arange(50))
+    alive.saw(motion, [np.roll(p, n % 3, axis=0) for n, p in enumerate(still)], sound)
+    told, other = frozen.vitals.figures(), alive.vitals.figures()
+    assert (told["mouth_range"], told["mouth_loudness"], told["frame_change"]) == (0, 0, 0)
+    assert other["mouth_range"] == pytest.approx(0.7, abs=0.05)
+    assert (other["mouth_loudness"] or 0) > 0.9
+    assert (other["frame_change"] or 0) > 1
+
+
+def test_the_dashboard_asks_for_what_is_told(two: TestClient) -> None:
+    import re
+    from pathlib import Path
+
+    board = json.loads((Path(__file__).parents[3] / "infra" / "grafana" / "live_avatars.json").read_text())
+    asked = {name for p in board["panels"] for t in p["targets"] for name in re.findall(r"headroom_\w+", t["expr"])}
+    told = set(re.findall(r"^# TYPE (\w+) \w+$", two.get("/metrics").text, re.MULTILINE))
+    assert asked
+    assert {re.sub(r"_(sum|count)$", "", name) for name in asked} <= told
+    assert len({p["id"] for p in board["panels"]}) == len(board["panels"])

@@ -90,3 +90,77 @@ def test_the_stage_gives_each_frame_with_its_sound_and_counts_the_clock() -> Non
     assert [c.first_frame for c in chunks] == list(np.cumsum([0, *(len(c.sound) // 640 for c in chunks)]))[:-1]
     assert np.array_equal(np.concatenate([c.sound for c in chunks]), sound)
     assert sum(len(c.motion) for c in chunks if c.motion is not None) == 50
+
+
+@pytest.mark.parametrize("kind", ["gru", "transformer"])
+def test_a_switch_to_the_same_weights_changes_nothing(kind: str) -> None:
+    sound = made_clip("c", "p", 4.0).sound
+    whole = made_motion(checkpoint(net(kind)), sound, seed=3)
+    stream, other = MotionStream(net(kind), IDLE, seed=3), net(kind)
+    made = [stream.push(sound[: 2 * 16_000])[0]]
+    assert stream.prepare(other, IDLE)()
+    made += [stream.push(sound[2 * 16_000 :])[0], stream.end()[0]]
+    assert np.abs(np.concatenate(made) - whole).max() < 1e-4
+
+
+def test_a_switch_goes_on_with_the_other_network_its_blinks_and_its_sway_where_they_were() -> None:
+    sound = made_clip("c", "p", 3.0).sound
+    torch.manual_seed(1)
+    other = MotionNet(recipe("audio_to_motion_tiny", width=24)).eval()
+    stream = MotionStream(net("gru"), IDLE, seed=3)
+    before = stream.push(sound[:32_000])[0]
+    flip = stream.prepare(other, IDLE)
+    assert flip()
+    after = np.concatenate([stream.push(sound[32_000:])[0], stream.end()[0]])
+    num, theirs = len(before), made_motion(checkpoint(other), sound, seed=3)
+    assert np.abs(after[:, :4] - theirs[num:, :4]).max() < 0.02  # it heard two seconds, not all of it
+    assert np.array_equal(after[:, 4:6], theirs[num:, 4:6])
+    assert np.abs(before[:, :4] - theirs[:num, :4]).max() > 0.1
+
+
+def test_what_was_made_ready_for_a_moment_that_is_past_does_not_switch() -> None:
+    stream = MotionStream(net("gru"), IDLE, seed=3)
+    stream.push(SOUND[:3200])
+    flip = stream.prepare(net("gru"), IDLE)
+    stream.push(SOUND[3200:6400])
+    assert not flip()
+    assert stream.prepare(net("gru"), IDLE)()
+
+
+def test_a_stream_remembers_two_seconds_however_long_it_lasts() -> None:
+    stream = MotionStream(net("gru"), IDLE, 0)
+    for _ in range(20):
+        stream.push(SOUND[:6400])
+    told, recent = stream._recent
+    assert told == 199
+    assert len(recent) == 50 * 640 + 240
+    assert np.array_equal(recent, np.tile(SOUND[:6400], 20)[199 * 640 + 240 - len(recent) : 199 * 640 + 240])
+
+
+def test_weights_that_cannot_be_used_say_why() -> None:
+    from dataclasses import replace
+
+    from safetensors.torch import save
+
+    from modeling.made_motion import idle_of, network
+
+    good = checkpoint(net("gru"))
+    weights = dict(net("gru").state_dict())
+    cases = {
+        "its weights don't fit its recipe .*size mismatch": replace(
+            good, weights=save({**weights, "out.bias": torch.zeros(3)})
+        ),
+        "its weights don't fit its recipe": replace(good, weights=b"no weights"),
+        "unexpected keyword": replace(good, told={**good.told, "recipe": {"layers": 3}}),
+        "out.bias holds values that are not finite": replace(
+            good, weights=save({**weights, "out.bias": torch.full_like(weights["out.bias"], float("nan"))})
+        ),
+    }
+    for why, bad in cases.items():
+        with pytest.raises(ValueError, match=f"checkpoint c0: .*{why}"):
+            network(bad)
+    with pytest.raises(ValueError, match="has no idle motion"):
+        idle_of(replace(good, told={"recipe": {}}))
+    broken = {**good.told["idle"], "blink_depth": float("nan")}
+    with pytest.raises(ValueError, match="its idle motion holds values that are not finite"):
+        idle_of(replace(good, told={"idle": broken}))

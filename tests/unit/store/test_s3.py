@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from store import registry
 from store.objects import Objects, download_s3, list_s3, s3_client, split_s3
 from store.record import Batch, table_of
 from store.schema import VIDEOS
@@ -31,6 +32,26 @@ def test_tables_live_on_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.Monk
         workspace.commit(batch)
     with workspace.views() as reader:
         assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_a_copy_of_a_checkpoint_that_is_not_what_it_should_be_is_fetched_anew(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADROOM_OBJECTS_URL", f"s3://{bucket}/served")
+    workspace = open_workspace(tmp_path / "workspace")
+    told = {"recipe": {"name": "tiny"}, "snapshot": {"id": "s1"}, "data": {"clips": ["aa11"]}}
+    made = registry.publish(workspace, b"weights", told)
+    assert registry.load(workspace, made.id) == made
+    for copy in (tmp_path / "workspace" / "cache" / "objects").iterdir():
+        copy.write_bytes(b"half of")
+    assert registry.load(workspace, made.id) == made
+    assert registry.redact(workspace, lambda text: text.replace(b"aa11", b"forgotten")) == [made.id]
+    assert registry.load(workspace, made.id).told["data"]["clips"] == ["forgotten"]
+    workspace.objects.put_bytes(b"weightz", f"checkpoints/{made.id}/weights.safetensors")
+    registry.load(workspace, made.id)  # the copy is still good
+    workspace.objects.drop_copies()
+    with pytest.raises(ValueError, match="its weights are not what was published"):
+        registry.load(workspace, made.id)
 
 
 def test_sources_on_s3_are_known_by_content(bucket: str, tmp_path: Path) -> None:

@@ -1,0 +1,275 @@
+"""`headroom deploy`: a checkpoint from the registry into service, or not, by gates and a canary; plain functions.
+
+Gates on its evaluation come first. Then it is a canary: servers load it beside what serves and give it a share of the new
+sessions, while probes say known speech through both. It is promoted or rolled back by what they measured. Where it stands
+lies in the ledger (store/deployments.py): killed at any moment, the same command comes to the same end. flows/deploy_flow.py
+runs the steps as a Prefect flow.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from flows import deploy_gates, deploy_probe
+from flows.deploy_gates import Gate, failures
+from flows.deploy_servers import followed, reached, servers_of
+from modeling.made_motion import idle_of, network
+from store import deployments, registry
+from store.deployments import Deployment, Server
+from store.workspace import Workspace, open_workspace
+
+SHARE = 0.1
+MOST_SHARE = 0.5
+SPEECH_S = 6.0
+LOOKS = 3
+"""When nothing but times fails, the machine may have been busy: it is looked at again."""
+SHOWN = 10
+
+Result = TypeVar("Result")
+
+
+class Steps(Protocol):
+    """What runs the steps, and where people read of them."""
+
+    def step(self, name: str, told: str, run: Callable[[], Result]) -> Result: ...
+
+    def show(self, key: str, description: str, markdown: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Gates that were judged; `reason` is "" when it passes. `notes` say what could not be compared."""
+
+    gates: tuple[Gate, ...]
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+def run_deploy(
+    workspace_root: str | Path | None, checkpoint: str, *, share: float = SHARE, avatar: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Deploys a checkpoint by id, or the latest one of a recipe: {"checkpoint", "state", "reason", "before", "did"}.
+
+    "state" is serving, refused or rolled back; "did" is nothing when it served already. `avatar` is whom the probes show
+    when no server runs. Raises ValueError for an unknown checkpoint, a share that is none, and while another one is deployed.
+    """
+    if not 0 < share <= MOST_SHARE:
+        raise ValueError(f"canary share {share:.0%}: must be above 0 % and at most {MOST_SHARE:.0%}")
+    workspace = open_workspace(workspace_root)
+    name = str(registry.checkpoint_row(workspace, checkpoint)["id"])
+    now, open_one = deployments.serving(workspace), deployments.under_way(workspace)
+    if now.stable == name and (open_one is None or open_one.checkpoint != name):
+        return {"checkpoint": name, "state": "serving", "reason": "it serves already", "before": name, "did": "nothing"}
+    from flows.server import prefect_api
+
+    with _only_one(workspace):
+        told = deployments.begin(workspace, name)
+        with prefect_api(workspace.settings.workspace):
+            from flows import deploy_flow
+
+            with deploy_flow.watched(say):
+                made: dict[str, Any] = deploy_flow.deploy(
+                    str(workspace.settings.workspace), told.checkpoint, share, avatar
+                )
+    return made
+
+
+def run_rollback(workspace_root: str | Path | None) -> dict[str, Any]:
+    """Ends the deployment that is under way, else goes back to the checkpoint before: what serves then, as `run_deploy`.
+
+    Raises ValueError when there is no way back, or when the checkpoint before can't be used.
+    """
+    workspace = open_workspace(workspace_root)
+    if deployments.under_way(workspace) is None:
+        usable(workspace, deployments.previous(workspace).before)
+    made = deployments.go_back(workspace)
+    return {"checkpoint": made.checkpoint, "state": made.state, "reason": made.reason, "before": made.before, "did": "rollback",
+            "stable": deployments.serving(workspace).stable}  # fmt: skip
+
+
+def shown(workspace: Workspace) -> dict[str, Any]:
+    """What serves, on which servers, and what was deployed."""
+    now = deployments.serving(workspace)
+    there, away = reached(workspace)
+    last = [vars(d) for d in deployments.history(workspace)[:SHOWN]]
+    return {**vars(now), "servers": [s.url for s in there], "away": away, "history": last}
+
+
+def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps) -> dict[str, Any]:
+    """From where it stands to its end."""
+    before, name = told.before, told.checkpoint
+    judged = by.step("gates", f"judge {name[:8]} by its evaluation", lambda: judge(workspace, name, before))
+    by.show("deploy-gates", f"Evaluation gates of {name}", gates_page(name, before, judged))
+    if judged.reason:
+        return _ended(workspace, told, "refused", judged.reason, by)
+    now = by.step(
+        "canary",
+        f"give {name[:8]} {share:.0%} of the new sessions",
+        lambda: deployments.to_canary(workspace, told, share),
+    )
+    try:
+        with servers_of(workspace, avatar) as (servers, away):
+            loaded = by.step(
+                "load", f"{len(servers)} servers load it beside", lambda: followed(servers, now.revision, name)
+            )
+            by.show("deploy-canary", f"Servers with the canary {name}", servers_page(loaded, away, share))
+            reason = "; ".join(f"{s['url']}: {s['why']}" for s in loaded if not s["holds"])
+            if not reason:
+                sound = deploy_probe.speech(SPEECH_S)
+                compared = [
+                    by.step("compare", f"probe both on {s.url}", lambda s=s: compare(s, name, before, sound))  # type: ignore[misc]
+                    for s in servers
+                ]
+                by.show("deploy-comparison", f"{name} beside {before or 'nothing'}", comparison_page(servers, compared))
+                reason = "; ".join(c.reason for c in compared if c.reason)
+            if reason:
+                return _ended(workspace, told, "rolled back", reason, by)
+            why = f"passed {len(judged.gates)} gates on its evaluation and {sum(len(c.gates) for c in compared)} on live probes"
+            after = by.step(
+                "promote", f"{name[:8]} serves everybody", lambda: deployments.promote(workspace, told, why)
+            )
+            switched = by.step("switch", "live sessions change over", lambda: followed(servers, after.revision, name))
+            by.show("deploy-result", f"{name} serves", servers_page(switched, away, 1.0))
+            return _result(told, "serving", why)
+    except (ValueError, deploy_probe.ProbeError) as error:
+        if isinstance(error, deployments.OvertakenError):
+            raise
+        return _ended(workspace, told, "rolled back", f"it could not be compared: {error}", by)
+
+
+def usable(workspace: Workspace, checkpoint: str) -> registry.Checkpoint:
+    """Raises ValueError for a checkpoint that is not what was published, or whose network can't be used."""
+    found = registry.load(workspace, checkpoint)
+    network(found)
+    idle_of(found)
+    return found
+
+
+def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
+    """By its evaluation, beside that of the checkpoint that serves on the same snapshot; one that was never evaluated is
+    evaluated now."""
+    try:
+        found = usable(workspace, checkpoint)
+    except ValueError as error:
+        return Judged((), str(error))
+    snapshot = str(found.told["snapshot"]["id"])
+    try:
+        own, notes = evaluation_of(workspace, found, snapshot), list[str]()
+    except ValueError as error:
+        return Judged((), f"checkpoint {checkpoint}: was never evaluated and can't be now ({error})")
+    beside: Mapping[str, Any] | None = None
+    if stable:
+        try:
+            beside = evaluation_of(workspace, registry.load(workspace, stable), snapshot)
+        except ValueError as error:
+            notes.append(
+                f"{stable}, which serves, can't be judged on snapshot {snapshot} ({error}): baselines alone decide"
+            )
+    try:
+        gates = deploy_gates.evaluation_gates(own, beside)
+    except ValueError as error:
+        return Judged((), f"checkpoint {checkpoint}: {error}")
+    return Judged(tuple(gates), failures(gates), tuple(notes))
+
+
+def evaluation_of(workspace: Workspace, found: registry.Checkpoint, snapshot: str) -> Mapping[str, Any]:
+    """Of a checkpoint on a snapshot: that of its training, else the one that was kept, else made now. Raises ValueError
+    when it can't be made."""
+    from flows.train import run_evaluate
+
+    if found.told["snapshot"]["id"] == snapshot and found.told.get("metrics"):
+        trained: Mapping[str, Any] = found.told["metrics"]
+        return trained
+    kept = registry.evaluation(workspace, found.id, snapshot)
+    return kept or run_evaluate(workspace.settings.workspace, found.id, snapshot)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Figures of both on one server, the gates on them, and why the canary fails ("" when it does not)."""
+
+    canary: Mapping[str, float | None]
+    stable: Mapping[str, float | None] | None
+    gates: tuple[Gate, ...]
+    reason: str
+
+
+def compare(server: Server, canary: str, stable: str, sound: np.ndarray) -> Compared:
+    """Probes of both, one after the other, again when nothing but times fails. Raises ProbeError when what serves can't be
+    probed: then there is nothing to compare with."""
+    for look in range(LOOKS):
+        beside = deploy_probe.probe(server, stable, sound) if stable else None
+        try:
+            ours = deploy_probe.probe(server, canary, sound)
+        except deploy_probe.ProbeError as error:
+            return Compared({}, beside, (), f"the canary failed: {error}")
+        gates = tuple(deploy_gates.live_gates(ours, beside))
+        failed = [g for g in gates if not g.passed]
+        if not failed or not all(g.timing for g in failed) or look == LOOKS - 1:
+            break
+    return Compared(ours, beside, gates, failures(gates))
+
+
+def _ended(workspace: Workspace, told: Deployment, state: str, reason: str, by: Steps) -> dict[str, Any]:
+    named = reason if told.checkpoint in reason else f"checkpoint {told.checkpoint}: {reason}"
+    by.step(state, f"{told.checkpoint[:8]} is {state}", lambda: deployments.end(workspace, told, state, named))
+    by.show("deploy-result", f"{told.checkpoint} is {state}", f"# {told.checkpoint} is {state}\n\n{named}")
+    return _result(told, state, named)
+
+
+def _result(told: Deployment, state: str, reason: str) -> dict[str, Any]:
+    ended = replace(told, state=state, reason=reason, ended_at=time.time())
+    return {**vars(ended), "did": state, "seconds": round(ended.ended_at - told.begun_at, 1)}
+
+
+# What people read
+
+
+def gates_page(name: str, before: str, judged: Judged) -> str:
+    beside = f", beside {before}, which serves" if before else "; nothing serves yet"
+    end = f"Refused: {judged.reason}" if judged.reason else "All passed."
+    return "\n\n".join([f"# {name} by its evaluation{beside}", deploy_gates.table(judged.gates), *judged.notes, end])
+
+
+def servers_page(servers: Sequence[Mapping[str, Any]], away: Sequence[str], share: float) -> str:
+    lines = ["| server | has it | slowest switch | |", "|---|---|---|---|"]
+    for told in servers:
+        slow = "" if told["slowest_switch_ms"] is None else f"{told['slowest_switch_ms']:.3f} ms"
+        lines.append(f"| {told['url']} | {'yes' if told['holds'] else '**no**'} | {slow} | {told['why']} |")
+    lines += [f"| {url} | does not answer; catches up when it is back | | |" for url in away]
+    return f"{share:.0%} of the new sessions.\n\n" + "\n".join(lines)
+
+
+def comparison_page(servers: Sequence[Server], compared: Sequence[Compared]) -> str:
+    parts = []
+    for server, told in zip(servers, compared, strict=True):
+        names = told.canary or told.stable or {}
+        rows = [f"| {n} | {_cell(told.canary, n)} | {_cell(told.stable, n)} |" for n in names]
+        parts += [f"## {server.url}", "\n".join(["| figure | canary | serving |", "|---|---|---|", *rows])]
+        parts += [deploy_gates.table(told.gates), f"**{told.reason}**" if told.reason else "All passed."]
+    return "\n\n".join(parts)
+
+
+def _cell(figures: Mapping[str, float | None] | None, name: str) -> str:
+    value = (figures or {}).get(name)
+    return "" if value is None else f"{value:.3g}"
+
+
+@contextmanager
+def _only_one(workspace: Workspace) -> Iterator[None]:
+    """One deployment at a time on this machine; the lock ends with its holder. Raises ValueError when it is held."""
+    with (workspace.settings.workspace / ".deploying").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError("another headroom deploy runs for this workspace; wait for its end") from None
+        yield

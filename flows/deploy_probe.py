@@ -1,0 +1,167 @@
+"""Probe sessions: known speech through a running server, and what came back, as a viewer gets it.
+
+Picture and sound are decoded from the stream. Skew is where the speech lies in the sound track against the picture that it
+was said with, by the clock that the server tells. The engine's rate, the mouth and its pixels are what the server measured of
+this session (serving/vitals.py).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+
+from store.deployments import Server
+
+SAMPLE_HZ, TICK_SAMPLES, FRAME_SAMPLES = 16_000, 1280, 640
+PRIMING = 1024
+MESSAGE_SAMPLES = 16_000
+HEADER = "x-headroom-probe"
+TIMEOUT_S = 5.0
+PATIENCE_S = 60.0
+"""Another probe may be under way; that of a killed deployment goes when its line does."""
+LATEST = 4.0
+"""A probe that is not done after so many times its length, and 15 s, is given up."""
+
+
+class ProbeError(RuntimeError):
+    """A probe that did not come to its end, and why."""
+
+
+def state_of(server: Server) -> dict[str, Any] | None:
+    """What a server holds and serves; None when it does not answer."""
+    try:
+        answer = httpx.get(f"{server.url}/api/checkpoints", headers={HEADER: server.key}, timeout=TIMEOUT_S)
+        found: dict[str, Any] = answer.raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return found
+
+
+def speech(seconds: float) -> np.ndarray:
+    """The known speech: a reading voice from the sample footage, int16. Raises ValueError when its package is missing."""
+    import soundfile
+
+    from tasks.samples.carriers import SPEECH
+
+    sound, rate = soundfile.read(SPEECH.path(), dtype="float32", always_2d=True)
+    mono = sound.mean(axis=1)[: round(seconds * rate)]
+    at = np.arange(round(len(mono) * SAMPLE_HZ / rate)) * rate / SAMPLE_HZ
+    even = np.interp(at, np.arange(len(mono)), mono)
+    return np.asarray(even / max(1e-6, np.abs(even).max()) * 20_000).astype(np.int16)
+
+
+@dataclass
+class _Seen:
+    """What has come so far."""
+
+    data: bytearray = field(default_factory=bytearray)
+    first_s: float | None = None
+    began_at_s: float | None = None
+    """Of the stream: where the picture shows the first of the speech."""
+    vitals: dict[str, Any] = field(default_factory=dict)
+
+
+def probe(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, float | None]:
+    """Figures of one session on this checkpoint. Raises ProbeError when the server does not say all of it."""
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    try:
+        made = _opened(server, checkpoint)
+        url = server.url.replace("http", "ws", 1)
+        with connect(f"{url}/api/sessions/{made['id']}", max_size=None, open_timeout=TIMEOUT_S) as line:
+            line.send(json.dumps({"token": made["token"]}))
+            for at in range(0, len(sound), MESSAGE_SAMPLES):
+                line.send(sound[at : at + MESSAGE_SAMPLES].astype("<i2").tobytes())
+            seen = _watch(line, sound)
+            line.send("end")
+    except (httpx.HTTPError, WebSocketException, OSError) as error:
+        raise ProbeError(f"the server did not say the speech to its end ({type(error).__name__}: {error})") from error
+    return _figures(seen, sound)
+
+
+def _opened(server: Server, checkpoint: str) -> dict[str, str]:
+    headers = {HEADER: server.key}
+    offered = httpx.get(f"{server.url}/api/avatars", timeout=TIMEOUT_S).raise_for_status().json()["avatars"]
+    asked = {"avatar": offered[0]["key"], "checkpoint": checkpoint}
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        answer = httpx.post(f"{server.url}/api/sessions", json=asked, headers=headers, timeout=TIMEOUT_S * 4)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > until:
+            break
+        time.sleep(1)
+    if answer.status_code != httpx.codes.CREATED:
+        raise ProbeError(f"the server opened no session ({answer.json().get('error', answer.status_code)})")
+    made: dict[str, str] = answer.json()
+    return made
+
+
+def _watch(line: Any, sound: np.ndarray) -> _Seen:
+    seen, began = _Seen(), time.monotonic()
+    most_s = LATEST * len(sound) / SAMPLE_HZ + 15
+    while True:
+        left = most_s - (time.monotonic() - began)
+        try:
+            message = line.recv(timeout=max(0.01, left))
+        except TimeoutError:
+            raise ProbeError(
+                f"{len(sound) / SAMPLE_HZ:.1f} s of speech were not said after {most_s:.0f} s: it is too slow"
+            ) from None
+        if isinstance(message, bytes):
+            seen.data += message
+            if seen.first_s is None and seen.began_at_s is not None:
+                seen.first_s = time.monotonic() - began
+            continue
+        told = json.loads(message)
+        if told["type"] == "clock" and told["taken"] and seen.began_at_s is None:
+            seen.began_at_s = told["at_s"] - min(told["taken"], TICK_SAMPLES) / SAMPLE_HZ
+            seen.first_s = time.monotonic() - began  # its fragments came just before
+        elif told["type"] == "state":
+            seen.vitals = told["vitals"]
+            if told["said_s"] >= len(sound) / SAMPLE_HZ - 0.001:
+                return seen
+
+
+def _figures(seen: _Seen, sound: np.ndarray) -> dict[str, float | None]:
+    import av
+
+    def decoded(kind: str) -> list[Any]:
+        with av.open(io.BytesIO(bytes(seen.data))) as container:
+            return list(container.decode(**{kind: 0}))  # type: ignore[union-attr]
+
+    times = [int(f.pts) for f in decoded("video")]
+    runs = [(int(f.pts), f.to_ndarray()[0]) for f in decoded("audio")]
+    lost = (times[-1] - times[0]) // FRAME_SAMPLES + 1 - len(times) if times else len(sound) // FRAME_SAMPLES
+    kept = ("fps", "underrun_ratio", "frame_change", "mouth_range", "mouth_loudness")
+    return {
+        "frames": float(len(times)),
+        "lost_frames": float(lost),
+        "first_fragment_s": seen.first_s,
+        "skew_ms": _skew_ms(runs, sound, seen.began_at_s),
+        **{name: seen.vitals.get(name) for name in kept},
+    }
+
+
+def _skew_ms(runs: list[tuple[int, np.ndarray]], sound: np.ndarray, shown_s: float | None) -> float | None:
+    """By how much the speech is heard away from its picture, without sign; None when it is not heard."""
+    if not runs or shown_s is None:
+        return None
+    heard = np.zeros(runs[-1][0] + len(runs[-1][1]), np.float64)
+    for at, run in runs:
+        heard[at : at + len(run)] = run
+    said = sound[: min(len(sound), 3 * SAMPLE_HZ)].astype(np.float64) / 32768
+    if len(heard) < len(said):
+        return None
+    size = 1 << (len(heard) + len(said)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)[
+        : len(heard) - len(said) + 1
+    ]
+    place = int(np.argmax(match))
+    likeness = match[place] / (np.linalg.norm(said) * np.linalg.norm(heard[place : place + len(said)]) + 1e-9)
+    return 1000 * abs(place / SAMPLE_HZ - shown_s) if likeness > 0.5 else None

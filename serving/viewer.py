@@ -1,0 +1,132 @@
+"""A viewer's line: a WebSocket on which sound and words come in, and a stream and its clock go out."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+
+from serving.live import TICK_S, TooFarAheadError
+from serving.sessions import LONGEST_S, Gateway, Talk
+
+MOST_MESSAGE_BYTES = 64_000
+"""Two seconds of sound."""
+GREETING_S = 5.0
+"""Within which a viewer must tell the token."""
+MOST_LATE_S = 0.5
+MOST_QUEUED = 50
+"""Messages that wait for a viewer's line, about 4 s: beyond it the line is too slow, and the viewer must come again."""
+WRONG, FULL, SLOW, REPLACED, OVER = 4401, 4413, 4408, 4409, 4410
+"""Codes with which a viewer's line is closed: token, too much sound, line too slow, watched elsewhere, session over."""
+
+
+async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> Talk | None:
+    """The session, when the first message tells its token."""
+    told: Any = None
+    with suppress(TimeoutError, ValueError, KeyError, WebSocketDisconnect):
+        told = json.loads(await asyncio.wait_for(socket.receive_text(), GREETING_S))
+    talk = gateway.talks.get(session_id)
+    given = told.get("token") if isinstance(told, dict) else None
+    if talk is None or not isinstance(given, str) or not hmac.compare_digest(given.encode(), talk.token.encode()):
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(WRONG, "no session with this id and token; open one")
+        return None
+    return talk
+
+
+async def watched(gateway: Gateway, talk: Talk, socket: WebSocket) -> None:
+    """Runs a session for as long as this viewer watches it. Whoever watched before is let go."""
+    if talk.viewer is not None:
+        talk.viewer.set()
+    async with talk.lock:  # the one before is done with it
+        queue: asyncio.Queue[bytes | str] = asyncio.Queue(MOST_QUEUED)
+        talk.viewer = asyncio.Event()
+        told = (_listen(talk, socket), _run(gateway, talk, queue), _send(socket, queue), _replaced(talk.viewer))
+        parts = [asyncio.create_task(part) for part in told]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            talk.viewer, talk.seen_at = None, time.monotonic()
+            await asyncio.wait(parts)  # not gather: cut off itself, it would raise another's cancellation as its own
+        code, reason = next(part.result() for part in parts if part in done)
+        if code == OVER or talk.probe:
+            gateway.close(talk)
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(code, reason)
+
+
+Ended = tuple[int, str]
+"""With which code and for which reason a viewer's line is closed."""
+
+
+async def _listen(talk: Talk, socket: WebSocket) -> Ended:
+    """Takes in sound and words of the viewer."""
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return 1000, "the viewer left"
+        data, text = message.get("bytes"), message.get("text")
+        if data is not None:
+            if len(data) % 2 or len(data) > MOST_MESSAGE_BYTES:
+                return 1003, f"sound is 16-bit PCM at 16 kHz, mono, at most {MOST_MESSAGE_BYTES} bytes a message"
+            try:
+                talk.live.hear(np.frombuffer(data, "<i2").astype(np.int16))
+            except TooFarAheadError as error:
+                return FULL, str(error)
+        elif text == "interrupt":
+            talk.live.interrupt()
+        elif text == "end":
+            return OVER, "the session is over"
+        else:
+            return 1003, 'words are "interrupt" and "end"'
+
+
+async def _run(gateway: Gateway, talk: Talk, queue: asyncio.Queue[bytes | str]) -> Ended:
+    """Ticks in real time. A tick that comes late moves all later ones: the clock is the sound's, not the wall's."""
+    loop = asyncio.get_running_loop()
+    try:
+        mime, header = await loop.run_in_executor(gateway.threads, talk.live.watch)
+        queue.put_nowait(json.dumps({"type": "begin", "mime": mime}))
+        queue.put_nowait(header)
+        due, number = loop.time(), 0
+        while time.monotonic() - talk.made_at < LONGEST_S:
+            made, clock = await loop.run_in_executor(gateway.threads, talk.live.tick)
+            if made:
+                queue.put_nowait(made)
+            queue.put_nowait(json.dumps({"type": "clock", **clock}))
+            if number % 12 == 0:
+                queue.put_nowait(talk.live.told())
+            number, due = number + 1, due + TICK_S
+            late = loop.time() - due
+            talk.live.late(late)
+            if late > MOST_LATE_S:
+                talk.live.late_ticks, due = talk.live.late_ticks + 1, loop.time()
+            await asyncio.sleep(max(0.0, due - loop.time()))
+    except asyncio.QueueFull:
+        return SLOW, "the line is too slow; come again"
+    return OVER, "the session is over"
+
+
+async def _replaced(another: asyncio.Event) -> Ended:
+    await another.wait()
+    return REPLACED, "watched from elsewhere"
+
+
+async def _send(socket: WebSocket, queue: asyncio.Queue[bytes | str]) -> Ended:
+    while True:
+        message = await queue.get()
+        try:
+            if isinstance(message, bytes):
+                await socket.send_bytes(message)
+            else:
+                await socket.send_text(message)
+        except (RuntimeError, WebSocketDisconnect):
+            return 1000, "the viewer left"

@@ -1,0 +1,212 @@
+"""Which checkpoint serves, which is a canary beside it, how it came to that, and which servers there are.
+
+One row of the ledger says what is to serve; servers read it once a second, so whoever was away catches up at its start. It
+changes together with the history, in one transaction, and only as long as nobody else has changed it meanwhile.
+
+A deployment is `gates` while its figures are judged, then `canary`, and ends `serving`, `refused` (never a canary) or
+`rolled back`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+
+import sqlalchemy as sa
+
+from store import ledger
+from store.workspace import Workspace
+
+KIND = "audio_to_motion"
+UNDER_WAY = ("gates", "canary")
+FORGET_SERVERS_S = 24 * 3600.0
+"""A server that was not seen for so long is not coming back under its id."""
+
+
+class OvertakenError(ValueError):
+    """Somebody else changed what serves meanwhile."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is to serve. `share` of the new sessions go to the canary; `revision` rises with each change."""
+
+    stable: str = ""
+    canary: str = ""
+    share: float = 0.0
+    revision: int = 0
+    changed_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One try to bring a checkpoint into service, or back into it."""
+
+    id: str
+    checkpoint: str
+    before: str
+    state: str
+    reason: str
+    begun_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `headroom serve`, by the address that it listens on."""
+
+    id: str
+    url: str
+    key: str
+    pid: int
+    seen_at: float
+
+
+def serving(workspace: Workspace) -> Serving:
+    """Raises ConnectionError when the ledger can't be read now."""
+    try:
+        rows = workspace.ledger.rows(sa.select(ledger.serving).where(ledger.serving.c.kind == KIND))
+    except sa.exc.DBAPIError as error:
+        raise ConnectionError(f"ledger: can't be read now ({error.orig})") from error
+    return Serving(**{k: v for k, v in rows[0].items() if k != "kind"}) if rows else Serving()
+
+
+def history(workspace: Workspace) -> list[Deployment]:
+    """The newest first."""
+    table = ledger.deployments
+    rows = workspace.ledger.rows(
+        sa.select(table).where(table.c.kind == KIND).order_by(table.c.begun_at.desc(), table.c.id)
+    )
+    return [Deployment(**{k: v for k, v in row.items() if k != "kind"}) for row in rows]
+
+
+def under_way(workspace: Workspace) -> Deployment | None:
+    return next((d for d in history(workspace) if d.state in UNDER_WAY), None)
+
+
+def begin(workspace: Workspace, checkpoint: str) -> Deployment:
+    """A new deployment, or the one of this checkpoint that is under way. Raises ValueError when another one is."""
+    with workspace.ledger.turn() as turn:
+        found = under_way(workspace)
+        if found is None:
+            found = _new(checkpoint, serving(workspace).stable, "gates", "")
+            turn.put(ledger.deployments, [_row(found)])
+    if found.checkpoint != checkpoint:
+        raise ValueError(
+            f"checkpoint {found.checkpoint} is being deployed; headroom deploy {found.checkpoint[:8]} completes it, "
+            "headroom deploy --rollback ends it"
+        )
+    return found
+
+
+def first(workspace: Workspace, checkpoint: str) -> Serving:
+    """What serves; a server that finds nothing that does begins with this checkpoint, and that becomes history."""
+    told = serving(workspace)
+    if told.stable:
+        return told
+    made = _new(checkpoint, "", "serving", "a server began with it: none was deployed")
+    made = replace(made, ended_at=made.begun_at)
+    try:
+        return _change(workspace, told, replace(told, stable=checkpoint), made)
+    except OvertakenError:
+        return serving(workspace)
+
+
+def to_canary(workspace: Workspace, told: Deployment, share: float) -> Serving:
+    """Gives it a share of the new sessions; again, it changes the share."""
+    now = serving(workspace)
+    _expect(told, under_way(workspace))
+    wanted = replace(now, canary=told.checkpoint, share=share)
+    return _change(workspace, now, wanted, replace(told, state="canary"))
+
+
+def promote(workspace: Workspace, told: Deployment, reason: str) -> Serving:
+    """The canary serves everybody. Raises OvertakenError when it is no canary any more."""
+    now = serving(workspace)
+    if now.canary != told.checkpoint:
+        raise OvertakenError(f"checkpoint {told.checkpoint} is no canary any more: somebody has ended its deployment")
+    wanted = replace(now, stable=told.checkpoint, canary="", share=0.0)
+    return _change(workspace, now, wanted, replace(told, state="serving", reason=reason, ended_at=time.time()))
+
+
+def end(workspace: Workspace, told: Deployment, state: str, reason: str) -> Serving:
+    """`refused` or `rolled back`: nobody gets it any more. Raises OvertakenError when it was ended otherwise."""
+    now = serving(workspace)
+    _expect(told, under_way(workspace))
+    wanted = replace(now, canary="", share=0.0) if now.canary == told.checkpoint else now
+    return _change(workspace, now, wanted, replace(told, state=state, reason=reason, ended_at=time.time()))
+
+
+def go_back(workspace: Workspace) -> Deployment:
+    """Ends the deployment that is under way, else lets the checkpoint before serve again, and gives what became of it.
+
+    Raises ValueError when nothing was deployed, when there was none before, and when that was done already.
+    """
+    now, open_one = serving(workspace), under_way(workspace)
+    if open_one is not None:
+        end(workspace, open_one, "rolled back", "headroom deploy --rollback")
+        return next(d for d in history(workspace) if d.id == open_one.id)
+    last = previous(workspace)
+    back = _new(last.before, now.stable, "serving", f"headroom deploy --rollback: back from {now.stable}")
+    back = replace(back, ended_at=back.begun_at)
+    _change(workspace, now, replace(now, stable=last.before, canary="", share=0.0), back)
+    return back
+
+
+def previous(workspace: Workspace) -> Deployment:
+    """The deployment that made what serves now serve. Raises ValueError when there is no way back from it."""
+    now = serving(workspace)
+    last = next((d for d in history(workspace) if d.state == "serving"), None)
+    if last is None or not last.before or last.checkpoint != now.stable:
+        raise ValueError("rollback: no checkpoint served before; headroom deploy shows what was deployed")
+    if last.reason.startswith("headroom deploy --rollback"):
+        raise ValueError(
+            f"rollback: {now.stable} serves by a roll-back already; headroom deploy {last.before[:8]} takes the other again"
+        )
+    return last
+
+
+def announce(workspace: Workspace, server: Server) -> None:
+    """Says that a server is there. Raises ConnectionError when the ledger can't be written now."""
+    table = ledger.servers
+    try:
+        workspace.ledger.put(table, [asdict(replace(server, seen_at=time.time()))])
+        workspace.ledger.drop(table.delete().where(table.c.seen_at < time.time() - FORGET_SERVERS_S))
+    except sa.exc.DBAPIError as error:
+        raise ConnectionError(f"ledger: can't be written now ({error.orig})") from error
+
+
+def withdraw(workspace: Workspace, server: Server) -> None:
+    workspace.ledger.drop(ledger.servers.delete().where(ledger.servers.c.id == server.id))
+
+
+def servers(workspace: Workspace) -> list[Server]:
+    """Those that announced themselves; one that was killed is among them until its row is too old."""
+    return [Server(**row) for row in workspace.ledger.rows(sa.select(ledger.servers).order_by(ledger.servers.c.id))]
+
+
+def _change(workspace: Workspace, expected: Serving, wanted: Serving, deployment: Deployment) -> Serving:
+    """Both rows or neither. Only the holder of the turn writes them, so what is read within it is what stands."""
+    made = replace(wanted, revision=expected.revision + 1, changed_at=time.time())
+    with workspace.ledger.turn() as turn:
+        if serving(workspace).revision != expected.revision:
+            raise OvertakenError("what serves was changed meanwhile by somebody else; headroom deploy shows it")
+        turn.put(ledger.serving, [{"kind": KIND, **asdict(made)}])
+        turn.put(ledger.deployments, [_row(deployment)])
+    return made
+
+
+def _expect(told: Deployment, found: Deployment | None) -> None:
+    if found is None or found.id != told.id:
+        raise OvertakenError(
+            f"the deployment of {told.checkpoint} was ended by somebody else; headroom deploy shows it"
+        )
+
+
+def _new(checkpoint: str, before: str, state: str, reason: str) -> Deployment:
+    return Deployment(secrets.token_hex(6), checkpoint, before, state, reason, time.time(), 0.0)
+
+
+def _row(told: Deployment) -> dict[str, object]:
+    return {"kind": KIND, **asdict(told)}

@@ -1,0 +1,98 @@
+"""Gates, on figures that are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows import deploy_gates
+from flows.deploy_gates import evaluation_gates, failures, live_gates
+from flows.deploy_probe import _skew_ms
+
+
+def figure(value: float, spread: float = 0.1) -> dict[str, float]:
+    return {"value": value, "low": value - spread, "high": value + spread, "n": 8}
+
+
+def metrics(lip: float = 1.0, correlation: float = 0.4, ahead: float = 0.3, quiver: float = 0.5) -> dict[str, Any]:
+    """An evaluation in the form of modeling/motion_metrics.py."""
+    ours = {
+        "lip_distance": figure(lip), "lip_velocity_distance": figure(5 * lip), "correlation": figure(correlation),
+    }  # fmt: skip
+    silence = {
+        "after_voice_open": figure(0.2),
+        "after_voice_quiver": figure(quiver),
+        "nothing_room_open": 0.1,
+        "nothing_room_quiver": quiver,
+    }
+    return {
+        "held_people": {
+            "measures": {"ours": ours}, "ahead": {"mean_motion": {"lip_distance": figure(ahead)}}, "silence": silence,
+        }
+    }  # fmt: skip
+
+
+LIVE = {
+    "frames": 180.0, "lost_frames": 0.0, "fps": 60.0, "first_fragment_s": 0.2, "underrun_ratio": 0.0, "skew_ms": 1.0,
+    "frame_change": 1.0, "mouth_range": 0.6, "mouth_loudness": 0.5,
+}  # fmt: skip
+
+
+def failed(gates: list[deploy_gates.Gate]) -> list[str]:
+    return [gate.name for gate in gates if not gate.passed]
+
+
+def test_one_that_is_as_good_as_what_serves_passes_and_worse_by_its_interval_fails() -> None:
+    assert failed(evaluation_gates(metrics(), metrics())) == []
+    assert failed(evaluation_gates(metrics(1.08), metrics())) == ["lip_velocity_distance"]
+    assert failed(evaluation_gates(metrics(1.3, 0.2), metrics())) == [
+        "lip_distance",
+        "lip_velocity_distance",
+        "correlation",
+    ]
+    assert failed(evaluation_gates(metrics(9.0, 0.0), None)) == [], "the first one is judged by the baselines"
+
+
+def test_one_that_is_clearly_behind_a_baseline_or_quivers_in_silence_fails() -> None:
+    assert failed(evaluation_gates(metrics(ahead=-0.05), None)) == []
+    assert failed(evaluation_gates(metrics(ahead=-0.2), metrics())) == ["lip_distance ahead of mean_motion, upper end"]
+    quivers = evaluation_gates(metrics(quiver=3.0), metrics())
+    assert failed(quivers) == ["after_voice_quiver", "nothing_room_quiver"]
+    assert failures(quivers).startswith("after_voice_quiver is 3, must be at most 1 (a mouth must rest")
+    assert failed(evaluation_gates(metrics(quiver=3.0), metrics(quiver=3.0))) == []
+    with pytest.raises(ValueError, match="its evaluation has no held_people"):
+        evaluation_gates({}, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "gate"),
+    [
+        ({"fps": 20.0}, "fps"), ({"fps": 30.0}, "fps"), ({"first_fragment_s": 0.6}, "first_fragment_s"),
+        ({"underrun_ratio": 0.1}, "underrun_ratio"), ({"skew_ms": 60.0}, "skew_ms"), ({"skew_ms": None}, "skew_ms"),
+        ({"lost_frames": 1.0}, "lost_frames"), ({"frame_change": 0.0}, "frame_change"), ({"mouth_range": 0.0}, "mouth_range"),
+        ({"mouth_range": 0.2}, "mouth_range"), ({"mouth_loudness": 0.2}, "mouth_loudness"),
+    ],
+)  # fmt: skip
+def test_a_canary_that_is_slow_late_or_frozen_fails_by_name(changed: dict[str, Any], gate: str) -> None:
+    assert failed(live_gates(LIVE, LIVE)) == []
+    assert failed(live_gates(LIVE, None)) == []
+    assert failed(live_gates({**LIVE, **changed}, LIVE)) == [gate]
+
+
+def test_a_page_tells_each_gate() -> None:
+    told = deploy_gates.table(live_gates({**LIVE, "mouth_range": 0.0, "skew_ms": None}, LIVE))
+    assert "| mouth_range | 0 | at least 0.24 | **failed** | the checkpoint that serves has 0.6 |" in told
+    assert "| skew_ms | not measured |" in told
+    assert "| fps | 60 | at least 36 | passed |" in told
+
+
+def test_skew_is_found_in_the_sound_itself() -> None:
+    said = (np.random.default_rng(0).normal(0, 3000, 16_000)).astype(np.int16)
+    heard = np.concatenate([np.zeros(8000), said / 32768, np.zeros(4000)])
+    runs = [(at, heard[at : at + 1024]) for at in range(0, len(heard), 1024)]
+    assert _skew_ms(runs, said, 0.5) == pytest.approx(0)
+    assert _skew_ms(runs, said, 0.45) == pytest.approx(50)
+    assert _skew_ms([(0, np.random.default_rng(1).normal(0, 1, 20_000))], said, 0.5) is None
+    assert _skew_ms([], said, 0.5) is None

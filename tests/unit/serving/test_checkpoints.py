@@ -1,0 +1,141 @@
+"""Two checkpoints in one server: who gets which, and sessions that change it under way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import av
+import numpy as np
+import pytest
+
+from serving.checkpoints import Split, share_of
+from serving.live import LiveSession
+from serving.sessions import Gateway, Talk
+from tests.unit.serving.talker import head, held, pipeline
+
+
+def noise(num: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 3000, num).astype(np.int16)
+
+
+def test_a_canary_gets_its_share_of_sessions_by_their_ids_alone() -> None:
+    told = held("c1")
+    told.follow(Split("c0", "c1", 0.1, 1))
+    ids = [f"session {n}" for n in range(2000)]
+    routed = [told.route(i).modules[0].checkpoint for i in ids]
+    assert 0.07 < routed.count("c1") / len(ids) < 0.13
+    assert routed == [told.route(i).modules[0].checkpoint for i in ids]
+    assert all((share_of(i) < 0.1) == (r == "c1") for i, r in zip(ids, routed, strict=True))
+
+
+def test_one_that_cannot_be_loaded_is_refused_and_everybody_stays() -> None:
+    told = held("c1")
+    told.follow(Split("c0", "bad", 0.5, 1))
+    assert told.refused == {"bad": "checkpoint bad: its weights are not what was published"}
+    assert {told.route(f"s{n}").modules[0].checkpoint for n in range(50)} == {"c0"}
+    told.follow(Split("bad", "", 0.0, 2))
+    assert told.serving == "c0"
+    assert told.stays("c0")
+    told.follow(Split("c1", "", 0.0, 3))
+    assert (told.serving, told.refused) == ("c1", {})
+    told.drop(set())
+    assert set(told.pipelines) == {"c1"}
+
+
+def run(work: Callable[[Gateway], object]) -> Gateway:
+    gateway = Gateway(held("c1", "c2"), [head()], capacity=8, probe_key="key")
+
+    async def main() -> None:
+        await work(gateway)  # type: ignore[misc]
+
+    asyncio.run(main())
+    return gateway
+
+
+def test_sessions_on_what_no_longer_serves_are_moved_and_the_others_stay() -> None:
+    async def opened(gateway: Gateway, checkpoint: str) -> Talk:
+        made = await gateway.open("drawn", checkpoint)
+        assert made is not None
+        made.live.watch()
+        made.live.tick()
+        return made
+
+    async def work(gateway: Gateway) -> None:
+        old = await opened(gateway, "c0")
+        await gateway.follow(Split("c0", "c1", 0.5, 1))
+        young = await opened(gateway, "c1")
+        assert [t.live.checkpoint for t in (old, young)] == ["c0", "c1"]
+        await gateway.follow(Split("c0", "", 0.0, 2))  # rolled back
+        assert [t.live.checkpoint for t in (old, young)] == ["c0", "c0"]
+        assert set(gateway.checkpoints.pipelines) == {"c0"}
+        await gateway.follow(Split("c0", "c2", 0.5, 3))
+        newest = await opened(gateway, "c2")
+        await gateway.follow(Split("c2", "", 0.0, 4))  # promoted
+        assert {t.live.checkpoint for t in (old, young, newest)} == {"c2"}
+        assert set(gateway.checkpoints.pipelines) == {"c2"}
+        for talk in (old, young, newest):
+            talk.live.tick()
+
+    gateway = run(work)
+    assert gateway.switches == 3
+    assert gateway.slowest_switch_s < 0.02
+    told = gateway.vitals()
+    assert {name: v.sessions for name, v in told.items()} == {"c0": 2, "c1": 1, "c2": 3}
+    assert sum(v.ticks for v in told.values()) == 6
+    with pytest.raises(KeyError):
+        asyncio.run(gateway.open("drawn", "c9"))
+
+
+def test_a_session_that_is_switched_under_way_loses_no_frame_and_stands_still_for_under_a_millisecond() -> None:
+    live = LiveSession(pipeline(), head(), (128, 128))
+    others = [pipeline("c1", seed=1), pipeline("c0")]
+    _, data = live.watch()
+    live.hear(noise(16_000 * 20))
+    stop = threading.Event()
+
+    def ticking() -> None:
+        nonlocal data
+        while not stop.is_set():
+            data += live.tick()[0]
+
+    thread = threading.Thread(target=ticking)
+    thread.start()
+    still = []
+    try:
+        for number in range(12):
+            spent, before = live.switch(others[number % 2])
+            still.append(spent)
+            assert before.sessions == 1
+            assert live.checkpoint == f"c{1 - number % 2}"
+            shown = live.num_frames
+            while live.num_frames == shown:
+                time.sleep(0.002)
+    finally:
+        stop.set()
+        thread.join(20)
+    with av.open(io.BytesIO(data)) as container:
+        times = [int(f.pts) for f in container.decode(video=0)]
+    assert times == [1024 + 640 * n for n in range(len(times))]
+    assert len(times) == live.num_frames > 12
+    assert np.median(still) < 1e-3
+
+
+def test_one_that_ticks_each_time_meanwhile_is_switched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LiveSession(pipeline(), head(), (128, 128))
+    live.watch()
+    prepare, tries = live._running.prepare, 0
+
+    def slow(module: object) -> Callable[[], bool]:
+        nonlocal tries
+        flip, tries = prepare(module), tries + 1  # type: ignore[arg-type]
+        if tries <= 3:
+            live.tick()
+        return flip
+
+    monkeypatch.setattr(live._running, "prepare", slow)
+    live.switch(pipeline("c1", seed=1))
+    assert (live.checkpoint, tries) == ("c1", 4)
