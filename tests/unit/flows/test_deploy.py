@@ -170,7 +170,7 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
 
         def corrupt(name: str) -> None:
             if name == "canary":  # after the gates, before the server reads it
-                file = Path(registry.checkpoint_row(place, broken)["uri"]).parent / "weights.safetensors"
+                file = place.objects.local(registry.checkpoint_row(place, broken)["uri"]).parent / "weights.safetensors"
                 file.write_bytes(file.read_bytes()[:-1] + b"x")
 
         told = deployed(place, broken, Told(corrupt))
@@ -216,7 +216,7 @@ def wrong_shape(place: Workspace) -> str:
 
 def wrong_sha256(place: Workspace) -> str:
     name = published(place, lively(1))
-    (Path(registry.checkpoint_row(place, name)["uri"]).parent / "weights.safetensors").write_bytes(b"other")
+    (place.objects.local(registry.checkpoint_row(place, name)["uri"]).parent / "weights.safetensors").write_bytes(b"other")
     return name
 
 
