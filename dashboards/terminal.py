@@ -170,6 +170,10 @@ def status(told: Mapping[str, Any]) -> None:
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
     if told["identities"]["clips"]:
         out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
+    if told["pairs"]["pairs"]:
+        out.print(
+            f"{told['pairs']['pairs']:,} reference pairs, of {told['pairs']['people']:,} people seen in two places"
+        )
     if told["duplicates"]["copies"]:
         copies, clusters = told["duplicates"]["copies"], told["duplicates"]["clusters"]
         out.print(f"{copies:,} copies of better clips, in {clusters:,} clusters of near-duplicates")

@@ -117,11 +117,16 @@ class Tier:
     def __repr__(self) -> str:
         return f"Tier({self.name!r}, {str(self.workspace.settings.workspace)!r})"
 
-    def build(self) -> dict[str, Any]:
-        """Freezes a snapshot: {"tier", "snapshot", "clips", "sha256", "path"}. The same data give the same id."""
-        from tasks import tier as tiers
+    def build(self, targets: str | Path | None = None) -> dict[str, Any]:
+        """Freezes a snapshot: {"tier", "snapshot", "clips", "sha256", "path"}. The same data give the same id.
 
-        return tiers.build(self.workspace, self.name)
+        With a file of `targets` each clip gets a weight, which `to_torch(snapshot=...)` draws by, and "margins" tells
+        what share each category has now. Raises ValueError for a file that can't be meant.
+        """
+        from tasks import tier as tiers
+        from tasks.balance import read_targets
+
+        return tiers.build(self.workspace, self.name, read_targets(Path(targets)) if targets else None)
 
     def to_polars(self) -> pl.DataFrame:
         """One row per clip now in the tier: the columns of `clips`, then those of `signals`."""
@@ -141,7 +146,7 @@ class Tier:
         world_size: int = 1,
         **ranges: Any,
     ) -> ClipLoader:
-        """Batches of clip ranges of a snapshot: of the one named, else of the tier as it is frozen now.
+        """Batches of clip ranges of a snapshot: of the one named, else of the tier as it is frozen now, without weights.
 
         `ranges` are the fields of modeling.data.ClipRanges: length_s, hop_s, fps, size, pad, frames, audio, timelines.
         """

@@ -72,6 +72,43 @@ def curate(
 
 
 @app.command()
+def survey(
+    source: Annotated[str, typer.Argument(help="A folder or s3:// prefix of footage.")],
+    sample: Annotated[int, typer.Option(min=1, help="Files to curate, spread over the folders.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the preview (default: a temporary one).")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forecast what a source would yield and cost, from a sample of it; nothing is kept but a preview video.
+
+    Tiers of the workspace are judged beside the shipped ones; nothing is written into it.
+    """
+    import tempfile
+
+    from dashboards import survey as view
+    from dashboards import terminal
+    from dashboards.grid import MAX_CELLS, write_grid
+    from flows.survey import surveyed
+    from infra import settings
+
+    own = settings.load(workspace).workspace / "tiers"
+    with (
+        terminal.progress(quiet=as_json) as on_progress,
+        surveyed(source, sample, seed=seed, tiers=own, on_progress=on_progress) as (place, told),
+    ):
+        with place.views() as reader:
+            clips = int(reader.sql("SELECT count(*) FROM clips").item())
+        grid = ""
+        if clips:
+            folder = (out or Path(tempfile.mkdtemp(prefix="headroom-survey-"))).absolute()
+            shown = "SELECT clip_id, name FROM clips JOIN videos USING (video_id) ORDER BY md5(clip_id)"
+            columns = min(10, max(2, round(min(clips, MAX_CELLS) ** 0.5)))
+            grid = str(write_grid(place, f"{shown} LIMIT {MAX_CELLS}", folder / "survey.mp4", columns=columns))
+    terminal.show({"source": source, **told, "grid": grid}, view.surveyed, as_json)
+
+
+@app.command()
 def reprocess(
     budget: Annotated[str | None, typer.Option(help="Time to spend, as 2h, 90m or 600s; the rest waits.")] = None,
     runner: Annotated[str, typer.Option(help="threads, dask, or a Dask scheduler's address.")] = "threads",

@@ -26,7 +26,7 @@ def sql(
     query: Annotated[
         str,
         typer.Argument(
-            help="One SELECT over clips, signals, videos, rights, identities, duplicates, labels, timelines, or a tier."
+            help="One SELECT over clips, signals, videos, rights, identities, pairs, duplicates, labels, timelines, or a tier."
         ),
     ],
     candidate: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,21 @@ def tier_build(name: str, workspace: WorkspaceOption = None, as_json: JsonOption
     from dashboards import terminal
 
     terminal.show(existing(workspace).tier(name).build(), terminal.built, as_json)
+
+
+@app.command("balance")
+def tier_balance(
+    name: str,
+    targets: Annotated[
+        Path, typer.Argument(metavar="TARGETS.toml", help="Categories, and the shares they should have.")
+    ],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze a snapshot of a tier with a weight for each clip, so that categories have the shares that a file says."""
+    from dashboards import balance, terminal
+
+    terminal.show(existing(workspace).tier(name).build(targets), balance.balanced, as_json)
 
 
 @app.command("diff")

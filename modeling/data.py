@@ -75,6 +75,19 @@ class ClipDataset(Dataset[Item]):
         self._clip, self._start, self._end = _cut(starts, ends, ranges)
         self._pid = os.getpid()
 
+    @property
+    def draw_probability(self) -> np.ndarray | None:
+        """Of each item, by the weights of a balanced snapshot: a clip's is shared by its ranges. None without weights.
+
+        Raises ValueError when no range is of a clip with a weight above 0.
+        """
+        if "weight" not in self.frozen.clips.column_names:
+            return None
+        share = self.frozen.clips["weight"].to_numpy()[self._clip] / np.bincount(self._clip)[self._clip]
+        if not share.sum() > 0:
+            raise ValueError(f"snapshot {self.frozen.snapshot_id}: none of these ranges is of a clip that is drawn")
+        return np.asarray(share / share.sum())
+
     def __len__(self) -> int:
         return len(self._clip)
 
@@ -172,6 +185,9 @@ class ClipLoader:
     world_size - 1 items of an epoch are left out. `state_dict` tells what was handed out (not what was loaded ahead),
     so going on from it gives exactly the batches that would have come, also with another number of ranks.
 
+    Of a balanced snapshot an epoch is as many draws as there are items, each item as often as its clip's weight says, to
+    one draw; without `shuffle` each item comes once.
+
     Each process holds `prefetch` batches at most and one open file, however long the epoch.
     """
 
@@ -230,11 +246,20 @@ class ClipLoader:
     def _left(self) -> list[list[int]]:
         """Batches of this rank from here to the epoch's end."""
         count = len(self.dataset)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
+        order = self._drawn(np.random.default_rng([self.seed, self.epoch])) if self.shuffle else np.arange(count)
         rest = order[self.consumed :]
         mine = rest[self.rank :: self.world_size][: len(rest) // self.world_size].tolist()
         cut = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
         return [b for b in cut if len(b) == self.batch_size or not self.drop_last]
+
+    def _drawn(self, draw: np.random.Generator) -> np.ndarray:
+        """Items of an epoch in order; with weights by systematic sampling, which keeps to the shares as near as can be."""
+        count, share = len(self.dataset), self.dataset.draw_probability
+        if share is None or not count:
+            return draw.permutation(count)
+        points = (np.arange(count) + draw.random()) / count
+        found = np.searchsorted(np.cumsum(share), points, side="right")
+        return draw.permutation(np.minimum(found, np.flatnonzero(share)[-1]))
 
 
 class _Batches(Sampler[list[int]]):

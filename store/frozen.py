@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.settings import Settings
+from store import views
 from store.ledger import SNAPSHOTS_BY_AGE, Manifest
 from store.ledger import snapshots as snapshots_table
 from store.objects import Objects
@@ -33,7 +34,8 @@ class Frozen:
     tier: str
     versions: Mapping[str, int]
     clips: pa.Table
-    """One row per clip, sorted by clip_id: its span, and `name` to `num_frames` of its video."""
+    """One row per clip, sorted by clip_id: its span, `weight` where the snapshot is balanced, and `name` to `num_frames` of
+    its video."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("record", "objects")}
@@ -76,7 +78,8 @@ def frozen(workspace: Workspace, name: str) -> Frozen:
 
 def frozen_of(workspace: Workspace, snapshot: Snapshot) -> Frozen:
     versions = {str(k): int(v) for k, v in snapshot.header["manifest"].items()}
-    here = snapshot.clips.select(_CLIP).filter(pc.is_valid(snapshot.clips["clip_id"]))  # the others were redacted
+    own = [*_CLIP, *(c for c in ("weight",) if c in snapshot.clips.column_names)]
+    here = snapshot.clips.select(own).filter(pc.is_valid(snapshot.clips["clip_id"]))  # the others were redacted
     try:
         clips = _with_media(workspace, versions, here)
     except ValueError as error:
@@ -99,6 +102,19 @@ def live(workspace: Workspace, clip_ids: Sequence[str]) -> Frozen:
     clips = _with_media(workspace, manifest.versions, clips)
     clips = clips.filter(pc.is_valid(clips["proxy_uri"])).combine_chunks()
     return Frozen(workspace.settings, "", "", "", dict(manifest.versions), clips)
+
+
+def reference_pairs(held: Frozen) -> pa.Table:
+    """Rows of the relation `pairs`, as they stood when the snapshot was frozen, of which it holds both clips; sorted."""
+    connection = views.connect(held.record.root, held.versions)
+    try:
+        connection.register("_held", held.clips.select(["clip_id"]))
+        inside = " AND ".join(f"{side} IN (SELECT clip_id FROM _held)" for side in ("clip_a", "clip_b"))
+        found = connection.sql(f"SELECT * FROM pairs WHERE {inside} ORDER BY clip_a, clip_b").to_arrow_table()
+    finally:
+        connection.close()
+    assert isinstance(found, pa.Table)
+    return found
 
 
 def _with_media(workspace: Workspace, versions: Mapping[str, int], clips: pa.Table) -> pa.Table:

@@ -157,6 +157,21 @@ DUPLICATE_PAIRS = pa.schema(
     ]
 )
 
+PAIRS = pa.schema(
+    [
+        ("key", S),  # clip_a:clip_b, clip_a <= clip_b
+        ("clip_a", S),
+        ("clip_b", S),  # the same clip on the row that says with whom it was compared
+        ("identity", S),
+        ("face_similarity", F64),  # cosine of the face embeddings
+        ("background_similarity", F64),  # cosine of the background embeddings
+        ("held", B),  # false once the clips are no pair any more
+        ("digest", U64),  # on the row of a clip with itself: of all clips of its person when they were compared
+        ("fingerprint", S),
+        ("computed_at", F64),
+    ]
+)
+
 LABELS = pa.schema(
     [
         ("key", S),  # item:side:question
@@ -210,6 +225,7 @@ KEYS = {
     "identities": "clip_id",
     "duplicates": "clip_id",
     "duplicate_pairs": "key",
+    "pairs": "key",
     "labels": "key",
 }
 BASE_SCHEMAS = {
@@ -223,12 +239,14 @@ BASE_SCHEMAS = {
     "identities": IDENTITIES,
     "duplicates": DUPLICATES,
     "duplicate_pairs": DUPLICATE_PAIRS,
+    "pairs": PAIRS,
     "labels": LABELS,
 }
 
 MADE_FROM: dict[str, tuple[str, ...]] = {
     "identities": ("face_embedding",),
     "duplicates": ("embedding", "temporal_signature", "visual_quality"),
+    "pairs": ("face_embedding", "background_embedding"),
 }
 """The signals behind each relation over all clips. A clip's row rests on those of other clips, so a tier that reads the
 relation wants them of every clip."""

@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,16 @@ def freeze(
         "merkle_root": merkle_root(_leaves(rows)).hex(),
     }
     return Snapshot(header, rows, created_at)
+
+
+def weighted(snapshot: Snapshot, weights: Sequence[float], balance: Mapping[str, Any]) -> Snapshot:
+    """The snapshot with a column `weight`, how often each clip is to be drawn relative to the mean, and with `balance`, what
+    the weights come from, in its header: both are under its hash."""
+    rows = snapshot.clips
+    clips = rows.add_column(rows.num_columns - len(_KEPT), "weight", pa.array(weights, pa.float64())).combine_chunks()
+    told = {"balance": dict(balance), "columns": [[f.name, str(f.type)] for f in clips.schema]}
+    header = {**snapshot.header, **told, "merkle_root": merkle_root(_leaves(clips)).hex()}
+    return Snapshot(header, clips, snapshot.created_at)
 
 
 def save(snapshot: Snapshot, folder: Path) -> Path:

@@ -19,7 +19,7 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of statements t
 DIALECT = "duckdb"
 CLIP_RELATIONS = ("clips", "signals", "videos", "rights", "identities", "duplicates", "labels")
 """One row per clip, or per video of a clip: joined by their key they never multiply clips."""
-TIER_RELATIONS = (*CLIP_RELATIONS, "label_values")
+TIER_RELATIONS = (*CLIP_RELATIONS, "pairs", "label_values")
 SQL_RELATIONS = (*TIER_RELATIONS, "timelines", "clipping", "log")
 
 MAX_CHARACTERS = 50_000

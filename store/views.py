@@ -22,6 +22,11 @@ VIEWS = {
                      WHERE c.active AND i.identity IS NOT NULL""",
     "duplicates": """SELECT d.clip_id, d.cluster, d.kept, d.best, d.reason
                      FROM _duplicates d JOIN _clips c USING (clip_id) WHERE c.active AND d.kept IS NOT NULL""",
+    "pairs": """SELECT p.clip_a, p.clip_b, p.identity, p.face_similarity, p.background_similarity,
+                least(a.duration_s, b.duration_s) AS duration_s, least(a.source_width_px, a.source_height_px,
+                b.source_width_px, b.source_height_px) AS short_side_px
+                FROM _pairs p JOIN _clips a ON a.clip_id = p.clip_a JOIN _clips b ON b.clip_id = p.clip_b
+                WHERE p.held AND p.clip_a < p.clip_b AND a.active AND b.active""",
     "label_values": label_views.VALUES,
     "labels": label_views.per_clip(),
 }

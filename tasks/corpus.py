@@ -1,4 +1,4 @@
-"""The steps over all clips, which follow the signals: who is who, and what is a copy of what.
+"""The steps over all clips, which follow the signals: who is who, who is seen in two places, what is a copy of what.
 
 Each is brought up to date when the signals it rests on are wanted and nothing of them is stale any more; a run over
 unchanged clips asks two queries and computes nothing.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from store.schema import MADE_FROM
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
-from tasks import dedup, identity
+from tasks import dedup, identity, pairs
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Step:
 
 STEPS: Mapping[str, Step] = {
     "identities": Step(identity.has_stale, identity.assign),
+    "pairs": Step(pairs.has_stale, pairs.bring_up_to_date),  # after the people that it pairs
     "duplicates": Step(dedup.has_stale, dedup.bring_up_to_date),
 }
 """By the relation of tier SQL that the step makes."""

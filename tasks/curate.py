@@ -49,6 +49,8 @@ class Outcome:
     """Clips whose identity is new or another one than before."""
     num_compared: int = 0
     """Clips that were compared with all others for near-duplicates."""
+    num_paired: int = 0
+    """Clips whose person was searched for reference pairs."""
     cpu_s: float = 0.0
     out_of_budget: bool = False
     promoted: list[promote.Took] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Outcome:
             quarantined=[*self.quarantined, *later.quarantined],
             num_identified=self.num_identified + later.num_identified,
             num_compared=self.num_compared + later.num_compared,
+            num_paired=self.num_paired + later.num_paired,
             cpu_s=self.cpu_s + later.cpu_s,
             out_of_budget=later.out_of_budget,
             promoted=[*self.promoted, *later.promoted],
@@ -121,6 +124,7 @@ def bring_up_to_date(
                 made = corpus.bring_up_to_date(workspace, wanted)
                 outcome.num_identified += made.get("identities", 0)
                 outcome.num_compared += made.get("duplicates", 0)
+                outcome.num_paired += made.get("pairs", 0)
             if not todo.jobs or outcome.out_of_budget:
                 outcome.totals = stale.totals(reader, wanted)
                 left = stale.stale_clips(reader, wanted).group_by("name").len()

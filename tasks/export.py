@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from store.clip_groups import group_of
 from store.frozen import Frozen, frozen_of, snapshot_row
 from store.ledger import Manifest, exports
 from store.schema import PROVENANCE
@@ -29,16 +30,12 @@ from store.snapshot import Snapshot, load
 from store.timelines import read_spans
 from store.workspace import Workspace
 from tasks import tier as tiers
+from tasks.card import as_files, card
 from tasks.clip_files import clip_files
 from tasks.media.transcode import ffmpeg_binary
 from tasks.signals import discover
 
 FORMAT = "headroom export 1"
-RESOLUTIONS = (360, 480, 720, 1080, 2160)
-"""Least height (of a portrait: width) of a source, in px, that gives a group its name; below the first it is "low"."""
-LENGTHS_S = (0, 5, 15, 30, 61)
-SQUARE = 1.15
-"""Sides that differ by less are square."""
 CLIPS_AT_ONCE = 16
 """Clips whose timelines are read by one query."""
 
@@ -93,6 +90,8 @@ def export(
         listed = [{k: s[k] for k in ("path", "sha256", "bytes", "num_clips", "duration_s")} for s in shards]
         totals = {"num_clips": sum(s["num_clips"] for s in shards), "num_shards": len(shards)}
         made = {"format": FORMAT, "tier": snapshot.tier, "snapshot": snapshot.id, "sha256": snapshot.sha256, **totals}
+        for file, data in as_files(card(workspace, snapshot)).items():
+            put(out / file, data)
         put(out / "manifest.json", as_json({**made, "shards": listed}))
     return {**made, "shards": listed, "path": str(out / "manifest.json")}
 
@@ -106,16 +105,6 @@ def groups(held: Frozen, told: Mapping[str, Mapping[str, Any]]) -> dict[str, lis
         key = group_of(int(source["width_px"]), int(source["height_px"]), seconds)
         found.setdefault(key, []).append(clip)
     return dict(sorted(found.items()))
-
-
-def group_of(width_px: int, height_px: int, seconds: float) -> str:
-    ratio = width_px / height_px
-    shape = "square" if 1 / SQUARE < ratio < SQUARE else "landscape" if ratio > 1 else "portrait"
-    reached = [r for r in RESOLUTIONS if min(width_px, height_px) >= r]
-    resolution = f"{reached[-1]}p" if reached else "low"
-    low = max(s for s in LENGTHS_S if s <= seconds)
-    high = min((s for s in LENGTHS_S if s > seconds), default=LENGTHS_S[-1])
-    return f"{shape}-{resolution}-{low:02d}to{high:02d}s"
 
 
 def _group(work: Exporting, group: str, clips: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -179,6 +168,7 @@ def _write(work: Exporting, path: Path, first: Packed, rest: Iterator[Packed]) -
         "num_clips": len(clips),
         "duration_s": round(sum(c["end_frame"] - c["start_frame"] for c in clips) / 25, 2),
         "clips": [c["clip_id"] for c in clips],
+        **({"weights": [c["weight"] for c in clips]} if "weight" in clips[0] else {}),
     }
     put(path.with_suffix(".json"), as_json(shard))
     return shard, following
@@ -216,6 +206,7 @@ def _told(workspace: Workspace, held: Frozen, snapshot: Snapshot) -> dict[str, d
             "media": {"width_px": clip["width_px"], "height_px": clip["height_px"], "fps": 25, "audio_hz": 16_000},
             "decided_by": {k: v for k, v in decided[clip["clip_id"]].items() if "." in k},
             "signals": _signals(signals.get(clip["clip_id"], {})),
+            **({"weight": clip["weight"]} if "weight" in clip else {}),
         }
     return made
 

@@ -58,6 +58,8 @@ def _rewritten(listed: Path, before: dict[str, Any], clip_ids: Collection[str]) 
             target.addfile(member, data)
     part.replace(shard)
     told = {"sha256": sha256_of(shard), "bytes": shard.stat().st_size, "num_clips": len(kept), "clips": kept}
+    if "weights" in before:
+        told["weights"] = [w for c, w in zip(before["clips"], before["weights"], strict=True) if c not in clip_ids]
     put(listed, as_json({**before, **told, "duration_s": round(duration_s, 2)}))
 
 

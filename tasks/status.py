@@ -46,6 +46,12 @@ def identities(reader: Reader) -> dict[str, int]:
     return {"people": int(people), "clips": int(clips)}
 
 
+def pairs(reader: Reader) -> dict[str, int]:
+    """{"pairs": n, "people": n}: reference pairs, and the people who are seen in two places."""
+    num, people = reader.sql("SELECT count(*), count(DISTINCT identity) FROM pairs").row(0)
+    return {"pairs": int(num), "people": int(people)}
+
+
 def duplicates(reader: Reader) -> dict[str, int]:
     """{"clusters": n, "clips": n, "copies": n}: groups of near-duplicates, the clips in them, and those not kept."""
     row = reader.sql(
@@ -61,7 +67,7 @@ def labels(reader: Reader) -> dict[str, int]:
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Videos by state, clips, hours, identities, duplicates, labels, signals by name, candidates (the fields of
+    """Videos by state, clips, hours, identities, pairs, duplicates, labels, signals by name, candidates (the fields of
     tasks.promote.State), backlog, tiers, clipping: the object of `headroom status --json`."""
     with workspace.views() as reader:
         signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
@@ -71,6 +77,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "manifest": reader.manifest.id,
             **footage(reader),
             "identities": identities(reader),
+            "pairs": pairs(reader),
             "duplicates": duplicates(reader),
             "labels": labels(reader),
             "signals": signals,

@@ -13,6 +13,7 @@ import polars as pl
 
 from store import funnel as funnels
 from store import guard, snapshot, snapshot_diff, tier_sql
+from store.categories import signals_read
 from store.ledger import SNAPSHOTS_BY_AGE, Manifest
 from store.ledger import signals as signals_table
 from store.ledger import snapshots as snapshots_table
@@ -20,6 +21,8 @@ from store.schema import PROVENANCE
 from store.tier_sql import Tier
 from store.workspace import Reader, Workspace
 from tasks import corpus, plan, rollout, stale
+from tasks.balance import Targets, balanced
+from tasks.card import as_files, card
 from tasks.signals import discover
 
 SHIPPED = Path(snapshot.__file__).parent / "tiers"
@@ -102,38 +105,52 @@ def members(workspace: Workspace, name: str) -> pl.DataFrame:
     return query(workspace, f"SELECT * FROM clips JOIN signals USING (clip_id) WHERE {inside} ORDER BY clip_id")
 
 
-def build(workspace: Workspace, name: str) -> dict[str, Any]:
-    """Freezes the tier; over unchanged data it gives the snapshot that is there. Raises ValueError while a clip of it
-    is undecided."""
+def build(workspace: Workspace, name: str, targets: Targets | None = None) -> dict[str, Any]:
+    """Freezes the tier, with weights where there are targets; over unchanged data it gives the snapshot that is there.
+
+    Raises ValueError while a clip of it is undecided, and for targets that can't be judged.
+    """
     tier = parsed(workspace, name)
+    by = [t.by for t in targets.targets] if targets else []
+    read = signals_read(by, (*clip_signals(), *adopted(workspace)))
     with workspace.views() as reader:
-        serving = rollout.serving(reader, tier.signals)
+        serving = rollout.serving(reader, [*tier.signals, *read])
     fingerprints = {**adopted(workspace), **serving}
+    asked = targets and {"asked": targets.to_dict(), "fingerprints": {s: fingerprints[s] for s in read}}
     table = snapshots_table
     rows = workspace.ledger.rows(table.select().where(table.c.tier == name).order_by(*SNAPSHOTS_BY_AGE))
     latest = rows[-1] if rows else None
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
         header = _loaded(workspace, latest).header
-        if header["inlined"] == tier.inlined and header["fingerprints"] == {s: fingerprints[s] for s in tier.signals}:
-            return _built(workspace, latest)
+        same = header["inlined"] == tier.inlined and header["fingerprints"] == {
+            s: fingerprints[s] for s in tier.signals
+        }
+        if same and _asked(header) == asked:
+            return _built(workspace, latest, header)
     with workspace.views() as reader:
         _refuse_missing(reader, tier)
         corpus.refuse_stale(reader, tier)
-        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable(tier.signals)), served=True)
-        undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name") if k[0] in tier.signals}
+        late = stale.stale_clips(reader, plan.wanted_signals(plan.computable([*tier.signals, *read])), served=True)
+        undecided = {str(k[0]): set(part["clip_id"]) for k, part in late.group_by("name")}
+        query = guarded(workspace, reader.manifest)
         made = snapshot.freeze(
-            guarded(workspace, reader.manifest),
+            query,
             tier,
             fingerprints=fingerprints,
             manifest=reader.manifest.versions,
             secret=workspace.ledger.secret(),
-            undecided=undecided,
+            undecided={s: clips for s, clips in undecided.items() if s in tier.signals},
             created_at=time.time(),
         )
+        if targets is not None:
+            _refuse_unweighable(made, {s: undecided.get(s, set()) for s in read})
+            made = balanced(made, query, targets, {s: fingerprints[s] for s in read})
         manifest_id = reader.manifest.id
     if latest and _same(held := _loaded(workspace, latest), made) and _kept(workspace, held):
         workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
-        return _built(workspace, latest)
+        return _built(workspace, latest, held.header)
+    for ending, data in as_files(card(workspace, made)).items():
+        workspace.objects.put_bytes(data, f"snapshots/{made.id}.{ending}")
     saved = snapshot.save(made, workspace.scratch / "snapshots")
     row = {
         "id": made.id,
@@ -145,7 +162,21 @@ def build(workspace: Workspace, name: str) -> dict[str, Any]:
         "created_at": made.created_at,
     }
     workspace.ledger.put(table, [row])
-    return _built(workspace, row)
+    return _built(workspace, row, made.header)
+
+
+def _asked(header: Mapping[str, Any]) -> dict[str, Any] | None:
+    held = header.get("balance")
+    return held and {k: held[k] for k in ("asked", "fingerprints")}
+
+
+def _refuse_unweighable(made: snapshot.Snapshot, late: Mapping[str, set[str]]) -> None:
+    for signal, clips in late.items():
+        if waiting := clips.intersection(made.clip_ids):
+            raise ValueError(
+                f"tier {made.tier}: {signal}, which a target reads, is missing or stale for {len(waiting)} of its clips; "
+                f"run headroom curate --signal {signal}, then balance it again"
+            )
 
 
 def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
@@ -160,9 +191,10 @@ def _kept(workspace: Workspace, held: snapshot.Snapshot) -> bool:
     return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held.header["manifest"].items()}, ""))
 
 
-def _built(workspace: Workspace, row: Mapping[str, Any]) -> dict[str, Any]:
+def _built(workspace: Workspace, row: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
     told = {"tier": row["tier"], "snapshot": row["id"], "clips": row["num_clips"], "sha256": row["sha256"]}
-    return {**told, "path": workspace.objects.uri(row["uri"])}
+    shares = {"margins": header["balance"]["margins"]} if "balance" in header else {}
+    return {**told, "path": workspace.objects.uri(row["uri"]), **shares}
 
 
 def explain(workspace: Workspace, clip_id: str, name: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scorecards import reference_pairs
 from benchmarks.scorecards.footage import media_of, timeline_of
 from benchmarks.scorecards.people import FPS, Frames, films, places
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
@@ -69,7 +70,7 @@ def run(root: Path) -> list[Row]:
         rows.append(
             Row("background_embedding", claim, measure, value, low, high, n, len(told), base, goal, "higher", name)
         )
-    return rows
+    return [*rows, *reference_pairs.rows(root)]
 
 
 Pairs = tuple[dict[str, list[tuple[float, bool]]], list[tuple[float, bool]]]

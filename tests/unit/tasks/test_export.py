@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
+from store.clip_groups import group_of
 from store.record import Batch, table_of
 from store.schema import TIMELINES
 from store.workspace import Workspace, open_workspace
@@ -27,7 +28,7 @@ from tasks import export as exporting
 from tasks import tier as tiers
 from tasks.clip_files import clip_files, cut
 from tasks.digest import pack, unpack
-from tasks.export import export, group_of
+from tasks.export import export
 from tasks.new_signal import ROOT
 from tests.unit.dashboards.conftest import signal_rows
 from tests.unit.modeling.conftest import CLIP_SPANS, NUM_FRAMES, fill, gray_of

@@ -19,7 +19,7 @@ import headroom
 from store import erasure, registry, residue, schema, snapshot
 from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
-from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES
+from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES, PAIRS
 from store.workspace import Workspace, open_workspace
 from tasks import forget, tier
 from tasks.annotation.delivery import deliver, deliver_existing
@@ -73,6 +73,7 @@ def planted(
     batch.add("duplicates", table_of(copies, DUPLICATES))
     pair = {"key": ":".join(sorted(ids)), "clip_a": min(ids), "clip_b": max(ids)}
     batch.add("duplicate_pairs", table_of([pair], DUPLICATE_PAIRS))
+    batch.add("pairs", table_of([{**pair, "identity": PERSON, "held": True}], PAIRS))
     workspace.commit(batch)
     root = workspace.settings.workspace
     (root / "tiers").mkdir()
@@ -130,7 +131,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "labels, version", "column other_clip_id"):  # fmt: skip
+                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
