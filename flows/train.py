@@ -84,6 +84,9 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
     """
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
+    if found.told["kind"] == "detector":
+        flag = found.told["recipe"]["flag"]
+        raise ValueError(f"checkpoint {found.id}: is a detector; headroom train detector --flag {flag} judges it anew")
     held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
     data = read(workspace, held)
     made = {"checkpoint": found.id, "snapshot": held.snapshot_id, **measured(found, data, held)}
