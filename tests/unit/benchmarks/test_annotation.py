@@ -17,7 +17,7 @@ SMALL = {"num_people": 8, "num_days": 1, "answers_per_day": 16, "num_gold": 12, 
 
 def test_the_loop_keeps_the_careful_and_finds_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "GOLD_RATIO", 0.7)
-    monkeypatch.setattr(calibration, "MIN_SCORES", 3)
+    monkeypatch.setattr(calibration, "MIN_CHECKS", 3)
     # One type alone: with few people on each nobody would meet another.
     monkeypatch.setattr(answers, "TASK_TYPES", ("likert",))
     slackens = (Kind("slackens", 0.0, 0.95), 0.1)
