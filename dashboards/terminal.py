@@ -514,27 +514,6 @@ def trained(told: Mapping[str, Any]) -> None:
     out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
 
 
-def detected(told: Mapping[str, Any]) -> None:
-    """A detector's figures beside what is simpler, and where its scores went."""
-    of = told["metrics"]["held_people"]
-    out.print(
-        f"[bold]checkpoint {told['id']}[/] of {told['recipe']['name']}: {of['num_flagged']:,} of {of['num_clips']:,} clips "
-        f"flagged, {of['num_groups']:,} people or videos, each judged by a model that did not see it"
-    )
-    table = Table("", *of["measures"]["ours"], box=None, header_style="dim")
-    for who, measures in of["measures"].items():
-        cells = [f"{m['value']:.2f} [dim]{m['low']:.2f} to {m['high']:.2f}[/]" for m in measures.values()]
-        table.add_row(who.replace("_", " "), *cells)
-    out.print(table)
-    name = told["recipe"]["name"]
-    if told["scored"]:
-        out.print(
-            f"{told['scored']:,} clips have {name}_score now; a tier leaves them out by coalesce({name}_score, 0) < 0.5"
-        )
-    else:
-        out.print("no better than chance, so no clip is scored; more flags are needed, or other features")
-
-
 def rendered(told: Mapping[str, Any]) -> None:
     out.print(
         f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}"

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from flows.labelled import frozen_labels, groups_of, licences, refuse_few
 from infra.code import code_version
 from modeling import detector as models
 from modeling.detector import Features, Model
 from modeling.recipes.detector import Detector, detector
 from store import registry
-from store.frozen import Frozen, frozen
+from store.frozen import Frozen
 from store.ledger import Manifest
 from store.schema import embeddings_table
 from store.timelines import read_spans
 from store.workspace import Reader, Workspace, open_workspace
-from tasks import tier as tiers
 from tasks.adopt import adopt
 from tasks.annotation.delivery import deliver_existing
 from tasks.signals import discover
@@ -65,18 +65,13 @@ def run_detector(
     """
     recipe = detector(flag, **(changed or {}))
     workspace = open_workspace(workspace_root)
-    if tier and snapshot:
-        raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
     deliver_existing(workspace)
-    held = frozen(workspace, snapshot or str(tiers.build(workspace, tier or _own_tier(workspace))["snapshot"]))
+    held = frozen_labels(workspace, TIER, TIER_SQL, tier=tier, snapshot=snapshot)
     with workspace.views(Manifest(0, dict(held.versions), "")) as reader:
         looked = looked_at(reader, recipe, held.clips["clip_id"].to_pylist())
         names = stored_columns(reader)
         given = features(workspace, reader, names, looked.clip_ids)
-        rights = dict(reader.sql(
-            "SELECT clip_id, coalesce(licence, 'unknown') || ', consent ' || coalesce(consent, 'unknown') "
-            "FROM clips LEFT JOIN rights USING (video_id)"
-        ).iter_rows())  # fmt: skip
+        rights = licences(reader, looked.clip_ids)
     scores = models.cross_validated(recipe, given, looked.flagged, looked.groups)
     judged = models.measured(scores, looked.flagged, looked.groups)
     model = models.fit(recipe, given, looked.flagged)
@@ -101,16 +96,9 @@ def looked_at(reader: Reader, recipe: Detector, clip_ids: Sequence[str]) -> Look
         told = ", ".join(f"{kind} ({n} flagged)" for kind, n in known) or "none yet; headroom annotate asks for them"
         raise ValueError(f"detector: nobody was asked about {recipe.flag!r}; flags are {told}")
     flagged = own["flagged"].to_numpy().astype(bool)
-    groups = _groups(own["video"].to_list(), own["who"].to_list())
-    counts: dict[str, tuple[int, int]] = {}
-    for told, which in (("flagged", flagged), ("looked at without it", ~flagged)):
-        counts[told] = (int(which.sum()), len({g for g, w in zip(groups, which, strict=True) if w}))
-    if any(n < recipe.least_clips or of < recipe.least_groups for n, of in counts.values()):
-        said = " and ".join(f"{n} clips of {of} people or videos are {told}" for told, (n, of) in counts.items())
-        raise ValueError(
-            f"detector {recipe.flag}: {said}; it takes {recipe.least_clips} clips of {recipe.least_groups} of each; "
-            "label more with headroom annotate"
-        )
+    groups = groups_of(own["video"].to_list(), own["who"].to_list())
+    parts = (("flagged", flagged), ("looked at without it", ~flagged))
+    refuse_few(f"detector {recipe.flag}", parts, groups, (recipe.least_clips, recipe.least_groups))
     return Looked(tuple(own["clip_id"]), flagged, tuple(groups))
 
 
@@ -169,30 +157,6 @@ def _blendshapes(landmarks: Any) -> np.ndarray:
     return np.concatenate([shapes_TB.mean(0), shapes_TB.std(0), np.abs(np.diff(shapes_TB, axis=0)).max(0)])
 
 
-def _groups(videos: Sequence[str], people: Sequence[str | None]) -> list[str]:
-    """By clip, the first by name of all people and videos that it is linked to."""
-    first: dict[str, str] = {}
-
-    def head(name: str) -> str:
-        while first.setdefault(name, name) != name:
-            name = first[name]
-        return name
-
-    for video, who in zip(videos, people, strict=True):
-        a, b = head(f"video {video}"), head(f"person {who}" if who else f"video {video}")
-        first[max(a, b)] = min(a, b)
-    return [head(f"video {video}") for video in videos]
-
-
-def _own_tier(workspace: Workspace) -> str:
-    """The tier of all clips that people looked at, written once beside the workspace's own."""
-    file = workspace.settings.workspace / "tiers" / f"{TIER}.sql"
-    if TIER not in tiers.sources(workspace):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(TIER_SQL)
-    return TIER
-
-
 def _publish(
     workspace: Workspace,
     recipe: Detector,
@@ -201,13 +165,10 @@ def _publish(
     names: Sequence[str],
     model: Model,
     judged: Mapping[str, Any],
-    rights: Mapping[str, str],
+    rights: Mapping[str, int],
 ) -> registry.Checkpoint:
     from safetensors.numpy import save
 
-    licences: dict[str, int] = {}
-    for clip in looked.clip_ids:
-        licences[rights[clip]] = licences.get(rights[clip], 0) + 1
     told = {
         "kind": "detector",
         "recipe": {"name": recipe.name, **asdict(recipe)},
@@ -218,7 +179,7 @@ def _publish(
             "clips": {"train": list(looked.clip_ids)},
             "people": {"train": sorted(set(looked.groups))},
             "flagged": int(looked.flagged.sum()),
-            "licences": dict(sorted(licences.items())),
+            "licences": dict(rights),
         },
         "code": code_version(),
     }

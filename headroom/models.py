@@ -15,10 +15,14 @@ app = group()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ..., or detector.")],
+    recipe: Annotated[
+        str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ..., detector, or visual_quality.")
+    ],
     tier: Annotated[
         str | None,
-        typer.Option(help="The tier to freeze and learn from (of a detector: all clips that people looked at)."),
+        typer.Option(
+            help="The tier to freeze and learn from; for detector and visual_quality, if none, what people looked at or rated."
+        ),
     ] = None,
     snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
     flag: Annotated[str | None, typer.Option(help="Of a detector: the kind of bad case, as teeth.")] = None,
@@ -30,10 +34,12 @@ def train(
 ) -> None:
     """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off.
 
-    `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip.
+    `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip. `visual_quality` brings the
+    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints.
     """
-    from dashboards import terminal
+    from dashboards import labels_trained, terminal
     from flows.detector import run_detector
+    from flows.ratings import run_ratings
     from flows.train import run_train
 
     changed = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
@@ -44,7 +50,11 @@ def train(
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
         made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
-        terminal.show(made, terminal.detected, as_json)
+        terminal.show(made, labels_trained.detected, as_json)
+        return
+    if recipe == "visual_quality":
+        made = run_ratings(root, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, labels_trained.calibrated, as_json)
         return
     with terminal.training(quiet=as_json) as on_step:
         told = run_train(root, recipe, tier=tier, snapshot=snapshot, changed=changed, on_step=on_step)

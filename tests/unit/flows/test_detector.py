@@ -101,7 +101,7 @@ def test_the_checkpoint_is_published_and_traced_and_gives_the_scores_again(
     assert trace(place, found.id).to_dict()["recipe"] == "detector_teeth"
     model = Model.from_arrays(load(found.weights))
     assert model.weights.shape == model.centre.shape
-    with pytest.raises(ValueError, match="is a detector; headroom train detector --flag teeth judges it anew"):
+    with pytest.raises(ValueError, match="is a detector model, judged as it was trained"):
         run_evaluate(place.settings.workspace, found.id)
     assert told["data"]["licences"] == {"unknown, consent unknown": 60}
 
@@ -142,7 +142,7 @@ def test_with_nothing_to_learn_it_is_told_and_scores_nobody(tmp_path: Path, caps
 )
 def test_too_few_are_refused_with_counts(tmp_path: Path, flagged: Callable[[int], bool], told: str) -> None:
     fill(open_workspace(tmp_path / "ws"), told=1.0, flagged=flagged)
-    with pytest.raises(ValueError, match=f"detector teeth: {told}.*it takes 20 clips of 5 of each"):
+    with pytest.raises(ValueError, match=f"detector teeth: {told}.*it takes 20 clips of 5"):
         run_detector(tmp_path / "ws", "teeth")
     with pytest.raises(ValueError, match=r"nobody was asked about 'hands'; flags are teeth \(\d+ flagged\)"):
         run_detector(tmp_path / "ws", "hands")
