@@ -154,7 +154,7 @@ def _checked_span(span: Any, key: str, allowed: Sequence[str], duration_s: float
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
         raise ValueError(f"{value!r} is no number")
     return float(value)
 

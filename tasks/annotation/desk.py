@@ -112,8 +112,8 @@ def _key(key: Any) -> str:
 
 def _active_s(told: Any, held_s: float) -> float:
     """Seconds that the browser saw the person at work; never more than the lease lasted on our own clock."""
-    seconds = float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told == told else 0.0
-    return round(max(0.0, min(seconds, held_s)), 3)
+    number = isinstance(told, int | float) and not isinstance(told, bool) and told == told
+    return round(float(max(0.0, min(told, held_s))), 3) if number else 0.0
 
 
 def _place_left(c: Any, mine: Row) -> bool:
