@@ -21,6 +21,7 @@ from store.workspace import Workspace, open_workspace
 from tasks import tier as tiers
 from tasks.trace import trace
 
+LAST = f"c{60:015d}"
 KNOWN = 60
 """Clips that were looked at, three of each of 20 people; a last one was not."""
 
@@ -35,9 +36,9 @@ def fill(place: Workspace, told: float, flagged: Callable[[int], bool] = lambda 
     way = rng.normal(size=1280)
     for i in range(KNOWN + 1):
         bad = i % 2 == 0
-        at = {"clip_id": f"c{i:02d}", "video_id": f"v{i}"}
+        at = {"clip_id": f"c{i:015d}", "video_id": f"a{i:015d}"}
         clips.append({**at, "start_frame": 0, "end_frame": 100, "duration_s": 4.0, "active": True})
-        who.append({**at, "identity": f"p{i // 3}"})
+        who.append({**at, "identity": f"b{i // 3:015d}"})
         value = float(np.clip(10 + told * bad + rng.normal(), 0, 200))
         stamp = {"status": "ok", "fingerprint": discover()["visual_quality"].fingerprint, "attempts": 1}
         wide.append({**at, "active": True, **{f"visual_quality_{k}": v for k, v in {"noise": value, **stamp}.items()}})
@@ -48,7 +49,20 @@ def fill(place: Workspace, told: float, flagged: Callable[[int], bool] = lambda 
             own = {"item": f"i{i}", "version": 1, "schema": "s", "schema_version": 1, "num_raters": 2, "active": True}
             labels.append({"key": f"i{i}:0:teeth", **at, "start_frame": 0, "end_frame": 100, **said, **own})
     batch.add(
-        "videos", table_of([{"video_id": c["video_id"], "state": "done", "proxy_uri": "p"} for c in clips], VIDEOS)
+        "videos",
+        table_of(
+            [
+                {
+                    "video_id": c["video_id"],
+                    "state": "done",
+                    "proxy_uri": "p",
+                    "name": f"{c['video_id']}.mp4",
+                    "uri": f"file:///x/{c['video_id']}.mp4",
+                }
+                for c in clips
+            ],
+            VIDEOS,
+        ),
     )
     batch.add("clips", table_of(clips, CLIPS))
     batch.add("identities", table_of(who, IDENTITIES))
@@ -109,12 +123,12 @@ def test_the_checkpoint_is_published_and_traced_and_gives_the_scores_again(
 def test_its_scores_are_a_column_of_tiers_and_a_clip_nobody_saw_has_one(place: Workspace, told: dict[str, Any]) -> None:
     held = scores(place)
     assert told["scored"] == len(held) == 61
-    assert held["c60"] > 0.5, "the last clip has the bad case and was never looked at"
+    assert held[LAST] > 0.5, "the last clip has the bad case and was never looked at"
     folder = place.settings.workspace / "tiers"
     (folder / "fit.sql").write_text(
         "SELECT clip_id FROM clips JOIN signals USING (clip_id) WHERE detector_teeth_score < 0.5"
     )
-    assert "c60" not in tiers.members(place, "fit")["clip_id"].to_list()
+    assert LAST not in tiers.members(place, "fit")["clip_id"].to_list()
     again = run_detector(place.settings.workspace, "teeth")
     assert (again["id"], scores(place)) == (told["id"], held), "the same labels give the same detector"
 
