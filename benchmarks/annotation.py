@@ -1,6 +1,6 @@
 """The annotation desk under a simulated workforce, and under load.
 
-    python -m benchmarks.annotation workforce [--people 120] [--days 14] [--answers 12]
+    python -m benchmarks.annotation workforce [--people 120] [--days 14] [--answers 12] [--types likert flags]
     python -m benchmarks.annotation load [--people 120] [--seconds 60] [--think 10]
 
 `workforce` lets people of known accuracy work under a simulated clock, once with the closed loop (calibration, hidden
@@ -99,7 +99,7 @@ def result(c: Any, simulation: Simulation) -> Result:
     met = c.execute(sa.select(sa.func.count()).select_from(scores).where(scores.c.kind == "gold")).scalar_one()
     return Result(
         crowds,
-        [_of_type(c, simulation, t) for t in answers.TASK_TYPES],
+        [_of_type(c, simulation, t) for t in simulation.world.task_types],
         int(met),
         len(simulation.wrong_gold),
         sum(retired),
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--answers", type=int, default=12, help="a day and person")
+    parser.add_argument("--types", nargs="+", choices=answers.TASK_TYPES, default=answers.TASK_TYPES)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--think", type=float, default=10.0, help="seconds between a claim and its answer, on average")
     options = parser.parse_args()
@@ -155,6 +156,7 @@ def main() -> None:
             print(measure(Load(options.people, options.seconds, options.think), Path(folder)).told())
             return
         size = {"num_people": options.people, "num_days": options.days, "answers_per_day": options.answers}
+        size["task_types"] = tuple(options.types)
         on, off = (simulated(World(**size, loop=loop), Path(folder)) for loop in (True, False))
         print(tables(on, off))
 

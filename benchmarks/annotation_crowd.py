@@ -152,6 +152,7 @@ class World:
     wrong_gold_share: float = 0.05
     loop: bool = True
     seed: int = 0
+    task_types: tuple[str, ...] = answers.TASK_TYPES
 
 
 class Simulation:
@@ -172,7 +173,7 @@ class Simulation:
     def _begin(self, c: Any) -> None:
         annotation_people.put_region(c, REGION)
         boss = annotation_people.add_person(c, "boss", "-", "administrator", "eu", MONDAY)
-        for task_type in answers.TASK_TYPES:
+        for task_type in self.world.task_types:
             numbers = (self.world.num_training, self.world.num_exam) if self.world.loop else (0, 0)
             body = answers.DEFAULTS[task_type]
             made = batches.make_schema(c, boss, f"s_{task_type}", task_type, body, "Look.", *numbers, MONDAY)
@@ -183,7 +184,7 @@ class Simulation:
                 plan = batches.Plan(f"gold {task_type}", made, "made", goal="gold")
                 batches.make_batch(c, boss, plan, _media(task_type, "g", self.world.num_gold), MONDAY)
         self._hire(c)
-        per_type = self.world.num_people / len(answers.TASK_TYPES) * self.world.num_days * self.world.answers_per_day
+        per_type = self.world.num_people / len(self.world.task_types) * self.world.num_days * self.world.answers_per_day
         for task_type, schema in self.schemas.items():
             money = {"price_milli": PRICE_MILLI, "budget_milli": 10**12}
             plan = batches.Plan(f"work {task_type}", schema, "made", overlap=2, max_raters=3, **money)
@@ -198,7 +199,7 @@ class Simulation:
             kinds += [(kind, i // 2) for i in range(num + num % 2 if kind.habit == "shared" else num)]
         kinds += [(KINDS["careful"][0], 0)] * (self.world.num_people - len(kinds))
         for i, (kind, pair) in enumerate(kinds):
-            types = answers.TASK_TYPES
+            types = self.world.task_types
             task_type = types[(pair if kind.habit == "shared" else i) % len(types)]
             key = annotation_people.add_person(c, f"{kind.name}-{i}", "-", "annotator", "eu", MONDAY)
             annotation_work.acknowledge(c, key, self.schemas[task_type], MONDAY)

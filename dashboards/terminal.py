@@ -347,6 +347,16 @@ def labelled(told: Mapping[str, Any]) -> None:
     out.print(f"{told['clips']:,} clips are labelled, {told['flagged']:,} of them with a bad case")
 
 
+def preferred(told: Mapping[str, Any]) -> None:
+    """Preferences that were written, by dimension."""
+    out.print(f"{told['pairs']:,} pairs in {told['path']}", soft_wrap=True)
+    words = {"preferred": "preferred", "tie": "ties", "both_bad": "both bad"}
+    for dimension, counts in told["dimensions"].items():
+        out.print(f"  {dimension:<20} {', '.join(f'{n:,} {words[verdict]}' for verdict, n in counts.items())}")
+    if told["without_media"]:
+        out.print(f"{told['without_media']:,} of them show a clip whose media are gone; their address is empty")
+
+
 def adopted(told: Mapping[str, Any]) -> None:
     """A table that was taken in, or would be."""
     new = f", {told['num_new_clips']:,} of them new here" if told["num_new_clips"] else ""

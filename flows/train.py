@@ -84,6 +84,10 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
     """
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
+    if found.told["kind"] in ("detector", "ratings"):
+        raise ValueError(
+            f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
+        )
     held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
     data = read(workspace, held)
     made = {"checkpoint": found.id, "snapshot": held.snapshot_id, **measured(found, data, held)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,15 +28,41 @@ def annotate(
     serve(existing(workspace).workspace, host, port, address)
 
 
-@app.command()
-def labels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Bring what annotators decided into the record, where tiers read it; `annotate`, `curate` and `reprocess` do so too."""
+labels = group(
+    "labels",
+    "Bring what annotators decided into the record, where tiers read it; `annotate`, `curate` and `reprocess` do so too.",
+)
+app.add_typer(labels)
+
+
+@labels.callback(invoke_without_command=True, no_args_is_help=False)
+def labels_delivered(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from dashboards import terminal
     from tasks.annotation.delivery import deliver_existing
     from tasks.status import labels as held
 
+    if context.invoked_subcommand:
+        context.obj = workspace
+        return
     corpus = existing(workspace).workspace
     made = deliver_existing(corpus)
     with corpus.views() as reader:
         told = {"delivered": made.labels, "rows": made.rows, **held(reader)}
     terminal.show(told, terminal.labelled, as_json)
+
+
+@labels.command("export")
+def labels_export(
+    context: typer.Context,
+    out: Annotated[Path, typer.Argument(help="The file to write, .parquet or .jsonl.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write decided preferences as pairs, chosen and rejected, for reward models and DPO; what was decided comes in first."""
+    from dashboards import terminal
+    from tasks.annotation.delivery import deliver_existing
+    from tasks.annotation.preferences import export_preferences
+
+    corpus = existing(workspace or context.obj).workspace
+    deliver_existing(corpus)
+    terminal.show(export_preferences(corpus, out), terminal.preferred, as_json)

@@ -15,21 +15,47 @@ app = group()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ...")],
-    tier: Annotated[str | None, typer.Option(help="The tier to freeze and learn from.")] = None,
+    recipe: Annotated[
+        str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ..., detector, or visual_quality.")
+    ],
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            help="The tier to freeze and learn from; for detector and visual_quality, if none, what people looked at or rated."
+        ),
+    ] = None,
     snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
+    flag: Annotated[str | None, typer.Option(help="Of a detector: the kind of bad case, as teeth.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
     ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off."""
-    from dashboards import terminal
+    """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off.
+
+    `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip. `visual_quality` brings the
+    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints.
+    """
+    from dashboards import labels_trained, terminal
+    from flows.detector import run_detector
+    from flows.ratings import run_ratings
     from flows.train import run_train
 
     changed = {name: value for name, _, value in (pair.partition("=") for pair in settings or [])}
+    if (recipe == "detector") != (flag is not None):
+        raise ValueError(
+            "train: a detector needs --flag KIND, as in headroom train detector --flag teeth; no other recipe has it"
+        )
     root = existing(workspace).workspace.settings.workspace
+    if flag is not None:
+        made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, labels_trained.detected, as_json)
+        return
+    if recipe == "visual_quality":
+        made = run_ratings(root, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, labels_trained.calibrated, as_json)
+        return
     with terminal.training(quiet=as_json) as on_step:
         told = run_train(root, recipe, tier=tier, snapshot=snapshot, changed=changed, on_step=on_step)
     terminal.show(told, terminal.trained, as_json)

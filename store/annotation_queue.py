@@ -125,7 +125,8 @@ def _first_open(person_id: int, batch_id: int) -> sa.Select[Any]:
 def next_gold(c: Connection, person_id: int, schema_id: int, round_: int) -> Row | None:
     """Gold that the person has not had in this round of calibration; what was never had, or longest ago, comes first.
 
-    Round 0 is work: there only gold that was never had is hidden.
+    Round 0 is work, where nothing is met twice either. Gold of a calibration long ago may be hidden there: two calibrations
+    use up sixty items, and who came back from a pause would meet none.
     """
     of_schema = (items.c.schema_id == schema_id) & (items.c.kind == "gold") & (items.c.state == "done")
     last = (
@@ -133,8 +134,12 @@ def next_gold(c: Connection, person_id: int, schema_id: int, round_: int) -> Row
         .where(assignments.c.item_id == items.c.id, assignments.c.person_id == person_id)
         .scalar_subquery()
     )
-    unseen = ~_had(person_id) if round_ == 0 else ~_had(person_id, assignments.c.round == round_)
-    query = sa.select(items).where(of_schema, unseen).order_by(sa.func.coalesce(last, 0), sa.func.random()).limit(1)
+    query = (
+        sa.select(items)
+        .where(of_schema, ~_had(person_id, assignments.c.round == round_))
+        .order_by(sa.func.coalesce(last, 0), sa.func.random())
+        .limit(1)
+    )
     return _one(c, query)
 
 

@@ -91,11 +91,11 @@ def all_qualifications(c: Connection) -> list[Row]:
 
 
 def add_score(c: Connection, assignment: Row, kind: str, by_question: dict[str, float], now: float) -> None:
-    """A score that is there already stays: an answer is scored once."""
+    """A score that is there already stays: an answer is scored once. Without a question the two agreed, on no flag."""
     if c.execute(sa.select(scores.c.at).where(scores.c.assignment_id == assignment["id"])).scalar():
         return
     who = {k: assignment[k] for k in ("person_id", "schema_id")}
-    score = sum(by_question.values()) / len(by_question)
+    score = sum(by_question.values()) / len(by_question) if by_question else 1.0
     told = {"kind": kind, "score": score, "by_question": json.dumps(by_question, sort_keys=True), "at": now}
     c.execute(scores.insert().values(assignment_id=assignment["id"], **who, **told))
 

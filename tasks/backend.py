@@ -37,7 +37,8 @@ class Backend:
     module's `load(checkpoint)` gave, and the signal's own compute, for the columns that the model has nothing to say
     about. `changes` are the fields of Signal that differ: what it looks at, what it needs, a vector's dimension.
     `licence` is of the weights, as their authors state it; `code` of the model's code. `version` rises whenever the
-    output may change.
+    output may change. `package` is what must be installed for it; without one it is no hub model but a folder that
+    Headroom wrote.
     """
 
     run: str
@@ -48,6 +49,7 @@ class Backend:
     batch_size: int = 8
     version: int = 1
     source: str = ""
+    package: str = "transformers"
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,10 +77,12 @@ def chosen(
         had = f"it has {', '.join(sorted(backends))}" if backends else "it has none"
         raise ValueError(f"signal {signal}: backend {name!r} is unknown, {had}; change HEADROOM_BACKENDS")
     backend = backends[name]
-    if importlib.util.find_spec("transformers") is None:
+    if backend.package and importlib.util.find_spec(backend.package) is None:
         raise ValueError(f"backend {name}: transformers is not installed; pip install -e '.[hub]'")
     checkpoint = checkpoint_of(name, backend, dict(parse_qsl(text, keep_blank_values=True)))
-    params = {**spec.params, "model": checkpoint.model, "revision": checkpoint.revision, "dtype": checkpoint.dtype}
+    # A folder is known by what is in it: the same one elsewhere makes no row stale.
+    model = Path(checkpoint.model).name if Path(checkpoint.model).is_dir() else checkpoint.model
+    params = {**spec.params, "model": model, "revision": checkpoint.revision, "dtype": checkpoint.dtype}
     params |= {"backend_version": backend.version}
     changed = replace(spec, backend=name, params=params, **backend.changes)
     return changed, _compute(backend, checkpoint, default)
@@ -96,6 +100,8 @@ def checkpoint_of(name: str, backend: Backend, told: Mapping[str, str]) -> Check
     if not size.isdecimal() or int(size) < 1:
         raise ValueError(f"backend {name}: batch_size {size!r} is no number above zero")
     model = told.get("model", backend.model)
+    if not backend.package and not Path(model).is_dir():
+        raise ValueError(f"backend {name}: there is no folder {model!r}; {backend.model}")
     revision = told.get("revision") or revision_of(name, model)
     return Checkpoint(model, revision, cast(Dtype, dtype), told.get("device", "auto"), int(size))
 

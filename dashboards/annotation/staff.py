@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi.responses import PlainTextResponse, Response
 
-from dashboards.annotation.visit import Missing, Visit
+from dashboards.annotation.visit import MAX_ID, Missing, Visit, json_object
 from store import annotation_people, annotation_work
 from store.annotation import ROLES
 from tasks.annotation import answers, batches, calibration, results, sign_in
@@ -33,11 +33,9 @@ def makes_schema(visit: Visit) -> Response:
     task_type = str(told.get("task_type", ""))
     try:
         try:
-            body = json.loads(str(told.get("body", "")))
+            body = json_object(str(told.get("body", "")))
         except ValueError as error:
             raise ValueError(f"the questions are no JSON: {error}") from None
-        if not isinstance(body, dict):
-            raise ValueError("the questions are a JSON object")
         num_training, num_exam = (_whole(told, k) for k in ("num_training", "num_exam"))
         name, guidelines = str(told.get("name", "")).strip(), str(told.get("guidelines", ""))
         visit.write(
@@ -231,7 +229,10 @@ def _csv(text: str, name: str) -> Response:
 
 def _whole(told: Any, key: str) -> int:
     try:
-        return int(str(told.get(key, "")).strip())
+        value = int(str(told.get(key, "")).strip())
+        if not -MAX_ID < value < MAX_ID:
+            raise ValueError
+        return value
     except ValueError:
         raise ValueError(f"{key.replace('_', ' ')} {told.get(key, '')!r}: a whole number is needed") from None
 

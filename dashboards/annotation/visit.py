@@ -24,6 +24,7 @@ from tasks.annotation.desk import Gone
 
 COOKIE = "headroom_session"
 MAX_BODY = 256 * 1024
+MAX_ID = 2**31
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(), trim_blocks=True
 )
@@ -85,10 +86,23 @@ Handler = Callable[[Visit], Response]
 
 def add_route(app: FastAPI, site: Site, method: str, path: str, roles: tuple[str, ...], handler: Handler) -> None:
     async def answer(request: Request) -> Response:
-        body = await request.body() if method == "POST" else b""
+        body = await _body(request) if method == "POST" else b""
+        if body is None:
+            why = f"a request of more than {MAX_BODY} bytes is not read"
+            return _problem(request.url.path.startswith("/api/"), 413, why)
         return await run_in_threadpool(_answer, site, request, body, roles, handler)
 
     app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response)
+
+
+async def _body(request: Request) -> bytes | None:
+    """What was sent; None when it is too much, and then the rest is left unread."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            return None
+    return body
 
 
 def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], handler: Handler) -> Response:
@@ -101,6 +115,8 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
         if roles and session is None:
             return _problem(api, 401, "sign in first") if api else visit.go("/sign-in")
         if roles and visit.person["role"] not in roles:
+            raise Missing
+        if any(isinstance(p, int) and p >= MAX_ID for p in request.path_params.values()):
             raise Missing
         if request.method == "POST":
             visit.told = _told(request, body)
@@ -125,17 +141,23 @@ def keep_session(response: Response, request: Request, opened: sign_in.Opened) -
 
 
 def _told(request: Request, body: bytes) -> dict[str, Any]:
-    if len(body) > MAX_BODY:
-        raise ValueError(f"a request of {len(body)} bytes; at most {MAX_BODY} are taken")
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
-            told = json.loads(body)
-            if not isinstance(told, dict):
-                raise ValueError("a JSON object is needed")
-            return told
+            return json_object(body)
         return dict(parse_qsl(body.decode(), keep_blank_values=True))
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """Raises ValueError for what is no JSON object."""
+    try:
+        told = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(told, dict):
+        raise ValueError("a JSON object is needed")
+    return told
 
 
 def _from_us(visit: Visit, *, needs_token: bool) -> bool:

@@ -154,7 +154,7 @@ def _checked_span(span: Any, key: str, allowed: Sequence[str], duration_s: float
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
         raise ValueError(f"{value!r} is no number")
     return float(value)
 
@@ -173,11 +173,12 @@ def alike(
 
     Likert: 1 - |a - b| / 2, not below 0. Pairwise and single attributes: equal or not. Multiple attributes: Jaccard.
     Spans: F1 of the spans matched at IoU 0.5. Flags: the positive-specific agreement of the kinds raised,
-    2|A and B| / (|A| + |B|); two answers that raise none are alike.
+    2|A and B| / (|A| + |B|); two answers that raise none are alike, but agree on nothing positive, so there the question is
+    left out: it would let pass who flags at random, since most clips have nothing to flag.
     """
     if task_type == FLAGS:
         kinds = [{f["kind"] for f in answer["flags"]} for answer in (one, other)]
-        return {"flags": _dice(kinds[0], kinds[1])}
+        return {"flags": _dice(kinds[0], kinds[1])} if kinds[0] or kinds[1] else {}
     return {q["name"]: part_alike(task_type, q, one[q["name"]], other[q["name"]]) for q in questions(task_type, body)}
 
 
@@ -193,8 +194,12 @@ def part_alike(task_type: str, question: Mapping[str, Any], a: Any, b: Any) -> f
 
 
 def mean_alike(task_type: str, body: Mapping[str, Any], one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    parts = alike(task_type, body, one, other)
-    return sum(parts.values()) / len(parts)
+    return mean_of(alike(task_type, body, one, other))
+
+
+def mean_of(by_question: Mapping[str, float]) -> float:
+    """Over the questions; of none, where both raised no flag, 1."""
+    return sum(by_question.values()) / len(by_question) if by_question else 1.0
 
 
 def span_f1(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> float:
@@ -219,4 +224,4 @@ def _iou(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
 
 
 def _dice(a: set[str], b: set[str]) -> float:
-    return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+    return 2 * len(a & b) / (len(a) + len(b))

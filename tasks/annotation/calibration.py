@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from tasks.annotation.agreement import wilson
 
 PASS_MEAN = 0.85
 PASS_DIMENSION = 0.75
 WINDOW = 60
-MIN_SCORES = 10
-"""Fewer pause nobody: even one miss has an upper bound of 0.79."""
+MIN_CHECKS = 5
+"""Fewer pause nobody: even one miss has an upper bound of 0.79. Of five, two and a half must be missed."""
 MAX_FAILURES = 3
 
 TRAINING, EXAM, QUALIFIED, BANNED = "training", "exam", "qualified", "banned"
@@ -26,11 +27,15 @@ class Verdict:
 
 
 def examined(scores: Sequence[Mapping[str, float]]) -> Verdict:
-    """The exam's verdict over its items' scores by question: mean at least 0.85 and no question under 0.75."""
+    """The exam's verdict over its items' scores by question: mean at least 0.85 and no question under 0.75.
+
+    An item counts for the questions that it has scores of; an exam without any, all of clips where nobody raises a flag,
+    is passed.
+    """
     assert scores, "an exam has items"
-    names = list(scores[0])
-    each = {name: sum(s[name] for s in scores) / len(scores) for name in names}
-    mean = sum(each.values()) / len(each)
+    names = dict.fromkeys(name for s in scores for name in s)
+    each = {name: fmean([s[name] for s in scores if name in s]) for name in names}
+    mean = fmean(list(each.values())) if each else 1.0
     low = [f"{name} {value:.2f}" for name, value in each.items() if value < PASS_DIMENSION]
     if low:
         return Verdict(False, mean, each, f"under {PASS_DIMENSION} on {', '.join(low)}")
@@ -39,13 +44,17 @@ def examined(scores: Sequence[Mapping[str, float]]) -> Verdict:
     return Verdict(True, mean, each, f"mean {mean:.2f} of {len(scores)} items")
 
 
-def must_pause(last_scores: Sequence[float]) -> bool:
-    """Whether even the kindest reading of the last 60 hidden gold and audit scores is under 0.85.
+def must_pause(checks: Sequence[Mapping[str, float]]) -> bool:
+    """Whether even the kindest reading of the last 60 hidden gold and audits, their scores by question, is under 0.85.
 
-    That is the Wilson upper bound, with the sum of the scores for successes, from ten scores on.
+    That is the Wilson upper bound, with every question of a check for a trial and the sum of the scores for successes, from
+    five checks on. One trial a check would need 35 of them to tell ratings that are half a point off from good ones, more
+    than a fortnight brings. Questions of one check are no independent trials; but scores between 0 and 1 vary less than the
+    successes and misses that the bound allows for, by about as much.
     """
-    recent = list(last_scores)[-WINDOW:]
-    return len(recent) >= MIN_SCORES and wilson(sum(recent), len(recent))[1] < PASS_MEAN
+    recent = list(checks)[-WINDOW:]
+    judged = [score for check in recent for score in check.values()]
+    return len(recent) >= MIN_CHECKS and wilson(sum(judged), len(judged))[1] < PASS_MEAN
 
 
 def after_failure(failures: int) -> str:

@@ -58,6 +58,14 @@ BACKENDS = {
         source="Wu et al., Q-Align, ICML 2024; Q-ReAlign by the same group on a Qwen backbone.",
         changes={"resources": Resources(gpu_gib=12.0)},
     ),
+    "people": Backend(
+        run="tasks.backends.people:visual_quality",
+        model="headroom train visual_quality writes one and prints the setting",
+        licence="your own labels",
+        code="Apache-2.0 (Headroom)",
+        package="",
+        source="Brought to what annotators of the workspace say, by a rising map.",
+    ),
 }
 
 

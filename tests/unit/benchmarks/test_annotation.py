@@ -17,14 +17,16 @@ SMALL = {"num_people": 8, "num_days": 1, "answers_per_day": 16, "num_gold": 12, 
 
 def test_the_loop_keeps_the_careful_and_finds_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "GOLD_RATIO", 0.7)
-    monkeypatch.setattr(calibration, "MIN_SCORES", 3)
-    # One type alone: with few people on each nobody would meet another.
-    monkeypatch.setattr(answers, "TASK_TYPES", ("likert",))
+    monkeypatch.setattr(calibration, "MIN_CHECKS", 3)
     slackens = (Kind("slackens", 0.0, 0.95), 0.1)
     monkeypatch.setattr(
         annotation_crowd, "KINDS", {**{k: KINDS[k] for k in ("careful", "spammer")}, "slackens": slackens}
     )
-    on, off = (simulated(World(**SMALL, loop=loop, wrong_gold_share=0.0), tmp_path) for loop in (True, False))
+    # One type alone: with few people on each nobody would meet another.
+    on, off = (
+        simulated(World(**SMALL, task_types=("likert",), loop=loop, wrong_gold_share=0.0), tmp_path)
+        for loop in (True, False)
+    )
     by_kind = {c.kind: c for c in on.crowds}
     assert by_kind["careful"].stages == {"qualified": 6}
     assert (by_kind["spammer"].num_labels, by_kind["spammer"].stages) == (0, {"banned": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from dashboards.annotation.app import make_app
@@ -74,3 +76,15 @@ def house(filled: Workspace, tmp_path: Path, quick_sql: None) -> Iterator[House]
     ids, schemas = database.write(people)
     yield House(Site(filled, database, b"secret", "http://testserver"), ids, schemas)
     database.close()
+
+
+@pytest.fixture
+def address(house: House) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(make_app(house.site), port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

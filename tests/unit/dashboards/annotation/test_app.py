@@ -17,7 +17,7 @@ from store import annotation_people, annotation_queue, annotation_work
 from tasks.annotation import sign_in
 from tasks.loudness import loudness_lufs
 from tests.annotators import rated
-from tests.unit.dashboards.annotation.conftest import PASSWORD, ROLES, House
+from tests.unit.dashboards.annotation.conftest import PASSWORD, House
 
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
 
@@ -32,22 +32,6 @@ def answer(client: TestClient, token: str, value: Any, key: str = "a-key-of-mine
     return client.post("/api/submit", json={"token": token, "value": value, "key": key, "active_s": 3})
 
 
-def test_every_route_is_closed_to_all_but_its_roles(house: House) -> None:
-    """The matrix of roles and routes: no session leads to the door, a wrong role to a page that is not there."""
-    clients = {role: house.client(role) for role in ROLES}
-    nobody = house.client()
-    for method, path, roles, _ in ROUTES:
-        if not roles:
-            continue
-        url = re.sub(r"\{\w+(:int)?\}", "1", path)
-        reply = nobody.request(method, url)
-        assert reply.status_code == (401 if url.startswith("/api/") else 303), (method, url)
-        for role, client in clients.items():
-            if role not in roles:
-                assert client.request(method, url).status_code == 404, (method, url, role)
-    assert nobody.get("/openapi.json").status_code == 404
-
-
 def test_every_page_opens_for_its_roles(house: House) -> None:
     batch = house.batch("likert", "t_wide")
     pages = [(p.replace("{batch_id:int}", str(batch)).replace("{schema_id:int}", str(house.schemas["likert"])), r)
@@ -57,6 +41,7 @@ def test_every_page_opens_for_its_roles(house: House) -> None:
             reply = house.client(role).get(path.replace("{period}", "2026-W01"))
             staff_home = path == "/" and role in ("designer", "administrator")
             assert reply.status_code == (303 if staff_home else 200), (path, role, reply.text)
+    assert house.client().get("/openapi.json").status_code == 404
     assert "script" not in house.client("administrator").get("/batches").headers["content-security-policy"]
 
 
@@ -247,13 +232,6 @@ def test_regions_are_put(house: House) -> None:
     )
     for wrong in ({"currency": "rupee"}, {"rate": "0"}, {"media_host": "javascript:alert(1)"}, {"floor": "-1"}):
         assert boss.post("/regions", data={**form, **wrong}).status_code == 422
-
-
-def test_too_much_is_not_read(house: House) -> None:
-    reply = house.client("annotator").post(
-        "/api/submit", content=b"[" * 300_000, headers={"content-type": "application/json"}
-    )
-    assert reply.status_code == 422
 
 
 def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: House) -> None:

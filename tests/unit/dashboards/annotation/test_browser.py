@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from dashboards.annotation.app import make_app
 from dashboards.annotation.visit import COOKIE
 from store import annotation_work
 from tests.browser import CHROMIUM, Tab, chromium
@@ -18,18 +13,6 @@ from tests.unit.dashboards.annotation.conftest import House
 
 pytestmark = pytest.mark.browser
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 1 AS uncertainty"
-
-
-@pytest.fixture
-def address(house: House) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(make_app(house.site), port=0, log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 def begin(tab: Tab, house: House, address: str) -> None:

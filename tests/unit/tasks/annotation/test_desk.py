@@ -216,7 +216,7 @@ def test_from_training_by_the_exam_to_work_and_out_again(crew: Crew) -> None:
 
 def test_gold_is_hidden_in_work_and_pauses_who_misses_it(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
-    monkeypatch.setattr(calibration, "MIN_SCORES", 3)
+    monkeypatch.setattr(calibration, "MIN_CHECKS", 3)
     reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema(exam=1)
     crew.batch(schema, clips(5), goal="gold", name="gold")
     crew.batch(schema, clips(5), name="work")
@@ -229,6 +229,42 @@ def test_gold_is_hidden_in_work_and_pauses_who_misses_it(crew: Crew, monkeypatch
     found = crew.database.read(lambda c: annotation_work.qualification(c, one["person_id"], schema))
     assert found is not None
     assert (found["stage"], found["failures"], found["round"]) == ("training", 2, 3)
+
+
+def test_who_just_qualified_meets_more_gold_and_who_came_back_meets_some_again(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "PROBATION", (3, 1.0))
+    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
+    reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema(exam=2)
+    crew.batch(schema, clips(4), goal="gold", name="gold")
+    crew.batch(schema, clips(9), name="work")
+    crew.work(reviewer, rated(4))
+    crew.ready(one, schema)
+    # Two of the four gold items were met in the exam: the hidden ones are the other two first, then one of these.
+    assert crew.work(one, rated(4), num=6) == ["exam", "exam", "gold", "gold", "gold", "label"]
+    met = [a["item_id"] for a in rows(crew, annotation.assignments) if a["purpose"] == "gold"]
+    assert len(set(met)) == 3
+
+
+def test_a_check_on_which_neither_raises_a_flag_proves_nothing(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
+    monkeypatch.setattr(calibration, "MIN_CHECKS", 2)
+    teeth = {"flags": [{"kind": "teeth", "start_s": 0.0, "end_s": 1.0, "box": None}]}
+    reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema("flags")
+    crew.batch(schema, clips(12), goal="gold", name="gold")
+    crew.batch(schema, clips(20), name="work")
+    crew.work(reviewer, lambda held: teeth if held["media"][0]["clip_id"] in ("c3", "c7") else {"flags": []})
+    crew.ready(one, schema)
+    crew.work(one, {"flags": []}, num=12)
+    found = [s for s in rows(crew, annotation.scores) if s["kind"] == "gold"]
+    assert (
+        sorted((s["by_question"], s["score"]) for s in found if s["score"] < 1 or s["by_question"] != "{}")
+        == [('{"flags": 0.0}', 0.0)] * 2
+    )
+    paused = crew.database.read(lambda c: annotation_work.qualification(c, one["person_id"], schema))
+    assert paused is not None, "who never flags is found by the two clips that have one"
+    assert paused["failures"] == 1
 
 
 def test_bad_gold_is_retired(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,13 +47,23 @@ def test_the_exam_asks_for_the_mean_and_for_every_question() -> None:
     assert calibration.examined([{"a": 0.8, "b": 0.8}]).why == "mean 0.80 is under 0.85"
 
 
-def test_few_scores_pause_nobody_and_surely_low_ones_do() -> None:
+def checks(num: int, *scores: float) -> list[dict[str, float]]:
+    return [{str(i): score for i, score in enumerate(scores)}] * num
+
+
+def test_few_checks_pause_nobody_and_surely_low_ones_do() -> None:
     assert not calibration.must_pause([])
-    assert not calibration.must_pause([0.0] * 9)
-    assert calibration.must_pause([0.0] * 10)
-    assert not calibration.must_pause([0.8] * 60)
-    assert calibration.must_pause([0.7] * 60)
-    assert not calibration.must_pause([0.0] * 100 + [1.0] * 60)  # only the last sixty count
+    assert not calibration.must_pause(checks(4, 0.0))
+    assert calibration.must_pause(checks(5, 0.0))
+    assert not calibration.must_pause(checks(60, 0.8))
+    assert calibration.must_pause(checks(60, 0.7))
+    assert not calibration.must_pause(checks(100, 0.0) + checks(60, 1.0))  # only the last sixty count
+
+
+def test_every_question_of_a_check_is_a_trial() -> None:
+    assert not calibration.must_pause(checks(15, 0.7)), "one question each: too few to tell"
+    assert calibration.must_pause(checks(15, 1.0, 0.5, 0.8, 0.5)), "the same mean, of four questions each"
+    assert not calibration.must_pause(checks(60, 1.0, 0.5, 1.0, 1.0))
 
 
 def test_the_third_failure_is_the_last() -> None:
