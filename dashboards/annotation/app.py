@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
 from dashboards.annotation import labelling, pages, staff
-from dashboards.annotation.visit import EVERYBODY, PUBLIC, TEMPLATES, Handler, Site, add_route
+from dashboards.annotation.visit import EVERYBODY, PUBLIC, TEMPLATES, Handler, Site, add_route, problem
 from store import annotation_people
 from store.annotation_database import Database
 from tasks.annotation import sign_in
@@ -63,7 +63,12 @@ def make_app(site: Site) -> FastAPI:
         add_route(app, site, method, path, roles, handler)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.middleware("http")(_headers)
+    app.add_exception_handler(404, _not_found)
     return app
+
+
+async def _not_found(request: Request, _error: Exception) -> Response:
+    return problem(request.url.path.startswith("/api/"), 404, "there is no such page")
 
 
 def first_invitation(database: Database) -> str | None:

@@ -89,7 +89,7 @@ def add_route(app: FastAPI, site: Site, method: str, path: str, roles: tuple[str
         body = await _body(request) if method == "POST" else b""
         if body is None:
             why = f"a request of more than {MAX_BODY} bytes is not read"
-            return _problem(request.url.path.startswith("/api/"), 413, why)
+            return problem(request.url.path.startswith("/api/"), 413, why)
         return await run_in_threadpool(_answer, site, request, body, roles, handler)
 
     app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response)
@@ -113,7 +113,7 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
     visit = Visit(site, request, session or {}, {}, now, str((session or {}).get("csrf", "")))
     try:
         if roles and session is None:
-            return _problem(api, 401, "sign in first") if api else visit.go("/sign-in")
+            return problem(api, 401, "sign in first") if api else visit.go("/sign-in")
         if roles and visit.person["role"] not in roles:
             raise Missing
         if any(isinstance(p, int) and p >= MAX_ID for p in request.path_params.values()):
@@ -121,12 +121,12 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
         if request.method == "POST":
             visit.told = _told(request, body)
             if not _from_us(visit, needs_token=bool(roles)):
-                return _problem(api, 403, "this form is too old or from elsewhere; load the page again")
+                return problem(api, 403, "this form is too old or from elsewhere; load the page again")
         made = handler(visit)
     except (Missing, Gone):
-        made = _problem(api, 404, "there is no such page")
+        made = problem(api, 404, "there is no such page")
     except ValueError as error:
-        made = _problem(api, 422, str(error))
+        made = problem(api, 422, str(error))
     if session and roles and now - session["rotated_at"] > sign_in.ROTATE_S:
         opened = site.database.write(lambda c: sign_in.rotated(c, session, now))
         keep_session(made, request, opened)
@@ -169,7 +169,8 @@ def _from_us(visit: Visit, *, needs_token: bool) -> bool:
     return not needs_token or secrets.compare_digest(given.encode(), visit.csrf.encode())
 
 
-def _problem(api: bool, status: int, why: str) -> Response:
+def problem(api: bool, status: int, why: str) -> Response:
+    """A refusal: a page for people, an object for the API."""
     if api:
         return JSONResponse({"error": why}, status)
     return HTMLResponse(TEMPLATES.get_template("problem.html").render(why=why, person={}, csrf="", path=""), status)
