@@ -25,6 +25,7 @@ import benchmarks.one_thread  # noqa: F401 - before anything numeric
 from benchmarks.machine import machine
 from store import snapshot
 from store.workspace import open_workspace
+from tasks import freeze
 from tasks import tier as tiers
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -78,7 +79,7 @@ def apart(paths: Sequence[str], folder: Path, tier: str | None) -> dict[str, Any
 def members(folder: Path, tier: str) -> list[dict[str, Any]]:
     """The clips of the tier, frozen, with the values of its clauses; without salts, which are each workspace's own."""
     workspace = open_workspace(folder)
-    held = snapshot.load(Path(tiers.build(workspace, tier)["path"]))
+    held = snapshot.load(Path(freeze.build(workspace, tier)["path"]))
     return [{k: v for k, v in row.items() if k not in ("salt", "leaf")} for row in held.clips.to_pylist()]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from store.frozen import Frozen, frozen
 from store.workspace import Reader, Workspace
+from tasks import freeze
 from tasks import tier as tiers
 
 
@@ -19,7 +20,7 @@ def frozen_labels(workspace: Workspace, name: str, sql: str, *, tier: str | None
         file = workspace.settings.workspace / "tiers" / f"{name}.sql"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(sql)
-    return frozen(workspace, snapshot or str(tiers.build(workspace, tier or name)["snapshot"]))
+    return frozen(workspace, snapshot or str(freeze.build(workspace, tier or name)["snapshot"]))
 
 
 def groups_of(videos: Sequence[str], people: Sequence[str | None]) -> list[str]:

@@ -22,7 +22,7 @@ from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, recomputed, summary
 from store.workspace import Workspace, open_workspace
-from tasks import plan, promote, tier
+from tasks import freeze, plan, promote, tier
 from tasks.curate import Outcome, Progress, bring_up_to_date
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
@@ -115,10 +115,10 @@ def build_tiers(workspace: str) -> list[dict[str, Any]]:
 
 
 def _frozen(place: Workspace, name: str) -> State[dict[str, Any]]:
-    def freeze() -> dict[str, Any]:
-        return tier.build(place, name)
+    def frozen() -> dict[str, Any]:
+        return freeze.build(place, name)
 
-    return Task(freeze, name="freeze", task_run_name=lambda: f"freeze tier {name}", cache_policy=NO_CACHE)(
+    return Task(frozen, name="freeze", task_run_name=lambda: f"freeze tier {name}", cache_policy=NO_CACHE)(
         return_state=True
     )
 

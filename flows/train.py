@@ -23,7 +23,7 @@ from store.frozen import Frozen, frozen, live
 from store.ledger import Manifest
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 
 if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
@@ -63,7 +63,7 @@ def run_train(
     workspace = open_workspace(workspace_root)
     if (tier is None) == (snapshot is None):
         raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
-    chosen = snapshot or str(tiers.build(workspace, tier or "")["snapshot"])
+    chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
     from flows.server import prefect_api
 
     with prefect_api(workspace.settings.workspace):

@@ -123,10 +123,10 @@ class Tier:
         With a file of `targets` each clip gets a weight, which `to_torch(snapshot=...)` draws by, and "margins" tells
         what share each category has now. Raises ValueError for a file that can't be meant.
         """
-        from tasks import tier as tiers
+        from tasks import freeze
         from tasks.balance import read_targets
 
-        return tiers.build(self.workspace, self.name, read_targets(Path(targets)) if targets else None)
+        return freeze.build(self.workspace, self.name, read_targets(Path(targets)) if targets else None)
 
     def to_polars(self) -> pl.DataFrame:
         """One row per clip now in the tier: the columns of `clips`, then those of `signals`."""

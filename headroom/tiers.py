@@ -63,9 +63,9 @@ def tier_diff(
 ) -> None:
     """Which clips came and went between two snapshots, and which clause decided."""
     from dashboards import terminal
-    from tasks import tier as tiers
+    from tasks import freeze
 
-    terminal.show(tiers.diff(existing(workspace).workspace, first, second), terminal.diffed, as_json)
+    terminal.show(freeze.diff(existing(workspace).workspace, first, second), terminal.diffed, as_json)
 
 
 @app.command("explain")

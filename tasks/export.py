@@ -29,6 +29,7 @@ from store.schema import PROVENANCE
 from store.snapshot import Snapshot, load
 from store.timelines import read_spans
 from store.workspace import Workspace
+from tasks import freeze
 from tasks import tier as tiers
 from tasks.card import as_files, card
 from tasks.clip_files import clip_files
@@ -72,7 +73,7 @@ def export(
     if unknown := sorted(set(timelines or ()) - set(known)):
         raise ValueError(f"timelines {', '.join(unknown)}: no signal has them; there are {', '.join(known)}")
     if name in tiers.sources(workspace):
-        name = str(tiers.build(workspace, name)["snapshot"])
+        name = str(freeze.build(workspace, name)["snapshot"])
     snapshot = load(workspace.objects.local(snapshot_row(workspace, name)["uri"]))
     held = frozen_of(workspace, snapshot)
     chosen = tuple(known if timelines is None else sorted(set(timelines)))

@@ -11,7 +11,7 @@ import pytest
 from dashboards.lineage import graph_of, svg, write_graph
 from store.ledger import exports, snapshots
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tasks.trace import trace
 from tests.unit.dashboards.conftest import EVIL, fill
 
@@ -56,7 +56,7 @@ def test_a_snapshot_knows_its_videos_and_a_clip_its_shards(tmp_path: Path, quick
     workspace: Workspace = open_workspace(tmp_path / "workspace")
     fill(workspace)
     (tmp_path / "workspace" / "tiers" / "all.sql").write_text("SELECT clip_id FROM clips WHERE duration_s >= 3")
-    made = tiers.build(workspace, "all")["snapshot"]
+    made = freeze.build(workspace, "all")["snapshot"]
     workspace.ledger.put(exports, [{"path": "/shards/one", "snapshot": made, "begun_at": 1.0}])
     back = graph_of(trace(workspace, made).to_dict())
     assert {key for kind, key in back.boxes if kind == "video"} == {"v0", "v1", "v2", "v3"}

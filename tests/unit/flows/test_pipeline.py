@@ -30,7 +30,7 @@ def test_tiers_that_can_be_frozen_are_and_the_others_say_why(
         return {"tier": name, "clips": 1204, "snapshot": "s1", "sha256": "0"}
 
     monkeypatch.setattr(pipeline.tier, "sources", lambda place: {"silver": Path(), "bronze": Path()})
-    monkeypatch.setattr(pipeline.tier, "build", build)
+    monkeypatch.setattr(pipeline.freeze, "build", build)
     with pytest.raises(ValueError, match="tier silver is not frozen: .*3 clips are undecided"):
         pipeline.build_tiers(str(tmp_path))
     table = artifacts(prefect, "tiers")[0]["data"]

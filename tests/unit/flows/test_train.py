@@ -14,7 +14,7 @@ from flows import train as steps
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tasks.trace import trace
 from tests.unit.flows.test_pipeline import artifacts
 from tests.unit.modeling.spoken_corpus import fill_spoken
@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def snapshot(place: Workspace) -> str:
-    return str(tiers.build(place, "spoken")["snapshot"])
+    return str(freeze.build(place, "spoken")["snapshot"])
 
 
 def whole_way(place: Workspace, snapshot: str) -> tuple[dict[str, Any], list[int]]:

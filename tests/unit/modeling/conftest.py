@@ -15,7 +15,7 @@ from store.frozen import Frozen, frozen
 from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS, RIGHTS, TIMELINES, VIDEOS
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tasks.digest import pack
 
 NUM_FRAMES, WIDTH, HEIGHT = 160, 96, 64
@@ -121,7 +121,7 @@ def fill(workspace: Workspace) -> None:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = open_workspace(tmp_path_factory.mktemp("training") / "corpus")
     fill(workspace)
-    tiers.build(workspace, "all_of_it")
+    freeze.build(workspace, "all_of_it")
     return workspace
 
 

@@ -21,7 +21,7 @@ from store.record import Batch, table_of
 from store.schema import CLIPS, TIMELINES
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tests.unit.modeling.conftest import CLIP_SPANS, fill, gray_of
 
 SMALL = ClipRanges(length_s=1.0, size=(32, 48), timelines=("dots", "words"))
@@ -234,7 +234,7 @@ def test_a_frame_may_be_asked_for_twice(held: Frozen) -> None:
 def test_a_snapshot_reads_what_it_was_frozen_at(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "corpus")
     fill(workspace)
-    built = tiers.build(workspace, "all_of_it")
+    built = freeze.build(workspace, "all_of_it")
     batch = Batch()
     later = pa.table({"frame": pa.array([65], pa.int32()), "word": ["later"]})
     from tasks.digest import pack

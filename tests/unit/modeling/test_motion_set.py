@@ -8,7 +8,7 @@ import pytest
 from modeling.motion_set import MotionSet, read_motion
 from store.frozen import Frozen, frozen, live
 from store.workspace import Workspace, open_workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tests.unit.modeling.spoken_corpus import PEOPLE, fill_spoken
 from tests.unit.modeling.spoken_motion import made_clip
 
@@ -22,7 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def held(place: Workspace) -> Frozen:
-    return frozen(place, str(tiers.build(place, "spoken")["snapshot"]))
+    return frozen(place, str(freeze.build(place, "spoken")["snapshot"]))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from store.frozen import frozen
 from store.record import Batch, table_of
 from store.schema import PAIRS
 from store.workspace import Workspace
-from tasks import tier as tiers
+from tasks import freeze
 
 
 def pair(number: int, identity: str, group: str) -> ReferencePair:
@@ -66,7 +66,7 @@ def test_a_snapshot_gives_the_pairs_of_its_own_clips(corpus: Workspace) -> None:
     (folder / "with_pairs.sql").write_text("SELECT clip_id FROM clips WHERE duration_s >= 2.1")
     (folder / "half_of_it.sql").write_text("SELECT clip_id FROM clips WHERE duration_s >= 3")
     for name in ("with_pairs", "half_of_it"):
-        tiers.build(corpus, name)
+        freeze.build(corpus, name)
     found = read_pairs(frozen(corpus, "with_pairs"))
     assert [(p.reference, p.target, p.group) for p in found] == [
         ("a1", "b1", "1080p-00to05s"),

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from store.workspace import Workspace, open_workspace
+from tasks import freeze
 from tasks import tier as tiers
 from tasks.adopt import adopt
 from tasks.ingest import ingest
@@ -57,9 +58,9 @@ def test_scores_of_clips_that_are_here_work_in_tiers_at_once(workspace: Workspac
         ("lab_accent = 'none'", 2, 2),
     ]
     assert tiers.explain(workspace, "c1", "good")[0]["values"] == {"lab_mos": 3.0}
-    built = tiers.build(workspace, "good")
+    built = freeze.build(workspace, "good")
     assert built["clips"] == 1
-    assert tiers._loaded(workspace, {"uri": built["path"]}).header["fingerprints"] == {"lab": made.fingerprint}
+    assert freeze._loaded(workspace, {"uri": built["path"]}).header["fingerprints"] == {"lab": made.fingerprint}
     lines = outlook(workspace, tiers=["good"])["signals"]
     assert [line for line in lines if line["grain"] == "clip"] == [], "nothing is to be computed for it"
 

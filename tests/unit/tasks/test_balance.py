@@ -16,7 +16,7 @@ from modeling.data import ClipDataset, ClipLoader, ClipRanges
 from store.frozen import frozen
 from store.snapshot import Snapshot, from_bytes, load, redact, to_bytes
 from store.workspace import Workspace
-from tasks import tier as tiers
+from tasks import freeze
 from tasks.balance import FORBIDDEN, OTHERS, Target, Targets, fit, read_targets, weigh
 from tests.unit.modeling.conftest import fill
 
@@ -149,8 +149,8 @@ def targets(tmp_path: Path, text: str = GOOD) -> Targets:
 
 @pytest.mark.usefixtures("quick_sql")
 def test_a_balanced_snapshot_holds_its_weights_under_its_hash(corpus: Workspace, tmp_path: Path) -> None:
-    plain = tiers.build(corpus, "all_of_it")
-    told = tiers.build(corpus, "all_of_it", targets(tmp_path))
+    plain = freeze.build(corpus, "all_of_it")
+    told = freeze.build(corpus, "all_of_it", targets(tmp_path))
     assert told["snapshot"] != plain["snapshot"]
     assert [(m["category"], m["clips"], m["got"]) for m in told["margins"]] == [("long", 2, 0.5), ("short", 1, 0.5)]
     held = load(corpus.objects.local(told["path"]))
@@ -159,16 +159,16 @@ def test_a_balanced_snapshot_holds_its_weights_under_its_hash(corpus: Workspace,
     with pytest.raises(ValueError, match="changed; build the tier again"):
         from_bytes(to_bytes(Snapshot(held.header, forged, 0.0)), "s")
     assert redact(held, ["a1"]).clips["weight"].to_pylist() == [None, 0.75, 0.75]
-    assert tiers.build(corpus, "all_of_it", targets(tmp_path)) == told, "the same once more"
-    assert tiers.build(corpus, "all_of_it")["snapshot"] == plain["snapshot"], "without targets it is the plain one"
-    other = tiers.build(corpus, "all_of_it", targets(tmp_path, GOOD.replace("long = 0.5", "long = 0.4")))
+    assert freeze.build(corpus, "all_of_it", targets(tmp_path)) == told, "the same once more"
+    assert freeze.build(corpus, "all_of_it")["snapshot"] == plain["snapshot"], "without targets it is the plain one"
+    other = freeze.build(corpus, "all_of_it", targets(tmp_path, GOOD.replace("long = 0.5", "long = 0.4")))
     assert other["snapshot"] != told["snapshot"]
 
 
 @pytest.mark.usefixtures("quick_sql")
 def test_expressions_are_guarded_as_tiers_are(corpus: Workspace, tmp_path: Path) -> None:
     def build(by: str) -> None:
-        tiers.build(corpus, "all_of_it", targets(tmp_path, f'[target.a]\nby = "{by}"\nshares = {{ b = 1 }}\n'))
+        freeze.build(corpus, "all_of_it", targets(tmp_path, f'[target.a]\nby = "{by}"\nshares = {{ b = 1 }}\n'))
 
     with pytest.raises(ValueError, match="target a: .*random.* changes from run to run"):
         build("CASE WHEN random() < 0.5 THEN 'b' ELSE 'c' END")
@@ -183,7 +183,7 @@ def test_expressions_are_guarded_as_tiers_are(corpus: Workspace, tmp_path: Path)
 
 @pytest.mark.usefixtures("quick_sql")
 def test_the_loader_draws_by_the_weights(corpus: Workspace, tmp_path: Path) -> None:
-    told = tiers.build(corpus, "all_of_it", targets(tmp_path))
+    told = freeze.build(corpus, "all_of_it", targets(tmp_path))
     data = ClipDataset(frozen(corpus, str(told["snapshot"])), ClipRanges(length_s=0.2, frames=False, audio=False))
 
     def epoch(**given: Any) -> list[str]:
@@ -196,10 +196,10 @@ def test_the_loader_draws_by_the_weights(corpus: Workspace, tmp_path: Path) -> N
         assert abs(counts[clip] - len(drawn) * share) <= 1, "12 ranges of a1 come as often as the 39 of both others"
     assert epoch() == drawn, "by the seed"
     assert Counter(epoch(shuffle=False)) == {"a1": 12, "a2": 19, "b1": 20}
-    unbalanced = tiers.build(corpus, "all_of_it")
+    unbalanced = freeze.build(corpus, "all_of_it")
     plain = ClipDataset(frozen(corpus, str(unbalanced["snapshot"])), ClipRanges(length_s=0.2))
     assert plain.draw_probability is None
-    only = tiers.build(corpus, "all_of_it", targets(tmp_path, GOOD.replace("short = 0.5, long = 0.5", "short = 1")))
+    only = freeze.build(corpus, "all_of_it", targets(tmp_path, GOOD.replace("short = 0.5, long = 0.5", "short = 1")))
     short = frozen(corpus, str(only["snapshot"]))
     assert {c for b in ClipLoader(ClipDataset(short, data.ranges)) for c in b["clip_id"]} == {"a1"}
     with pytest.raises(ValueError, match="none of these ranges is of a clip that is drawn"):
@@ -214,7 +214,7 @@ def test_export_tells_the_weights(corpus: Workspace, tmp_path: Path) -> None:
     from tasks.export import export
     from tasks.export_erase import erase_from_export
 
-    told = tiers.build(corpus, "all_of_it", targets(tmp_path))
+    told = freeze.build(corpus, "all_of_it", targets(tmp_path))
     export(corpus, str(told["snapshot"]), tmp_path / "out", timelines=[])
     shard = next((tmp_path / "out").glob("*/*.tar"))
     listed = json.loads(shard.with_suffix(".json").read_text())

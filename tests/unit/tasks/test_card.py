@@ -11,6 +11,7 @@ from store.record import Batch, table_of
 from store.schema import IDENTITIES, RIGHTS
 from store.snapshot import load
 from store.workspace import Workspace, open_workspace
+from tasks import freeze
 from tasks import tier as tiers
 from tasks.balance import Target, Targets
 from tasks.card import card, gaps, markdown
@@ -41,7 +42,7 @@ def corpus(tmp_path: Path) -> Workspace:
 
 
 def test_a_card_lies_beside_the_snapshot_and_in_its_export(corpus: Workspace, tmp_path: Path) -> None:
-    built = tiers.build(corpus, "mine")
+    built = freeze.build(corpus, "mine")
     folder = Path(str(built["path"])).parent
     told = json.loads((folder / f"{built['snapshot']}.card.json").read_text())
     assert (told["clips"], told["videos"], told["people"], told["clips_of_nobody_known"]) == (3, 2, 1, 1)
@@ -74,9 +75,9 @@ def test_a_card_lies_beside_the_snapshot_and_in_its_export(corpus: Workspace, tm
 
 def test_a_balanced_snapshot_tells_what_it_could_not_meet(corpus: Workspace) -> None:
     targets = Targets((Target("length", "clips.duration_s > 3", {"true": 0.5, "maybe": 0.5}),))
-    held = load(corpus.objects.local(str(tiers.build(corpus, "all_of_it", targets)["path"])))
+    held = load(corpus.objects.local(str(freeze.build(corpus, "all_of_it", targets)["path"])))
     with pytest.raises(ValueError, match="categories, which a target reads, is missing or stale for 1 of its clips"):
-        tiers._refuse_unweighable(held, {"categories": {"a1", "of another tier"}})
+        freeze._refuse_unweighable(held, {"categories": {"a1", "of another tier"}})
     told = card(corpus, held)
     assert "target length: maybe has 0.0% and not 50.0%" in told["known_gaps"]
     assert "## Balance" in markdown(told)
@@ -84,6 +85,6 @@ def test_a_balanced_snapshot_tells_what_it_could_not_meet(corpus: Workspace) -> 
 
 def test_an_empty_one_says_so(corpus: Workspace) -> None:
     (corpus.settings.workspace / "tiers" / "none.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 99")
-    told = card(corpus, load(corpus.objects.local(str(tiers.build(corpus, "none")["path"]))))
+    told = card(corpus, load(corpus.objects.local(str(freeze.build(corpus, "none")["path"]))))
     assert told["known_gaps"] == gaps(told) == ["it holds no clip"]
     assert "0 clips, 0 hours" in markdown(told)

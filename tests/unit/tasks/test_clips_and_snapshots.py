@@ -13,7 +13,7 @@ from store.schema import VIDEOS
 from store.workspace import Workspace, open_workspace
 from tasks import clipping, reclip, trace
 from tasks.clipping import ClipParams
-from tasks.tier import build
+from tasks.freeze import build
 from tests.unit.tasks.stand_in import run, wide
 
 pytestmark = pytest.mark.usefixtures("quick_sql")

@@ -13,7 +13,7 @@ from flows.curate import has_work
 from store.record import Batch, embedding_rows, table_of
 from store.schema import CLIPS, TIMELINES, VIDEOS
 from store.workspace import Workspace, open_workspace
-from tasks import dedup, plan, tier
+from tasks import dedup, freeze, plan, tier
 from tasks.curate import bring_up_to_date
 from tasks.dedup import Choice, Clip, chosen, reason
 from tasks.signals import discover
@@ -202,7 +202,7 @@ def test_a_run_ends_with_it_and_tiers_wait_for_it(workspace: Workspace, monkeypa
     assert not has_work(workspace, [Pass(("embedding",), ())])
     assert has_work(workspace, [Pass(None, ("once",))])
     with pytest.raises(ValueError, match="tier once: duplicates are older than the clips; run headroom reprocess"):
-        tier.build(workspace, "once")
+        freeze.build(workspace, "once")
     outcome = bring_up_to_date(workspace, lambda *given: iter(()), tiers=[parsed])
     assert outcome.num_compared == 2
     assert not has_work(workspace, [Pass(None, ("once",))])

@@ -25,7 +25,7 @@ from store.schema import TIMELINES
 from store.workspace import Workspace, open_workspace
 from tasks import clip_files as clip_files_module
 from tasks import export as exporting
-from tasks import tier as tiers
+from tasks import freeze
 from tasks.clip_files import clip_files, cut
 from tasks.digest import pack, unpack
 from tasks.export import export
@@ -237,7 +237,7 @@ def test_what_can_not_be_exported(corpus: Workspace, tmp_path: Path) -> None:
         export(corpus, "all_of_it", tmp_path / "o", shard_mb=0)
     with pytest.raises(ValueError, match="no tier with a snapshot"):
         export(corpus, "ffffffffffff", tmp_path / "o")
-    snapshot = str(tiers.build(corpus, "all_of_it")["snapshot"])
+    snapshot = str(freeze.build(corpus, "all_of_it")["snapshot"])
     told = export(corpus, snapshot[:8], tmp_path / "by_id", timelines=[])
     assert told["snapshot"] == snapshot
     assert not any(name.endswith("arrow") for name in members(tmp_path / "by_id"))

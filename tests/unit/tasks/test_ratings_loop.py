@@ -17,7 +17,7 @@ from modeling.recipes.ratings import Ratings
 from store import registry
 from store.annotation_database import Database, database_url
 from store.workspace import Workspace, open_workspace
-from tasks import promote, tier
+from tasks import freeze, promote, tier
 from tasks.backend import chosen
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -98,7 +98,7 @@ def test_from_a_rating_to_a_tier_without_the_clips_that_people_find_bad(
     bring_up_to_date(workspace, stand_in.serial(workspace))
     before = grades(workspace)
     assert len(before) == len(LUMAS)
-    built = tier.build(workspace, "fine")
+    built = freeze.build(workspace, "fine")
     with pytest.raises(ValueError, match="0 clips of 0 people or videos are rated; it takes 30 clips of 5"):
         run_ratings(workspace.settings.workspace)
 
@@ -120,8 +120,8 @@ def test_from_a_rating_to_a_tier_without_the_clips_that_people_find_bad(
     assert all(abs(after[c] - (before[c] - 1)) < 0.6 for c in before)
     with workspace.views() as reader:
         assert len(stale_clips(reader, ["visual_quality"])) == 0
-    assert tier.build(workspace, "fine")["clips"] < built["clips"]
-    went = tier.diff(workspace, "fine")["went"]
+    assert freeze.build(workspace, "fine")["clips"] < built["clips"]
+    went = freeze.diff(workspace, "fine")["went"]
     assert {r["clip_id"] for r in went} == {c for c in before if before[c] >= 2.5 > after[c]}
     assert "visual_quality" in went[0]["because"]
     promote.roll_back(workspace, "visual_quality")

@@ -11,8 +11,8 @@ from store.objects import s3_client
 from store.workspace import Workspace, open_workspace
 from tasks import forget
 from tasks.curate import bring_up_to_date
+from tasks.freeze import build
 from tasks.ingest import ingest
-from tasks.tier import build
 from tests.tables import contents, contents_differ
 from tests.unit.tasks import stand_in
 

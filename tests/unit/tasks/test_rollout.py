@@ -20,7 +20,7 @@ from store.ledger import Manifest, Turn
 from store.record import Batch
 from store.schema import columns_of, is_narrow
 from store.workspace import Workspace, open_workspace
-from tasks import curate, forget, promote, tier
+from tasks import curate, forget, freeze, promote, tier
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
@@ -121,12 +121,12 @@ def first_job_only(workspace: Workspace) -> curate.Submit:
 
 
 def test_readers_see_the_version_before_until_the_last_row_is_there(workspace: Workspace, known: Any) -> None:
-    before, tiers = wide(workspace), tier.build(workspace, "dark")
+    before, tiers = wide(workspace), freeze.build(workspace, "dark")
     known(brightness=brighter(), pulses=pulses(1))
     with pytest.raises(Killed):
         bring_up_to_date(workspace, first_job_only(workspace))
     assert wide(workspace).equals(before), "half of the new rows are there, and none is seen"
-    assert tier.build(workspace, "dark") == tiers, "the version that serves is whole, so tiers can be frozen"
+    assert freeze.build(workspace, "dark") == tiers, "the version that serves is whole, so tiers can be frozen"
     with workspace.views() as reader:
         [state] = promote.states(workspace, reader)
     assert (state.signal, state.version, state.rows, state.computed) == ("brightness", 2, 2, 1)
@@ -144,7 +144,7 @@ def test_readers_see_the_version_before_until_the_last_row_is_there(workspace: W
     after = wide(workspace)
     assert (after["brightness_mean"] - before["brightness_mean"]).to_list() == [30, 30]
     assert after["double_value"].to_list() == [2 * v for v in after["brightness_mean"].to_list()]
-    assert tier.build(workspace, "dark")["snapshot"] != tiers["snapshot"]
+    assert freeze.build(workspace, "dark")["snapshot"] != tiers["snapshot"]
     manifest = workspace.ledger.manifest()
     assert run(workspace).tally.computed == {}
     assert workspace.ledger.manifest() == manifest
@@ -193,7 +193,7 @@ def test_new_footage_waits_for_the_version_that_takes_over_and_loses_its_row_whe
     rows = wide(workspace)
     assert rows["brightness_status"].null_count() == rows["double_status"].null_count() == 1
     with pytest.raises(ValueError, match="missing or stale are brightness of 1"):
-        tier.build(workspace, "dark")
+        freeze.build(workspace, "dark")
     promote.promote(workspace, "brightness")
     promote.promote(workspace, "pulses")
     assert run(workspace).tally.computed == {"double": 3}

@@ -20,7 +20,7 @@ from store.annotation import outbox
 from store.record import Batch, table_of
 from store.schema import RIGHTS
 from store.workspace import Workspace
-from tasks import tier
+from tasks import freeze, tier
 from tasks.annotation import delivery, desk
 from tasks.annotation.delivery import Delivered, deliver, deliver_existing
 from tests.annotators import NOW, Crew, rated
@@ -28,17 +28,17 @@ from tests.unit.tasks.annotation.conftest import NONE, TEETH, A, B, C, answered,
 
 
 def test_a_flagged_clip_leaves_the_tier_and_diff_and_explain_tell_why(workspace: Workspace, crew: Crew) -> None:
-    before = tier.build(workspace, "clean")
+    before = freeze.build(workspace, "clean")
     answered(crew, "flags", shown(A, B), lambda held: TEETH if held["media"][0]["clip_id"] == "a" else NONE, TEETH)
     reviewer = crew.person("r", "reviewer")
     assert crew.work(reviewer, NONE) == ["review"], "they differ about b"
-    assert tier.build(workspace, "clean")["snapshot"] == before["snapshot"], "nothing was delivered yet"
+    assert freeze.build(workspace, "clean")["snapshot"] == before["snapshot"], "nothing was delivered yet"
 
     assert deliver(workspace, crew.database) == Delivered(labels=2, rows=8)
     assert deliver(workspace, crew.database) == Delivered()
-    after = tier.build(workspace, "clean")
+    after = freeze.build(workspace, "clean")
     assert (before["clips"], after["clips"]) == (3, 2)
-    told = tier.diff(workspace, "clean")
+    told = freeze.diff(workspace, "clean")
     because = "COALESCE(labels.flags, '') = ''; flags = teeth; its values changed, and this clause keeps it out"
     assert (told["went"], told["came"]) == ([{"clip_id": "a", "because": because}], [])
     (verdict,) = tier.explain(workspace, "a", "clean")
@@ -50,7 +50,7 @@ def test_a_flagged_clip_leaves_the_tier_and_diff_and_explain_tell_why(workspace:
         (1, True, False),
         (0, False, True),
     ]
-    snapshot = tier._loaded(workspace, tier._pair(workspace, after["snapshot"], before["snapshot"])[0])
+    snapshot = freeze._loaded(workspace, freeze._pair(workspace, after["snapshot"], before["snapshot"])[0])
     assert snapshot.clips["labels.flags"].to_pylist() == ["", None], "the values that the clause read are frozen"
 
 
@@ -255,4 +255,4 @@ def test_a_clause_over_ratings_takes_no_signal_of_a_like_name_and_keeps_what_nob
         "WHERE licence = 'CC0' AND coalesce(labels.motion_smoothness, 5) >= 4"
     )
     assert tier.parsed(workspace, "clean").signals == (), "motion_smoothness is none of the signal motion"
-    assert tier.build(workspace, "clean")["clips"] == 2
+    assert freeze.build(workspace, "clean")["clips"] == 2
