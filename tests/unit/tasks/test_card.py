@@ -12,7 +12,6 @@ from store.schema import IDENTITIES, RIGHTS
 from store.snapshot import load
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
-from tasks import tier as tiers
 from tasks.balance import Target, Targets
 from tasks.card import card, gaps, markdown
 from tasks.export import export
