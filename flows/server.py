@@ -224,7 +224,15 @@ def prefect_api(root: Path) -> Iterator[str]:
         if own:
             wait_for(own, address)
         stack.callback(_deliver)
-        yield url
+        try:
+            yield url
+        except Exception as error:
+            if own and own.process.poll() is not None:
+                raise RuntimeError(
+                    f"the Prefect server of this run ended by itself ({own.failure()}); what was committed stands, "
+                    f"run the same command again to go on"
+                ) from error
+            raise
 
 
 @contextmanager

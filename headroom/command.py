@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +24,7 @@ for part in (curation, reading, models, annotation, tiers, signals):
     app.add_typer(part.app)
 
 INTERRUPTED = 130
+FULL = os.strerror(errno.ENOSPC)
 
 
 def _print_version(asked: bool) -> None:
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
     command = typer.main.get_command(app)
+    unforeseen = False
     try:
         with _quiet_pipes():
             told = command.main(given, prog_name="headroom", standalone_mode=False)
@@ -68,26 +72,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary to a person: one line, or all of it with --debug
         code = 2
+        unforeseen = not isinstance(error, ValueError) and not hasattr(error, "format_message")
         if debug:
             traceback.print_exception(error)
         if type(error).__name__ == "NoArgsIsHelpError":
             print(str(error) or getattr(error, "message", ""))  # noqa: T201
         else:
             _complain(error, given)
+    if unforeseen and arguments is None:  # as a command: a program that calls us goes on
+        _end(code)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit status
         print("headroom: interrupted; run the same command again to go on", file=sys.stderr, flush=True)  # noqa: T201
-        # Threads may still hold connections; a common exit would complain about each of them at length.
-        os._exit(INTERRUPTED)
+        _end(INTERRUPTED)
     # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
     sys.exit(code)
+
+
+def _end(code: int) -> NoReturn:
+    """Threads may still hold connections; a common exit would complain about each of them at length."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _complain(error: Exception, given: list[str]) -> None:
     """One line on standard error, and with --json an object on standard output."""
     told = getattr(error, "format_message", lambda: "")() or str(error) or type(error).__name__
     line = " ".join(told.split())
-    if not isinstance(error, ValueError) and not hasattr(error, "format_message"):
+    if FULL in line or _is_full(given):
+        line = f"the disk is full ({line}); make room, then run the same command again: it goes on where it was"
+    elif not isinstance(error, ValueError) and not hasattr(error, "format_message"):
         line = f"{type(error).__name__}: {line} (--debug shows where)"
     print(f"headroom: {line}", file=sys.stderr)  # noqa: T201
     if "--json" in given:
         print(json.dumps({"error": line}))  # noqa: T201
+
+
+def _is_full(given: Sequence[str]) -> bool:
+    """Whether the workspace's disk has no room: what fails then often doesn't say so."""
+    from infra import settings
+
+    named = next((given[i + 1] for i, word in enumerate(given[:-1]) if word in ("--workspace", "-w")), None)
+    place = settings.load(named).workspace
+    return place.is_dir() and shutil.disk_usage(place).free < 1 << 20

@@ -64,6 +64,8 @@ def _normalise(workspace: Workspace, manifest: Manifest, job: Job, done: Done) -
         row |= {"uri": source, "name": source.rsplit("/", 1)[-1]}
         made = normalise(workspace.objects.local(source), folder)
     except MediaError as error:
+        if error.transient:  # not the file's fault: the batch is run again
+            raise
         row |= {"state": "quarantined", "stage": error.stage, "reason": error.reason, "rejected": None}
         done.quarantined.append((job.name, error.reason))
         done.batch.add("videos", table_of([{**video, **row}], VIDEOS))

@@ -29,6 +29,7 @@ LONGEST_PX = 640
 SMALLEST_PX = 64
 MAX_ASPECT = 10.0
 """OpenCV's DIS flow writes beyond its memory on pictures 11 times as wide as high, and crashes the process."""
+FULL = os.strerror(errno.ENOSPC)
 MIN_DECODED_RATIO = 0.9
 MIN_SOUND_RATIO = 0.5
 MAX_START_GAP_S = 60.0
@@ -182,7 +183,10 @@ def _even(length_px: float) -> int:
 
 def _run(plan: Plan, proxy: Path, flac: Path, limits: Limits) -> tuple[GrayStream, Outcome]:
     gray = GrayStream(plan.gray_width_px, plan.gray_height_px, skip=plan.first_frame)
-    return gray, transcode.run(plan, proxy, flac, gray.take, limits)
+    outcome = transcode.run(plan, proxy, flac, gray.take, limits)
+    if any(FULL in told for told in outcome.messages):  # no fault of the file's
+        raise OSError(errno.ENOSPC, FULL, str(proxy.parent))
+    return gray, outcome
 
 
 def _sound_failed(outcome: Outcome, flac: Path) -> bool:

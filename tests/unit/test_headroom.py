@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,3 +55,43 @@ def test_help_tells_whole_sentences(capsys: pytest.CaptureFixture[str], monkeypa
     told = " ".join(capsys.readouterr().out.split())
     assert "a watch for new footage, until Ctrl-C." in told
     assert "..." not in told.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("LanceError(IO): No space left on device (os error 28), x.rs:1"),
+         "headroom: the disk is full (LanceError(IO): No space left on device (os error 28), x.rs:1); make room, then run"),
+        (RuntimeError("it broke"), "headroom: RuntimeError: it broke (--debug shows where)"),
+        (ValueError("it is wrong"), "headroom: it is wrong"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_one_line(
+    error: Exception, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(flows.curate, "run_curate", fails)
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["curate", "--workspace", str(tmp_path / "w")])
+    assert end.value.code == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert told[0].startswith(line)
+
+
+def test_a_full_disk_is_told_whatever_failed_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the Prefect server did not start")
+
+    (tmp_path / "w").mkdir()
+    monkeypatch.setattr(flows.curate, "run_curate", fails)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda place: SimpleNamespace(free=4096 if place == tmp_path / "w" else 1 << 40)
+    )
+    with pytest.raises(SystemExit):
+        headroom.main(["curate", "--workspace", str(tmp_path / "w")])
+    assert "the disk is full (the Prefect server did not start); make room" in capsys.readouterr().err

@@ -19,11 +19,12 @@ from store.record import Batch
 from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import compute, plan, reclip, stale
+from tasks import compute, jobs, plan, reclip, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
+from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.signal import Column, Needs, NotApplicable, Output, Signal
 from tests.unit.tasks import stand_in
@@ -357,3 +358,18 @@ def test_digests_written_as_text_by_an_older_version_are_stale(workspace: Worksp
     assert again.tally.computed["luma"] == 2
     assert again.tally.computed["double"] == 2
     assert run(workspace).tally.computed == {}
+
+
+def test_a_passing_failure_of_normalise_puts_no_file_aside(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise MediaError("normalise", "FFmpeg was killed from outside", transient=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "normalise", killed)
+        with pytest.raises(MediaError, match="killed from outside"):
+            run(workspace)
+    with workspace.views() as reader:
+        assert reader.sql("SELECT count(*) FROM videos WHERE state = 'quarantined'").item() == 0
+    assert run(workspace).tally.computed["brightness"] == 2

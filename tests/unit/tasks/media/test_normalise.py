@@ -288,6 +288,13 @@ def test_an_ffmpeg_killed_from_outside_may_be_tried_again(
     assert caught.value.transient
 
 
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "[out#0/mp4] Error writing trailer: No space left on device"
+    pretend_ffmpeg(tmp_path, monkeypatch, f"echo '{said}' >&2\nexit 228\n")
+    with pytest.raises(OSError, match="No space left on device"):
+        normalise(video, tmp_path / "out")
+
+
 def test_an_ffmpeg_out_of_memory_is_told(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_ffmpeg(tmp_path, monkeypatch, "exit 244\n")
     with pytest.raises(MediaError, match="FFmpeg ran out of the memory it may use; scale the video down"):
