@@ -43,7 +43,7 @@ def curate(corpus: Path, workspace: Path, during: Callable[[subprocess.Popen[str
     if doing:
         doing.join()
     # The last line for people; progress comes before it, and libraries' own complaints may come after.
-    own = [line for line in told if line.startswith("headroom: ")]
+    own = [line[line.index("headroom: ") :] for line in told if "headroom: " in line]
     return Ended(process.returncode, (own or told or [""])[-1])
 
 

@@ -308,7 +308,7 @@ def distributed(folder: Path, sample: bool) -> tuple[bool | None, str]:
             command = ["curate", "s3://corpus/raw/", "--runner", made.scheduler]
             if what != "nothing":
                 first = _started(command, place / "workspace")
-                reached = _commits(place / "workspace", first, 4)
+                reached = _commits(place / "workspace", first, 9)
                 if what == "a worker was killed":
                     made.kill_worker(0)
                     first.wait()
