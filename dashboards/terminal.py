@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,10 +97,10 @@ class _Lines:
             err.print(f"{title}: {100 * share:.0f} %{left}")
 
 
-def curated(told: Mapping[str, Any]) -> None:
-    """The result of `curate` and `reprocess`."""
+def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
+    """The result of `curate` and `reprocess`; `nothing` says why no video was met."""
     videos = told.get("videos", {})
-    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or "no new path given"
+    line = ", ".join(f"{count} {name}" for name, count in videos.items() if count) or nothing
     out.print(f"[bold]videos[/]  {line}    [bold]clips[/]  {told.get('clips', 0)}")
     ignored = told.get("ignored", {})
     if ignored:
@@ -413,7 +414,7 @@ def note(text: str) -> None:
 
 
 def next_steps(report: Any, workspace: Any) -> None:
-    where = f" -w {workspace}" if workspace.resolve() != Path("workspace").resolve() else ""
+    where = f" -w {shlex.quote(str(workspace))}" if workspace.resolve() != Path("workspace").resolve() else ""
     out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
     out.print("\n[bold]next[/]")
     steps = (
@@ -431,6 +432,7 @@ def next_steps(report: Any, workspace: Any) -> None:
 def signal_written(told: Mapping[str, Any]) -> None:
     for file in told["files"]:
         out.print(f"wrote {escape(file)}", soft_wrap=True)
+    out.print("told of it: tasks/signal_versions.json, docs/signals.md")
     out.print(f"[dim]see it on footage:[/] headroom signal try {escape(told['files'][0])}", soft_wrap=True)
 
 

@@ -62,10 +62,15 @@ def curate(
             readmit=readmit,
             on_progress=on_progress,
         )
-    if paths and not any(told["videos"].values()) and not told["erased"]:
-        print(f"headroom: no video under {', '.join(paths)}", file=sys.stderr)  # noqa: T201
-    terminal.show(told, terminal.curated, as_json)
-    if strict and (quarantined := quarantined_under(corpus.workspace, paths or ())):
+    quarantined = quarantined_under(corpus.workspace, paths or ()) if strict else []
+    told |= {"quarantined_input": len(quarantined)} if strict else {}
+    empty = paths and not any(told["videos"].values()) and not told["erased"]
+    if empty:
+        print(f"headroom: no video under {', '.join(paths or ())}", file=sys.stderr)  # noqa: T201
+    terminal.show(
+        told, lambda made: terminal.curated(made, "none under the path" if empty else "no path given"), as_json
+    )
+    if strict and quarantined:
         told_why = "SELECT name, stage, reason FROM videos WHERE state = 'quarantined'"
         print(f'headroom: quarantined input: {len(quarantined)}; headroom sql "{told_why}"', file=sys.stderr)  # noqa: T201
         raise typer.Exit(1)

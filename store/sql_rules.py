@@ -251,7 +251,7 @@ def _check_relation(table: exp.Table, what: str, relations: set[str]) -> None:
     if any(c.alias.lower() == table.name.lower() for c in table.root().find_all(exp.CTE)):
         raise ValueError(f"{what}: WITH {table.name} is read before it is written, or outside of its query")
     raise ValueError(
-        f"{what}: unknown relation {table.name[:60]!r}; read one of {listed}, or add a tier as store/tiers/NAME.sql"
+        f"{what}: unknown relation {table.name[:60]!r}; read one of {listed}, or add a tier as WORKSPACE/tiers/NAME.sql"
     )
 
 

@@ -89,7 +89,19 @@ def query(workspace: Workspace, sql: str, candidates: Sequence[str] = ()) -> pl.
         beside = {n: c.table for n, c in rollout.candidates(reader, candidates).items() if c.table in manifest.versions}
     if missing := [n for n in candidates if n not in beside]:
         raise ValueError(f"signal {missing[0]}: has no candidate with rows; headroom status lists those that roll out")
-    return pl.DataFrame(guarded(workspace, manifest, beside)(sql))
+    found = guarded(workspace, manifest, beside)(sql)
+    return pl.DataFrame(found.rename_columns(_told_apart(found.column_names)))
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """SQL may give a name twice, as `SELECT * FROM a JOIN b ON ...` does: the second column is NAME_1."""
+    made: list[str] = []
+    for name in names:
+        number = made.count(name)
+        while number and f"{name}_{number}" in {*names, *made}:
+            number += 1
+        made.append(f"{name}_{number}" if number else name)
+    return made
 
 
 def members(workspace: Workspace, name: str) -> pl.DataFrame:

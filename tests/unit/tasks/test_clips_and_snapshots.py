@@ -12,6 +12,7 @@ from store.record import Batch, table_of
 from store.schema import VIDEOS
 from store.workspace import Workspace, open_workspace
 from tasks import clipping, reclip, trace
+from tasks import tier as tiers
 from tasks.clipping import ClipParams
 from tasks.freeze import build
 from tests.unit.tasks.stand_in import run, wide
@@ -126,3 +127,13 @@ def test_a_clock_that_was_set_back_makes_no_older_snapshot_the_latest(
     assert (first["clips"], second["clips"]) == (1, 2)
     assert snapshot_row(workspace, "whole")["id"] == second["snapshot"]
     assert build(workspace, "whole")["snapshot"] == second["snapshot"]
+
+
+def test_columns_that_a_query_gives_twice_are_told_apart(workspace: Workspace) -> None:
+    run(workspace)
+    found = tiers.query(
+        workspace, "SELECT clips.*, signals.* FROM clips JOIN signals ON clips.clip_id = signals.clip_id"
+    )
+    assert found["clip_id"].to_list() == found["clip_id_1"].to_list()
+    named = tiers.query(workspace, "SELECT 1 AS a, 2 AS a, 3 AS a_1 FROM clips LIMIT 1")
+    assert named.columns == ["a", "a_2", "a_1"]
