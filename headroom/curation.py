@@ -189,6 +189,9 @@ def up(
 @app.command()
 def demo(
     source: Annotated[str, typer.Argument(help="A folder of footage.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="Go on: train on a tier, deploy the checkpoint, write a live session.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Curate a folder, build all tiers, write the report, and say what to do next."""
@@ -204,4 +207,15 @@ def demo(
     with corpus.workspace.views() as reader:
         terminal.funnel_of_corpus(footage(reader), built)
     terminal.note("writing the report")
-    terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
+    report = write_report(corpus.workspace)
+    if not live:
+        terminal.next_steps(report, corpus.workspace.settings.workspace)
+        return
+    from dashboards.live import came_live
+    from headroom.live import live as go_live
+
+    terminal.note(f"report: {report}")
+    made = go_live(corpus, built, terminal.note, lambda: terminal.training(quiet=False))
+    came_live(made, corpus.workspace.settings.workspace)
+    if made["session"] is None:
+        raise typer.Exit(1)

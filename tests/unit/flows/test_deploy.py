@@ -216,7 +216,9 @@ def wrong_shape(place: Workspace) -> str:
 
 def wrong_sha256(place: Workspace) -> str:
     name = published(place, lively(1))
-    (place.objects.local(registry.checkpoint_row(place, name)["uri"]).parent / "weights.safetensors").write_bytes(b"other")
+    (place.objects.local(registry.checkpoint_row(place, name)["uri"]).parent / "weights.safetensors").write_bytes(
+        b"other"
+    )
     return name
 
 
