@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from dashboards import deployment, terminal
-from dashboards.terminal import out
+from dashboards.terminal import err, out
 
-MEASURES = {
-    "lip_distance": "distance of the lips, standard deviations",
-    "lip_velocity_distance": "of their velocities, a second",
-    "correlation": "correlation with the person's own motion",
-}
+MEASURES = ("lip_distance", "lip_velocity_distance", "correlation")
+
+
+def say(text: str) -> None:
+    """A step that begins, on standard error."""
+    err.print(f"live  {escape(text)}", style="dim", soft_wrap=True)
 
 
 def came_live(told: Mapping[str, Any], workspace: Path) -> None:
@@ -53,9 +54,10 @@ def _learnt(trained: Mapping[str, Any]) -> None:
     )
     if card["heard_twice"]:
         copies = len(card["heard_twice"])
-        out.print(f"  {copies} ends of clips were not held out: copies of them are learnt from", soft_wrap=True)
+        out.print(f"  ends of clips not held out, since copies of them are learnt from: {copies}", soft_wrap=True)
     if any(licence.startswith("public-domain AND MIT") for licence in card["licences"]):
-        out.print("  the sample footage's mouths are made from its sound, so this is easier than real footage")
+        out.print("  [yellow]made footage:[/] its mouths follow its sound by a rule, so it is easier than any real footage",
+                  soft_wrap=True)  # fmt: skip
 
 
 def _measures(trained: Mapping[str, Any]) -> None:
@@ -66,15 +68,17 @@ def _measures(trained: Mapping[str, Any]) -> None:
     if part == "held_time":
         out.print(f"  {terminal.TIME_ALONE}", soft_wrap=True)
     out.print(f"\n[bold]evaluation[/]  {part.replace('_', ' ')}: {judged['num_clips']} clips, {judged['seconds']:g} s")
-    names = list(judged["measures"])
+    names = sorted(judged["measures"], key=lambda name: name != "ours")
     table = Table("measure", *("this model" if n == "ours" else n.replace("_", " ") for n in names), "", box=None,
                   header_style="dim")  # fmt: skip
     for column in table.columns[1:]:
         column.justify = "right"
-    for measure, what in MEASURES.items():
+    for measure in MEASURES:
         behind = [n.replace("_", " ") for n, ahead in judged["ahead"].items() if ahead[measure]["value"] <= 0]
-        verdict = f"[yellow]not better than {', '.join(behind)}[/]" if behind else "better than both"
-        table.add_row(what, *(f"{judged['measures'][n][measure]['value']:.2f}" for n in names), verdict)
+        verdict = f"[yellow]not better than {', '.join(behind)}[/]" if behind else "beats each baseline"
+        table.add_row(
+            measure.replace("_", " "), *(f"{judged['measures'][n][measure]['value']:.2f}" for n in names), verdict
+        )
     out.print(table)
     quiet = judged["silence"]
     still = ", ".join(f"{n} {_value(quiet[f'after_voice_{n}']):.2f}" for n in ("open", "quiver"))

@@ -37,10 +37,8 @@ def _write(seen: Seen, out: Path) -> None:
 
     part = out.with_name(f".{out.stem}.part.mp4")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        av.open(io.BytesIO(bytes(seen.data))) as came,
-        av.open(str(part), "w", options={"movflags": "faststart"}) as made,
-    ):
+    came: Any = av.open(io.BytesIO(bytes(seen.data)))
+    with came, av.open(str(part), "w", options={"movflags": "faststart"}) as made:
         streams = {s.index: made.add_stream_from_template(s) for s in came.streams}
         for packet in came.demux():
             if packet.dts is not None:

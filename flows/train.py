@@ -68,6 +68,7 @@ def run_train(
     chosen = snapshot or str(tiers.build(workspace, tier or "")["snapshot"])
     if found := trained_before(workspace, made, chosen):
         return {"id": found.id, **found.told, "did": "nothing"}
+    before = registry.of_snapshot(workspace, recipe_name, chosen)
     from flows.server import prefect_api
 
     with prefect_api(workspace.settings.workspace):
@@ -77,7 +78,7 @@ def run_train(
             told: dict[str, Any] = train_flow.train(
                 str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {})
             )
-    return {**told, "did": "trained"}
+    return {**told, "did": "nothing" if told["id"] in before else "trained"}
 
 
 def trained_before(workspace: Workspace, made: AudioToMotion, snapshot: str) -> registry.Checkpoint | None:

@@ -211,11 +211,11 @@ def demo(
     if not live:
         terminal.next_steps(report, corpus.workspace.settings.workspace)
         return
-    from dashboards.live import came_live
+    from dashboards import live as shown
     from headroom.live import live as go_live
 
     terminal.note(f"report: {report}")
-    made = go_live(corpus, built, terminal.note, lambda: terminal.training(quiet=False))
-    came_live(made, corpus.workspace.settings.workspace)
+    made = go_live(corpus, built, shown.say, lambda: terminal.training(quiet=False))
+    shown.came_live(made, corpus.workspace.settings.workspace)
     if made["session"] is None:
         raise typer.Exit(1)
