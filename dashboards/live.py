@@ -75,7 +75,7 @@ def _measures(trained: Mapping[str, Any]) -> None:
         column.justify = "right"
     for measure in MEASURES:
         behind = [n.replace("_", " ") for n, ahead in judged["ahead"].items() if ahead[measure]["value"] <= 0]
-        verdict = f"[yellow]not better than {', '.join(behind)}[/]" if behind else "beats each baseline"
+        verdict = f"[yellow]behind {', '.join(behind)}[/]" if behind else "ahead"
         table.add_row(
             measure.replace("_", " "), *(f"{judged['measures'][n][measure]['value']:.2f}" for n in names), verdict
         )
