@@ -12,7 +12,7 @@ export PIP_QUIET := 2
 
 demo: $(READY)
 	@if [ "$(INPUT)" = samples ]; then $(BIN)/python -m tasks.samples samples; fi
-	@$(BIN)/headroom --workspace "$(WORKSPACE)" demo "$(INPUT)"
+	@$(BIN)/headroom --workspace "$(WORKSPACE)" demo "$(INPUT)" $(if $(LIVE),--live)
 
 setup: $(READY)
 

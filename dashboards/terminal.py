@@ -416,14 +416,18 @@ def note(text: str) -> None:
 def next_steps(report: Any, workspace: Any) -> None:
     where = f" -w {shlex.quote(str(workspace))}" if workspace.resolve() != Path("workspace").resolve() else ""
     out.print(f"\n[bold]report[/]  {escape(str(report))}", soft_wrap=True)
-    out.print("\n[bold]next[/]")
-    steps = (
+    commands([
         ("make demo INPUT=/your/footage", "curate your own"),
         (f".venv/bin/headroom{where} tier funnel a2v_gold", "which clause removes what"),
         (f".venv/bin/headroom{where} tier explain CLIP", "why a clip is in or out"),
         (f'.venv/bin/headroom{where} sql "SELECT ..."', "ask anything"),
         (f".venv/bin/headroom{where} up", "nightly reprocessing, with the Prefect UI"),
-    )
+    ])  # fmt: skip
+
+
+def commands(steps: Sequence[tuple[str, str]]) -> None:
+    """What to do next, and what for."""
+    out.print("\n[bold]next[/]")
     widest = max(len(escape(command)) for command, _ in steps)
     for command, does in steps:
         out.print(f"  {escape(command):<{widest}}  [dim]{does}[/]", soft_wrap=True)
@@ -496,10 +500,10 @@ def training(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
         TextColumn("{task.completed} of {task.total}, loss {task.fields[loss]:.3f}"),
     )
     with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
-        task = bars.add_task("training", total=None, loss=float("nan"))
+        task = bars.add_task("training", total=None, loss=float("nan"), visible=False)
 
         def on_step(done: Any) -> None:
-            bars.update(task, completed=done.step, total=done.num_steps, loss=done.losses["loss"])
+            bars.update(task, completed=done.step, total=done.num_steps, loss=done.losses["loss"], visible=True)
 
         yield on_step
 
@@ -516,6 +520,8 @@ def trained(told: Mapping[str, Any]) -> None:
         f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
         f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
     )
+    if told.get("did") == "nothing":
+        out.print("it was trained already, by this code on these clips: nothing was trained")
     judged(told["metrics"])
     out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
 
@@ -529,12 +535,20 @@ def rendered(told: Mapping[str, Any]) -> None:
 
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
-    judged({k: v for k, v in told.items() if isinstance(v, dict)})
+    judged(told)
+
+
+TIME_ALONE = (
+    "[yellow]held out: time.[/] Too few people to hold some out, so it is judged on ends of the clips it learnt from: "
+    "that says nothing of people it never saw"
+)
 
 
 def judged(metrics: Mapping[str, Any]) -> None:
     """Measures of motion beside the baselines', by what was held out."""
-    for part, of in metrics.items():
+    if metrics.get("held_out") == "time":
+        out.print(TIME_ALONE, soft_wrap=True)
+    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
         table = Table(
             f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
             *of["measures"],

@@ -46,11 +46,12 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """Gates that were judged; `reason` is "" when it passes. `notes` say what could not be compared."""
+    """Gates that were judged, on what (`on`); `reason` is "" when it passes. `notes` say what could not be compared."""
 
     gates: tuple[Gate, ...]
     reason: str
     notes: tuple[str, ...] = ()
+    on: str = ""
 
 
 def run_deploy(
@@ -133,7 +134,8 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
                 reason = "; ".join(c.reason for c in compared if c.reason)
             if reason:
                 return _ended(workspace, told, "rolled back", reason, by)
-            why = f"passed {len(judged.gates)} gates on its evaluation and {sum(len(c.gates) for c in compared)} on live probes"
+            probed = sum(len(c.gates) for c in compared)
+            why = f"passed {len(judged.gates)} gates on its evaluation ({judged.on}) and {probed} on live probes"
             after = by.step(
                 "promote", f"{name[:8]} serves everybody", lambda: deployments.promote(workspace, told, why)
             )
@@ -175,10 +177,12 @@ def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
                 f"{stable}, which serves, can't be judged on snapshot {snapshot} ({error}): baselines alone decide"
             )
     try:
-        gates = deploy_gates.evaluation_gates(own, beside)
+        gates, on = deploy_gates.evaluation_gates(own, beside), deploy_gates.compared_on(own)
     except ValueError as error:
         return Judged((), f"checkpoint {checkpoint}: {error}")
-    return Judged(tuple(gates), failures(gates), tuple(notes))
+    if beside is not None and not deploy_gates.alike(own, beside):
+        notes.append(f"{stable}, which serves, was not judged on the same ({on}): baselines alone decide")
+    return Judged(tuple(gates), failures(gates), tuple(notes), on)
 
 
 def evaluation_of(workspace: Workspace, found: registry.Checkpoint, snapshot: str) -> Mapping[str, Any]:
@@ -237,7 +241,10 @@ def _result(told: Deployment, state: str, reason: str) -> dict[str, Any]:
 def gates_page(name: str, before: str, judged: Judged) -> str:
     beside = f", beside {before}, which serves" if before else "; nothing serves yet"
     end = f"Refused: {judged.reason}" if judged.reason else "All passed."
-    return "\n\n".join([f"# {name} by its evaluation{beside}", deploy_gates.table(judged.gates), *judged.notes, end])
+    on = [f"Judged on {judged.on}."] if judged.on else []
+    return "\n\n".join(
+        [f"# {name} by its evaluation{beside}", *on, deploy_gates.table(judged.gates), *judged.notes, end]
+    )
 
 
 def servers_page(servers: Sequence[Mapping[str, Any]], away: Sequence[str], share: float) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PART = "held_people"
 WORSE_RATIO = 0.05
 """A measure may be worse than that of the checkpoint that serves by so much, or by its interval, whichever is wider: with
 few people held out an interval has no width to speak of."""
@@ -65,15 +64,41 @@ def failures(gates: Sequence[Gate]) -> str:
     return "; ".join(gate.told() for gate in gates if not gate.passed)
 
 
-def evaluation_gates(metrics: Mapping[str, Any], serving: Mapping[str, Any] | None) -> list[Gate]:
-    """On people it never saw. Both were judged on one snapshot; None when there is nothing to compare with.
+def part_of(metrics: Mapping[str, Any]) -> str:
+    """What its evaluation rests on: people it never saw, or ends of the clips it learnt from where nobody was held out.
 
-    Raises ValueError for metrics that don't judge held-out people.
+    Raises ValueError for metrics that lack it.
     """
-    if PART not in metrics:
-        raise ValueError(f"its evaluation has no {PART}; headroom evaluate judges it anew")
-    ours, ahead = metrics[PART]["measures"]["ours"], metrics[PART]["ahead"]
-    theirs = serving[PART]["measures"]["ours"] if serving and PART in serving else {}
+    part = "held_time" if metrics.get("held_out") == "time" else "held_people"
+    if part not in metrics:
+        raise ValueError(f"its evaluation has no {part}; headroom evaluate judges it anew")
+    return part
+
+
+def compared_on(metrics: Mapping[str, Any]) -> str:
+    """In words, what the gates compare. Raises ValueError as `part_of`."""
+    part = part_of(metrics)
+    if part == "held_people":
+        return f"{metrics[part]['num_people']} people it never saw, {metrics[part]['seconds']:g} s"
+    people = "a person" if metrics[part]["num_people"] == 1 else f"{metrics[part]['num_people']} people"
+    return f"held-out time, {metrics[part]['seconds']:g} s of {people} it learnt from, and on nobody it never saw"
+
+
+def alike(metrics: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations on one snapshot judge the same: people, or the same ends of clips."""
+    part = part_of(metrics)
+    if part not in other or metrics.get("held_out") != other.get("held_out"):
+        return False
+    return part == "held_people" or all(metrics[part][k] == other[part][k] for k in ("num_clips", "seconds"))
+
+
+def evaluation_gates(metrics: Mapping[str, Any], serving: Mapping[str, Any] | None) -> list[Gate]:
+    """On what was held out. `serving` is the evaluation on the same snapshot of the checkpoint that serves; None when there
+    is nothing to compare with. Raises ValueError as `part_of`."""
+    part = part_of(metrics)
+    ours, ahead = metrics[part]["measures"]["ours"], metrics[part]["ahead"]
+    there = serving[part] if serving is not None and alike(metrics, serving) else {}
+    theirs = there["measures"]["ours"] if there else {}
     gates = [
         Gate(f"lip_distance ahead of {name}, upper end", float(of["lip_distance"]["high"]), 0.0, True,
              "the whole interval below 0 is clearly worse than that baseline")
@@ -81,18 +106,20 @@ def evaluation_gates(metrics: Mapping[str, Any], serving: Mapping[str, Any] | No
     ]  # fmt: skip
     for measure, least in (("lip_distance", False), ("lip_velocity_distance", False), ("correlation", True)):
         if measure in theirs:
-            there = theirs[measure]
-            slack = WORSE_RATIO * abs(there["value"])
-            limit = min(there["low"], there["value"] - slack) if least else max(there["high"], there["value"] + slack)
-            why = f"the checkpoint that serves has {there['value']:.3g}"
+            beside = theirs[measure]
+            slack = WORSE_RATIO * abs(beside["value"])
+            limit = (
+                min(beside["low"], beside["value"] - slack) if least else max(beside["high"], beside["value"] + slack)
+            )
+            why = f"the checkpoint that serves has {beside['value']:.3g}"
             gates.append(Gate(measure, float(ours[measure]["value"]), float(limit), least, why))
-    quiet = metrics[PART]["silence"]
-    beside = serving[PART]["silence"] if serving and PART in serving else {}
+    quiet = metrics[part]["silence"]
+    still = there["silence"] if there else {}
     for name, floor in (("open", QUIET_OPEN), ("quiver", QUIET_QUIVER)):
         for where in ("after_voice", "nothing_room"):
             key = f"{where}_{name}"
             if key in quiet:
-                limit = max(floor, (1 + WORSE_RATIO) * _value(beside[key])) if key in beside else floor
+                limit = max(floor, (1 + WORSE_RATIO) * _value(still[key])) if key in still else floor
                 gates.append(Gate(key, _value(quiet[key]), limit, False, "a mouth must rest when nobody speaks"))
     return gates
 

@@ -43,37 +43,53 @@ def state_of(server: Server) -> dict[str, Any] | None:
     return found
 
 
-def speech(seconds: float) -> np.ndarray:
+def speech(seconds: float, from_s: float = 0.0) -> np.ndarray:
     """The known speech: a reading voice from the sample footage, int16. Raises ValueError when its package is missing."""
     import soundfile
 
     from tasks.samples.carriers import SPEECH
 
     sound, rate = soundfile.read(SPEECH.path(), dtype="float32", always_2d=True)
-    mono = sound.mean(axis=1)[: round(seconds * rate)]
+    mono = sound.mean(axis=1)[round(from_s * rate) : round((from_s + seconds) * rate)]
     at = np.arange(round(len(mono) * SAMPLE_HZ / rate)) * rate / SAMPLE_HZ
     even = np.interp(at, np.arange(len(mono)), mono)
     return np.asarray(even / max(1e-6, np.abs(even).max()) * 20_000).astype(np.int16)
 
 
 @dataclass
-class _Seen:
-    """What has come so far."""
+class Seen:
+    """What has come so far of a session."""
 
     data: bytearray = field(default_factory=bytearray)
     first_s: float | None = None
     began_at_s: float | None = None
     """Of the stream: where the picture shows the first of the speech."""
     vitals: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
 
 
 def probe(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, float | None]:
     """Figures of one session on this checkpoint. Raises ProbeError when the server does not say all of it."""
+    headers = {HEADER: server.key}
+    return figures(watched(server, {"avatar": offered(server)[0], "checkpoint": checkpoint}, headers, sound), sound)
+
+
+def offered(server: Server) -> list[str]:
+    """Keys of the avatars that a server shows. Raises ProbeError when it does not answer."""
+    try:
+        answer = httpx.get(f"{server.url}/api/avatars", timeout=TIMEOUT_S).raise_for_status()
+        return [str(shown["key"]) for shown in answer.json()["avatars"]]
+    except httpx.HTTPError as error:
+        raise ProbeError(f"the server does not tell its avatars ({type(error).__name__}: {error})") from error
+
+
+def watched(server: Server, asked: dict[str, str], headers: dict[str, str], sound: np.ndarray) -> Seen:
+    """A session in which this sound, int16 at 16 kHz, was said. Raises ProbeError when the server does not say all of it."""
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
     try:
-        made = _opened(server, checkpoint)
+        made = _opened(server, asked, headers)
         url = server.url.replace("http", "ws", 1)
         with connect(f"{url}/api/sessions/{made['id']}", max_size=None, open_timeout=TIMEOUT_S) as line:
             line.send(json.dumps({"token": made["token"]}))
@@ -83,13 +99,10 @@ def probe(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, float
             line.send("end")
     except (httpx.HTTPError, WebSocketException, OSError) as error:
         raise ProbeError(f"the server did not say the speech to its end ({type(error).__name__}: {error})") from error
-    return _figures(seen, sound)
+    return seen
 
 
-def _opened(server: Server, checkpoint: str) -> dict[str, str]:
-    headers = {HEADER: server.key}
-    offered = httpx.get(f"{server.url}/api/avatars", timeout=TIMEOUT_S).raise_for_status().json()["avatars"]
-    asked = {"avatar": offered[0]["key"], "checkpoint": checkpoint}
+def _opened(server: Server, asked: dict[str, str], headers: dict[str, str]) -> dict[str, str]:
     until = time.monotonic() + PATIENCE_S
     while True:
         answer = httpx.post(f"{server.url}/api/sessions", json=asked, headers=headers, timeout=TIMEOUT_S * 4)
@@ -102,8 +115,8 @@ def _opened(server: Server, checkpoint: str) -> dict[str, str]:
     return made
 
 
-def _watch(line: Any, sound: np.ndarray) -> _Seen:
-    seen, began = _Seen(), time.monotonic()
+def _watch(line: Any, sound: np.ndarray) -> Seen:
+    seen, began = Seen(), time.monotonic()
     most_s = LATEST * len(sound) / SAMPLE_HZ + 15
     while True:
         left = most_s - (time.monotonic() - began)
@@ -123,12 +136,12 @@ def _watch(line: Any, sound: np.ndarray) -> _Seen:
             seen.began_at_s = told["at_s"] - min(told["taken"], TICK_SAMPLES) / SAMPLE_HZ
             seen.first_s = time.monotonic() - began  # its fragments came just before
         elif told["type"] == "state":
-            seen.vitals = told["vitals"]
+            seen.vitals, seen.checkpoint = told["vitals"], told["checkpoint"]
             if told["said_s"] >= len(sound) / SAMPLE_HZ - 0.001:
                 return seen
 
 
-def _figures(seen: _Seen, sound: np.ndarray) -> dict[str, float | None]:
+def figures(seen: Seen, sound: np.ndarray) -> dict[str, float | None]:
     import av
 
     def decoded(kind: str) -> list[Any]:

@@ -19,7 +19,7 @@ from modeling.made_motion import made_motion, network
 from modeling.motion import TIMELINES
 from modeling.recipes.audio_to_motion import AudioToMotion, recipe
 from store import registry
-from store.frozen import Frozen, frozen, live
+from store.frozen import Frozen, frozen, live, snapshot_row
 from store.ledger import Manifest
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
@@ -27,8 +27,9 @@ from tasks import freeze
 
 if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
+    from modeling.held_out import Split
     from modeling.motion_metrics import Predict
-    from modeling.motion_set import MotionClip, MotionSet, Split
+    from modeling.motion_set import MotionClip, MotionSet
     from modeling.training import Progress
 
 SURE_OF_OFFSET = 0.3
@@ -55,15 +56,19 @@ def run_train(
     changed: Mapping[str, object] | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe on a tier, frozen now, or on a snapshot; gives `checkpoint.json` and the checkpoint's "id".
+    """Trains a recipe on a tier, frozen now, or on a snapshot; gives `checkpoint.json`, the checkpoint's "id", and "did":
+    "trained", or "nothing" where the same code has trained the same on the same snapshot.
 
-    Raises ValueError for an unknown recipe, tier or snapshot, and for a tier with too few clips or people.
+    Raises ValueError for an unknown recipe, tier or snapshot, and for a tier with too few clips.
     """
-    recipe(recipe_name, **(changed or {}))  # what is wrong with it is told before anything is begun
+    made = recipe(recipe_name, **(changed or {}))  # what is wrong with it is told before anything is begun
     workspace = open_workspace(workspace_root)
     if (tier is None) == (snapshot is None):
         raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
     chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
+    if found := trained_before(workspace, made, chosen):
+        return {"id": found.id, **found.told, "did": "nothing"}
+    before = registry.of_snapshot(workspace, recipe_name, chosen)
     from flows.server import prefect_api
 
     with prefect_api(workspace.settings.workspace):
@@ -73,12 +78,26 @@ def run_train(
             told: dict[str, Any] = train_flow.train(
                 str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {})
             )
-    return told
+    return {**told, "did": "nothing" if told["id"] in before else "trained"}
+
+
+def trained_before(workspace: Workspace, made: AudioToMotion, snapshot: str) -> registry.Checkpoint | None:
+    """The checkpoint that this code made of this recipe and snapshot, None without one that can be read. Code that differs
+    from its commit is not known again."""
+    code = code_version()
+    for name in registry.of_snapshot(workspace, made.name, str(snapshot_row(workspace, snapshot)["id"])):
+        try:
+            found = registry.load(workspace, name)
+        except ValueError:
+            continue  # damaged: training it again mends it
+        if (found.told["recipe"], found.told["code"]) == (asdict(made), code) and not code["commit"].endswith("+"):
+            return found
+    return None
 
 
 def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None) -> dict[str, Any]:
     """Judges a checkpoint on the people of a snapshot (by default its own) whom it did not learn from, and on what it did
-    not see of those whom it did. The result is kept beside the checkpoint, and given.
+    not see of those whom it did; "held_out" is time where it learnt from everybody. Kept beside the checkpoint, and given.
 
     Raises ValueError for an unknown checkpoint or snapshot, and when nobody in the snapshot is held out.
     """
@@ -100,8 +119,8 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
 
 
 def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepared:
-    """Reads a snapshot for a recipe. Raises ValueError when it holds too few people."""
-    from modeling.motion_set import split
+    """Reads a snapshot for a recipe. Raises ValueError when nothing of it can be held out."""
+    from modeling.held_out import split
     from modeling.training import run_key
 
     held = frozen(workspace, snapshot)
@@ -109,10 +128,7 @@ def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepare
     if not data.clips:
         reasons = "; ".join(sorted(set(data.left_out.values()))) or "it is empty"
         raise ValueError(f"snapshot {held.snapshot_id}: no clip can be learnt from ({reasons})")
-    parts = split(
-        data.clips, people_share=made.held_people_share, time_share=made.held_time_share,
-        least_s=made.held_time_least_s, seed=made.seed,
-    )  # fmt: skip
+    parts = split(data.clips, made)
     run = run_key(made, parts.train)[:16]
     return Prepared(made, held, data, parts, workspace.settings.workspace / "runs" / f"{made.name}-{run}")
 
@@ -137,11 +153,11 @@ def train(work: Prepared, on_step: Callable[[Progress], None]) -> MotionNet:
 
 
 def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, Predict]]:
-    """({"held_people", "held_time"}, baselines): measures of modeling/motion_metrics.py."""
+    """({"held_out", "held_people", "held_time"}, baselines): measures of modeling/motion_metrics.py."""
     from modeling.motion_metrics import baselines
 
     beside = baselines(work.parts.train)
-    return _judged(net, beside, {"held_people": work.parts.held_people, "held_time": work.parts.held_time}), beside
+    return _judged(net, beside, work.parts), beside
 
 
 def publish(
@@ -172,8 +188,12 @@ def publish(
 
 
 def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
-    """What it learnt from: clips and people of each part, licences by clip, and the signals that were read."""
-    parts = {"train": work.parts.train, "held_people": work.parts.held_people}
+    """What it learnt from: clips and people of each part, licences by clip, and the signals that were read. With "held_out"
+    "time" nobody is held out, only ends of clips."""
+    parts = {"train": work.parts.train}
+    seconds = {"train": work.parts.train, "held_time": work.parts.held_time}
+    if work.parts.held_out == "people":
+        parts["held_people"] = seconds["held_people"] = work.parts.held_people
     with workspace.views(Manifest(0, dict(work.held.versions), "")) as reader:
         rights = {
             video: {"licence": licence or "unknown", "consent": consent or "unknown"}
@@ -188,9 +208,11 @@ def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
         key = f"{of['licence']}, consent {of['consent']}"
         licences[key] = licences.get(key, 0) + 1
     return {
+        "held_out": work.parts.held_out,
         "clips": {name: [c.clip_id for c in clips] for name, clips in parts.items()},
         "people": {name: sorted({c.who for c in clips}) for name, clips in parts.items()},
-        "seconds": {name: round(sum(len(c) for c in clips) / 25, 2) for name, clips in parts.items()},
+        "seconds": {name: round(sum(len(c) for c in clips) / 25, 2) for name, clips in seconds.items()},
+        "heard_twice": list(work.parts.heard),
         "licences": dict(sorted(licences.items())),
         "left_out": dict(work.data.left_out),
         "timelines": [f"{name}@{fingerprint}" for name, fingerprint in lines.iter_rows()],
@@ -198,10 +220,14 @@ def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
 
 
 def measured(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> dict[str, Any]:
-    """Measures of a checkpoint on whoever it did not learn from; where it was trained, also on the ends it did not see."""
-    from modeling.motion_set import split
+    """Measures of a checkpoint on whoever it did not learn from; where it was trained, also on the ends it did not see, or on
+    these alone when nobody was held out."""
+    from modeling.held_out import Split, split
 
     made, card = AudioToMotion(**found.told["recipe"]), found.told["data"]
+    net, beside, own = network(found), baselines_of(found), held.sha256 == found.told["snapshot"]["sha256"]
+    if own and card.get("held_out") == "time":
+        return _judged(net, beside, split(data.clips, made))
     learnt_people, learnt_clips = set(card["people"]["train"]), set(card["clips"]["train"])
     learnt_videos = {c.video_id for c in data.clips if c.clip_id in learnt_clips}
     strangers = [c for c in data.clips if c.who not in learnt_people and c.video_id not in learnt_videos]
@@ -210,20 +236,19 @@ def measured(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> dict[
             f"snapshot {held.snapshot_id}: checkpoint {found.id} learnt from everybody in it; give another snapshot"
         )
     later: Sequence[MotionClip] = [c for c in data.clips if c.who in learnt_people and c.video_id not in learnt_videos]
-    if held.sha256 == found.told["snapshot"]["sha256"]:
-        later = split(
-            data.clips, people_share=made.held_people_share, time_share=made.held_time_share,
-            least_s=made.held_time_least_s, seed=made.seed,
-        ).held_time  # fmt: skip
-    return _judged(network(found), baselines_of(found), {"held_people": strangers, "held_time": later})
+    if own:
+        later = split(data.clips, made).held_time
+    return _judged(net, beside, Split([], later, strangers))
 
 
-def _judged(net: MotionNet, beside: Mapping[str, Predict], parts: Mapping[str, Sequence[MotionClip]]) -> dict[str, Any]:
+def _judged(net: MotionNet, beside: Mapping[str, Predict], parts: Split) -> dict[str, Any]:
     from modeling.motion_metrics import evaluate as judge
     from modeling.training import predict
 
     predictors: dict[str, Predict] = {"ours": lambda sound: predict(net, sound), **beside}
-    return {name: judge(predictors, clips) for name, clips in parts.items() if clips}
+    held, alone = {"held_people": parts.held_people, "held_time": parts.held_time}, parts.held_out == "time"
+    figures = {name: judge(predictors, clips, over_clips=alone) for name, clips in held.items() if clips}
+    return {"held_out": parts.held_out, **figures}
 
 
 # One clip, to be looked at

@@ -19,6 +19,10 @@ from modeling.training import Progress
 from store.workspace import open_workspace
 
 ARTIFACT_INTERVAL_S = 2.0
+TIME_ALONE = (
+    "**held_out: time.** Too few people to hold some out: it is judged on ends of the clips that it learnt from, "
+    "which says nothing of people it never saw."
+)
 Result = TypeVar("Result")
 OnStep = Callable[[Progress], None]
 
@@ -43,19 +47,23 @@ def _run_name() -> str:
 
 @flow(name="train", flow_run_name=_run_name, persist_result=False)
 def train(workspace: str, recipe_name: str, snapshot: str, changed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Trains a recipe on a snapshot, judges it on people it never saw, and publishes the checkpoint."""
+    """Trains a recipe on a snapshot, judges it on people (or, with too few of them, on time) that it never saw, and publishes
+    the checkpoint."""
     place = open_workspace(workspace)
     made = recipe(recipe_name, **(changed or {}))
     work = _step("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
     parts = work.parts
+    held = (
+        f"{len(parts.held_people)} of people" if parts.held_out == "people" else f"the ends of {len(parts.held_time)}"
+    )
     get_run_logger().info(
-        "%d clips to learn from, %d of people held out, %d left out; state in %s",
-        len(parts.train), len(parts.held_people), len(work.data.left_out), work.folder,
+        "%d clips to learn from, %s held out, %d left out; state in %s",
+        len(parts.train), held, len(work.data.left_out), work.folder,
     )  # fmt: skip
     watcher = _watcher.get()
     with _Shown(work.folder, watcher) as shown:
         net = _step("train", f"train {made.name}, {made.num_steps} steps", lambda: steps.train(work, shown))
-        metrics, beside = _step("evaluate", "evaluate on held-out people and time", lambda: steps.evaluate(work, net))
+        metrics, beside = _step("evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net))
         shown.figures(metrics)
     told: dict[str, Any] = _step(
         "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
@@ -72,13 +80,20 @@ def train(workspace: str, recipe_name: str, snapshot: str, changed: dict[str, An
 def markdown(told: Mapping[str, Any]) -> str:
     """The measures of a checkpoint beside its baselines, and its data card."""
     parts = [f"# {told['recipe']['name']} {told['id']}"]
-    for name, judged in told["metrics"].items():
+    if told["metrics"]["held_out"] == "time":
+        parts.append(TIME_ALONE)
+    for name, judged in parts_of(told["metrics"]).items():
         parts.append(f"## {name.replace('_', ' ')}: {judged['num_clips']} clips of {judged['num_people']} people")
         parts.append(measures_table(judged))
     card = told["data"]
     parts += ["## Data", f"Snapshot {told['snapshot']['id']} of {told['snapshot']['tier']}."]
     parts.append("\n".join(f"- {count} clips: {licence}" for licence, count in card["licences"].items()))
     return "\n\n".join(parts)
+
+
+def parts_of(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The measures, by what was held out."""
+    return {name: judged for name, judged in metrics.items() if isinstance(judged, Mapping)}
 
 
 def measures_table(judged: Mapping[str, Any]) -> str:
@@ -125,7 +140,7 @@ class _Shown:
                 update_progress_artifact(self._bar, percent, description=told)
 
     def figures(self, metrics: Mapping[str, Any]) -> None:
-        for part, judged in metrics.items():
+        for part, judged in parts_of(metrics).items():
             for name, told in judged["measures"]["ours"].items():
                 self._board.add_scalar(f"{part}/{name}", told["value"], 0)
 

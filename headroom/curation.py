@@ -231,19 +231,37 @@ def up(
 @app.command()
 def demo(
     source: Annotated[str, typer.Argument(help="A folder of footage.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="Go on: train on a tier, deploy the checkpoint, write a live session.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Curate a folder, build all tiers, write the report, and say what to do next."""
     from dashboards import terminal
     from dashboards.report import write_report
+    from tasks.ingest import refuse_missing
     from tasks.status import footage
 
+    refuse_missing([source])  # before a workspace is made for it
     corpus = open(workspace)
     with terminal.progress(quiet=False) as on_progress:
         told = corpus.curate(source, on_progress=on_progress)
     terminal.curated(told)
-    built = [corpus.tier(name).build() for name in corpus.tiers()]
+    built = [corpus.tier(name).build() for name in corpus.tiers()] if told["clips"] else []
     with corpus.workspace.views() as reader:
         terminal.funnel_of_corpus(footage(reader), built)
+    if not told["clips"]:
+        terminal.note("no clip came of this footage, so there is no tier to freeze; the report says why, file by file")
     terminal.note("writing the report")
-    terminal.next_steps(write_report(corpus.workspace), corpus.workspace.settings.workspace)
+    report = write_report(corpus.workspace)
+    if not live:
+        terminal.next_steps(report, corpus.workspace.settings.workspace)
+        return
+    from dashboards import live as shown
+    from headroom.live import live as go_live
+
+    terminal.note(f"report: {report}")
+    made = go_live(corpus, built, shown.say, lambda: terminal.training(quiet=False))
+    shown.came_live(made, corpus.workspace.settings.workspace)
+    if made["session"] is None:
+        raise typer.Exit(1)

@@ -103,7 +103,8 @@ def render(
     out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
     avatar: Annotated[str, typer.Option(help="Who says it: a clip's id, or the file of a portrait.")],
     checkpoint: Annotated[
-        str | None, typer.Option(help="What makes motion of sound (default: the latest audio_to_motion).")
+        str | None,
+        typer.Option(help="What makes motion of sound (default: what is deployed, else the latest audio_to_motion)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of blinks and the head.")] = 0,
     workspace: WorkspaceOption = None,

@@ -5,7 +5,6 @@ Legend: T frames at 25 fps, P parameters of modeling/motion.py, M log-mel window
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,52 +90,6 @@ def read_motion(
         for c in sorted(items)
     ]
     return MotionSet(clips, people, left_out)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Who is held out, and of whom the end of each clip is."""
-
-    train: Sequence[MotionClip]
-    held_time: Sequence[MotionClip]
-    held_people: Sequence[MotionClip]
-
-
-def split(clips: Sequence[MotionClip], *, people_share: float, time_share: float, least_s: float, seed: int) -> Split:
-    """Every clip of a person is on one side, and so are all who appear in one video; who is held out follows from the
-    seed and their names alone.
-
-    Raises ValueError when there are fewer than two people, or all of them share videos.
-    """
-    company = _company(clips)
-    people = sorted(set(company.values()))
-    if len(people) < 2:
-        raise ValueError(
-            f"split: {len(people)} people without a video in common; to hold some out there must be two, give a larger tier"
-        )
-    people.sort(key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    held = set(people[: min(len(people) - 1, max(1, round(people_share * len(people))))])
-    train, later = [], []
-    for clip in clips:
-        if company[clip.who] in held:
-            continue
-        kept = len(clip) - round(time_share * len(clip)) if len(clip) >= least_s * GRID_FPS else len(clip)
-        train.append(clip.cut(0, kept))
-        if kept < len(clip):
-            later.append(clip.cut(kept, len(clip)))
-    return Split(train, later, [c for c in clips if company[c.who] in held])
-
-
-def _company(clips: Sequence[MotionClip]) -> dict[str, str]:
-    """By person, the first by name of all whom videos link to them."""
-    first = {c.who: c.who for c in clips}
-    by_video: dict[str, set[str]] = {}
-    for clip in clips:
-        by_video.setdefault(clip.video_id, set()).add(clip.who)
-    for together in by_video.values():
-        named = {first[who] for who in together}
-        first = {who: min(named) if head in named else head for who, head in first.items()}
-    return first
 
 
 def _unfit(item: Mapping[str, Any], found: Motion | None) -> str:

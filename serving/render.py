@@ -13,6 +13,7 @@ from serving.avatar import SIDE_PX, avatar
 from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME, Chunk, Session
 from serving.publish import Recording, frames_of
 from serving.talking import motion_module, talking
+from store import deployments
 from store.media import GRID_FPS
 from store.workspace import Workspace
 
@@ -24,8 +25,8 @@ def render(
     workspace: Workspace, audio: Path, named: str, out: Path, checkpoint: str | None = None, seed: int = 0,
     side_px: int = SIDE_PX,
 ) -> dict[str, Any]:  # fmt: skip
-    """Writes the MP4; gives {"path", "checkpoint", "avatar", "frames", "seconds", "fps", "real_time_factor"}, the factor being
-    the time it took over the time it lasts.
+    """Writes the MP4, by default with the checkpoint that is deployed, else with the latest. Gives {"path", "checkpoint",
+    "avatar", "frames", "seconds", "fps", "real_time_factor"}, the factor being the time it took over the time it lasts.
 
     Raises ValueError without a checkpoint, for an avatar that can't be made, for sound that can't be read, and for a name
     that is no MP4's.
@@ -33,7 +34,7 @@ def render(
     import cv2
     import torch
 
-    module = motion_module(workspace, checkpoint)
+    module = motion_module(workspace, checkpoint or deployments.serving(workspace).stable or None)
     shown = avatar(workspace, named, side_px)
     running = talking(module).open(Session(shown, seed))
     threads = torch.get_num_threads()

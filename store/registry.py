@@ -67,6 +67,15 @@ def checkpoint_row(workspace: Workspace, name: str) -> dict[str, Any]:
     return found[0]
 
 
+def of_snapshot(workspace: Workspace, recipe: str, snapshot: str) -> list[str]:
+    """Ids of the checkpoints of a recipe that learnt from a snapshot, the newest first; without those that learnt from clips
+    that were erased since."""
+    table = checkpoints_table
+    query = table.select().where(table.c.recipe == recipe, table.c.snapshot == snapshot)
+    rows = workspace.ledger.rows(query.order_by(table.c.created_at.desc(), table.c.id))
+    return [str(row["id"]) for row in rows if row["sha256"].startswith(row["id"])]
+
+
 def load(workspace: Workspace, name: str) -> Checkpoint:
     """Reads and verifies a checkpoint. Raises ValueError when there is none, or when it is not what was published."""
     row = checkpoint_row(workspace, name)

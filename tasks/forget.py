@@ -287,11 +287,12 @@ def _rows(workspace: Workspace, made: Erasure) -> None:
 
 
 def _media(workspace: Workspace, made: Erasure) -> None:
-    """Media and copies of them, files under way, and the report's pages, which `headroom report` writes anew."""
+    """Media and copies of them, files under way, the report's pages, which `headroom report` writes anew, and recorded live
+    sessions, which `headroom demo --live` has anew."""
     for video_id in made.video_ids:
         workspace.objects.delete(uri for uri, _ in workspace.objects.under(f"media/{video_id}"))
     workspace.objects.drop_copies()
-    for folder in ("scratch", "report"):
+    for folder in ("scratch", "report", "live"):
         shutil.rmtree(workspace.settings.workspace / folder, ignore_errors=True)
 
 

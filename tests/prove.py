@@ -30,6 +30,7 @@ from tests.databases import can_run_postgres
 from tests.faults import Ended, can_mount, kill_child, lock_ledger, small_disk
 from tests.faults import curate as fault_run
 from tests.hostile import make_hostile
+from tests.prove_live import live
 from tests.tables import contents, contents_differ, differences, doubled
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -395,6 +396,7 @@ ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "memory": memory,
     "distributed": distributed,
     "faults": faults,
+    "live": live,
 }
 
 

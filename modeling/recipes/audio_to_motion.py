@@ -26,6 +26,8 @@ class AudioToMotion:
 
     # what is held out
     held_people_share: float = 0.25
+    held_people_least: int = 2
+    """With fewer people than this the ends of clips are held out instead, and the evaluation says so."""
     held_time_share: float = 0.2
     """The end of each training clip, of those of at least `held_time_least_s`."""
     held_time_least_s: float = 6.0

@@ -95,3 +95,23 @@ def test_a_full_disk_is_told_whatever_failed_on_it(
     with pytest.raises(SystemExit):
         headroom.main(["curate", "--workspace", str(tmp_path / "w")])
     assert "the disk is full (the Prefect server did not start); make room" in capsys.readouterr().err
+
+
+def test_a_demo_without_a_clip_has_its_funnel_and_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "footage").mkdir()
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["demo", str(tmp_path / "footage"), "--workspace", str(tmp_path / "w")])
+    assert end.value.code == 0
+    told = capsys.readouterr()
+    assert "videos found" in told.out
+    assert "no clip came of this footage" in " ".join(told.err.split())
+    assert (tmp_path / "w" / "report" / "index.html").is_file()
+
+
+def test_a_demo_of_nowhere_makes_no_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        headroom.main(["demo", str(tmp_path / "nowhere"), "--workspace", str(tmp_path / "w")])
+    assert "no such file or folder" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()

@@ -199,7 +199,7 @@ def test_a_probe_says_what_a_viewer_got(place: Workspace) -> None:
     assert (told["skew_ms"] or 0) < 10
     assert (told["mouth_range"] or 0) > 0.3
     assert (told["mouth_loudness"] or 0) > 0.3
-    with pytest.raises(ProbeError, match="the server did not say the speech to its end"):
+    with pytest.raises(ProbeError, match="the server does not tell its avatars"):
         probe(server, name, speech(SPEECH_S))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from flows import deploy_gates
-from flows.deploy_gates import evaluation_gates, failures, live_gates
+from flows import deploy, deploy_gates
+from flows.deploy_gates import alike, compared_on, evaluation_gates, failures, live_gates
 from flows.deploy_probe import _skew_ms
 
 
@@ -29,6 +30,7 @@ def metrics(lip: float = 1.0, correlation: float = 0.4, ahead: float = 0.3, quiv
     }
     return {
         "held_people": {
+            "num_people": 4, "num_clips": 8, "seconds": 40.0,
             "measures": {"ours": ours}, "ahead": {"mean_motion": {"lip_distance": figure(ahead)}}, "silence": silence,
         }
     }  # fmt: skip
@@ -64,6 +66,34 @@ def test_one_that_is_clearly_behind_a_baseline_or_quivers_in_silence_fails() -> 
     assert failed(evaluation_gates(metrics(quiver=3.0), metrics(quiver=3.0))) == []
     with pytest.raises(ValueError, match="its evaluation has no held_people"):
         evaluation_gates({}, None)
+
+
+def test_where_only_time_was_held_out_the_gates_say_so_and_compare_the_same_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def time_alone(lip: float = 1.0, seconds: float = 4.8) -> dict[str, Any]:
+        judged = {**metrics(lip)["held_people"], "num_people": 1, "num_clips": 2, "seconds": seconds}
+        return {"held_out": "time", "held_time": judged}
+
+    assert compared_on(metrics()) == "4 people it never saw, 40 s"
+    assert compared_on(time_alone()) == "held-out time, 4.8 s of a person it learnt from, and on nobody it never saw"
+    assert failed(evaluation_gates(time_alone(1.3), time_alone())) == ["lip_distance", "lip_velocity_distance"]
+    assert [alike(time_alone(), other) for other in (time_alone(), time_alone(1, 9.0), metrics())] == [
+        True,
+        False,
+        False,
+    ]
+    assert failed(evaluation_gates(time_alone(1.3), metrics())) == [], "people are not compared with time"
+    with pytest.raises(ValueError, match="its evaluation has no held_time"):
+        evaluation_gates({"held_out": "time", **metrics()}, None)
+
+    evaluations = {"new": time_alone(), "old": metrics()}
+    monkeypatch.setattr(deploy, "usable", lambda place, name: SimpleNamespace(id=name, told={"snapshot": {"id": "s"}}))
+    monkeypatch.setattr(deploy, "evaluation_of", lambda place, found, snapshot: evaluations[found.id])
+    monkeypatch.setattr(deploy.registry, "load", lambda place, name: SimpleNamespace(id=name))
+    judged = deploy.judge(None, "new", "old")  # type: ignore[arg-type]
+    assert judged.notes[0].startswith("old, which serves, was not judged on the same (held-out time, 4.8 s")
+    assert "Judged on held-out time, 4.8 s of a person" in deploy.gates_page("new", "old", judged)
 
 
 @pytest.mark.parametrize(

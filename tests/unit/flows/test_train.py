@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dashboards import terminal
 from flows import deploy
 from flows import train as steps
+from modeling import held_out
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
 from store.workspace import Workspace, open_workspace
@@ -121,6 +123,41 @@ def test_one_that_was_never_evaluated_is_before_it_is_deployed(
     beside = [g for g in judged.gates if g.why.startswith("the checkpoint that serves")]
     assert [g.name for g in beside] == ["lip_distance", "lip_velocity_distance", "correlation"]
     assert all(g.passed for g in beside), "it is the same network"
+
+
+def test_with_too_few_people_time_is_held_out_and_never_called_people(
+    place: Workspace, snapshot: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(held_out, "SAME_SOUND", 2.0)  # drawn heads all speak in one rhythm
+    few = {"held_people_least": 9, "held_time_least_s": 3.0, "held_time_share": 0.4, "num_steps": 3}
+    made = recipe(TINY, **few)
+    work = steps.prepare(place, made, snapshot)
+    net = steps.train(work, lambda done: None)
+    told = steps.publish(place, work, net, *steps.evaluate(work, net))
+    card, judged = told["data"], told["metrics"]
+    assert (card["held_out"], judged["held_out"]) == ("time", "time")
+    assert set(judged) == {"held_out", "held_time"}
+    assert set(card["clips"]) == set(card["people"]) == {"train"}
+    assert card["seconds"] == {"train": 9.6, "held_time": 6.4}
+    interval = judged["held_time"]["measures"]["ours"]["lip_distance"]
+    assert interval["low"] < interval["high"], "over clips, since nobody is held out"
+    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    assert {k: anew[k] for k in judged} == judged
+    terminal.trained(told)
+    assert "says nothing of people it never saw" in capsys.readouterr().out.replace("\n", " ")
+    from flows import train_flow
+
+    assert "**held_out: time.**" in train_flow.markdown(told)
+
+    monkeypatch.setattr(steps, "code_version", lambda: {**told["code"], "commit": "c0"})
+    assert steps.trained_before(place, made, snapshot) is None, "other code made it"
+    found = registry.load(place, told["id"])
+    clean = registry.publish(place, found.weights, {**found.told, "code": steps.code_version()})
+    again = steps.run_train(place.settings.workspace, TINY, snapshot=snapshot, changed=few)
+    assert (again["id"], again["did"]) == (clean.id, "nothing")
+    assert steps.trained_before(place, recipe(TINY), snapshot) is None, "another recipe"
+    monkeypatch.setattr(steps, "code_version", lambda: {**told["code"], "commit": "c0+"})
+    assert steps.trained_before(place, made, snapshot) is None, "nobody knows what changed code is"
 
 
 @pytest.mark.slow

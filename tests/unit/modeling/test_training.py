@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from modeling.motion_set import split
+from modeling.held_out import heard_in, split
+from modeling.motion_set import MotionClip
 from modeling.recipes.audio_to_motion import VARIANTS
 from modeling.training import Batches, Progress, losses_in, train
 from tests.unit.modeling.spoken_motion import made_clip, made_clips
 
 TINY = VARIANTS["audio_to_motion_tiny"]
+QUARTER = replace(TINY, held_time_share=0.25)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -89,7 +91,7 @@ def test_short_clips_count_only_where_they_are() -> None:
 
 def test_a_person_is_on_one_side() -> None:
     clips = [made_clip(f"c{i}", f"p{i % 4}", seconds=8.0) for i in range(8)]
-    parts = split(clips, people_share=0.25, time_share=0.25, least_s=6.0, seed=0)
+    parts = split(clips, QUARTER)
     learnt, held = {c.who for c in parts.train}, {c.who for c in parts.held_people}
     assert not learnt & held
     assert len(held) == 1
@@ -98,10 +100,8 @@ def test_a_person_is_on_one_side() -> None:
     assert np.array_equal(
         parts.held_time[0].sound, clips[[c.clip_id for c in clips].index(parts.held_time[0].clip_id)].sound[150 * 640 :]
     )
-    again = split(list(reversed(clips)), people_share=0.25, time_share=0.25, least_s=6.0, seed=0)
+    again = split(list(reversed(clips)), QUARTER)
     assert {c.who for c in again.held_people} == held
-    with pytest.raises(ValueError, match="1 people without a video in common"):
-        split(clips[:1], people_share=0.25, time_share=0.25, least_s=6.0, seed=0)
 
 
 def test_people_of_one_video_are_on_one_side() -> None:
@@ -109,6 +109,40 @@ def test_people_of_one_video_are_on_one_side() -> None:
         replace(made_clip(f"c{i}", who), video_id=video)
         for i, (who, video) in enumerate([("a", "v1"), ("b", "v1"), ("b", "v2"), ("c", "v2"), ("d", "v3")])
     ]
-    parts = split(clips, people_share=0.5, time_share=0.2, least_s=60, seed=0)
+    parts = split(clips, replace(TINY, held_people_share=0.5, held_time_least_s=60))
     sides = [{c.who for c in parts.train}, {c.who for c in parts.held_people}]
     assert sorted(sides, key=len) == [{"d"}, {"a", "b", "c"}]
+
+
+def other_words(name: str, seed: int) -> MotionClip:
+    """8 s of noise whose two bands change their loudness by chance every 80 ms: no two alike, as with real words."""
+    draw = np.random.default_rng(seed)
+    low, high = (np.repeat(draw.random(100) ** 2, 1280) for _ in range(2))
+    noise = draw.normal(0, 0.1, 100 * 1280 + 1)
+    sound = low * (noise[1:] + noise[:-1]) + high * np.diff(noise)
+    return replace(made_clip(name, "p", 8.0), sound=sound.astype(np.float32))
+
+
+def test_of_one_person_time_is_held_out_and_no_copy_of_it_is_learnt_from() -> None:
+    first, other = other_words("c1", 1), other_words("c2", 2)
+    noisy = np.random.default_rng(5).normal(0, 0.002, 149 * 640).astype(np.float32)
+    copy = replace(
+        first.cut(50, 199), clip_id="c3", video_id="v3", sound=0.5 * first.sound[50 * 640 : 199 * 640] + noisy
+    )
+    parts = split([first, other], QUARTER)
+    assert (parts.held_out, parts.held_people, parts.heard) == ("time", [], [])
+    assert [(c.clip_id, c.first_frame, len(c)) for c in parts.held_time] == [("c1", 150, 50), ("c2", 150, 50)]
+    assert [len(c) for c in parts.train] == [150, 150]
+    parts = split([first, other, copy], QUARTER)
+    assert [c.clip_id for c in parts.held_time] == ["c2"], "a copy of the first one's end is learnt from"
+    assert parts.heard == ["c1"]
+    assert len(parts.train) == 3
+    people = [replace(c, who=c.clip_id) for c in (first, other)]
+    assert [split(people, replace(QUARTER, held_people_least=n)).held_out for n in (2, 3)] == ["people", "time"]
+    assert heard_in([first.cut(0, 20)], [other]) == [True], "too short to tell"
+    with pytest.raises(
+        ValueError, match="1 people without a video in common, fewer than the 2 .* 1 of 2 clips last 6 s"
+    ):
+        split([first, copy], QUARTER)
+    with pytest.raises(ValueError, match="0 of 1 clips last 9 s or more"):
+        split([first], replace(QUARTER, held_time_least_s=9.0))

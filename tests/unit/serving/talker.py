@@ -46,7 +46,7 @@ def held(*others: str) -> Checkpoints:
     return Checkpoints(pipeline(), load)
 
 
-def published(workspace: Workspace) -> str:
+def published(workspace: Workspace, **more: str) -> str:
     from safetensors.torch import save
 
     net = tiny()
@@ -55,5 +55,6 @@ def published(workspace: Workspace) -> str:
         "recipe": {**asdict(net.recipe), "name": "audio_to_motion"},
         "idle": json.loads(json.dumps(IDLE.to_dict())),
         "snapshot": {"id": "s0", "sha256": "0", "tier": "t"},
+        **more,
     }
     return registry.publish(workspace, save(dict(net.state_dict())), told).id

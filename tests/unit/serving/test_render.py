@@ -18,6 +18,7 @@ from serving.mouth_inside import painted_inside
 from serving.render import read_blocks, render
 from serving.serve import people_of
 from serving.talking import motion_module
+from store import deployments
 from store.workspace import Workspace, open_workspace
 from tasks.signals import landmarks
 from tests.drawn_face import draw_face, wall
@@ -53,6 +54,20 @@ def test_a_portrait_says_a_sound_file(place: Workspace, tmp_path: Path) -> None:
     assert np.abs(np.diff(pictures, axis=0)).mean() > 0.05
     reference = of_picture(tmp_path / "ann.png", 96).plate.picture.astype(int)
     assert np.abs(pictures[0] - reference).mean() < 12
+
+
+def test_what_is_deployed_speaks_and_not_the_latest(tmp_path: Path) -> None:
+    place = open_workspace(tmp_path / "ws")
+    deployed, latest = published(place), published(place, note="later")
+    soundfile.write(tmp_path / "said.wav", made_clip("c", "p", 0.2).sound, 16_000)
+
+    def said() -> str:
+        told = render(place, tmp_path / "said.wav", str(portrait(tmp_path)), tmp_path / "out.mp4", side_px=96)
+        return str(told["checkpoint"])
+
+    assert said() == latest
+    deployments.first(place, deployed)
+    assert said() == deployed
 
 
 def test_a_clip_makes_an_avatar_with_its_own_rest(place: Workspace) -> None:

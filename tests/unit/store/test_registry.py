@@ -56,7 +56,9 @@ def test_erasure_takes_clips_out_of_what_a_checkpoint_says(place: Workspace) -> 
     def without(text: bytes) -> bytes:
         return text.replace(b"aa11", b"forgotten")
 
+    assert registry.of_snapshot(place, "tiny", "s1") == [other.id, made.id]
     assert registry.redact(place, without) == [made.id]
+    assert registry.of_snapshot(place, "tiny", "s1") == [other.id], "it learnt from what is no more"
     assert registry.redact(place, without) == []
     left = registry.load(place, made.id)
     assert (left.id, left.told["data"]["clips"]["train"]) == (made.id, ["forgotten", "bb22"])

@@ -83,10 +83,10 @@ def planted(
     export(workspace, "shown", tmp_path / "shards", timelines=[])
     trained = {"recipe": {"name": "tiny"}, "snapshot": {"id": tier.listed(workspace)[-1]["snapshot"]["id"]}}
     registry.publish(workspace, b"weights", {**trained, "data": {"clips": {"train": ids}}})
-    for name in ("cache/annotation", "report/assets", "scratch/normalise", "prefect", "cache/objects"):
+    for name in ("cache/annotation", "report/assets", "scratch/normalise", "prefect", "cache/objects", "live"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "report" / "assets" / "a.txt").write_text(f"clip {ids[0]} {ids[1]}")
-    for name in ("scratch/normalise/half", "cache/objects/copy"):
+    for name in ("scratch/normalise/half", "cache/objects/copy", "live/c0ffee.json"):
         (root / name).write_text(f"{ids[0]} {ids[1]}")
     (root / "prefect" / "server.log").write_text(f"signals: 1 clips of interview älter.mp4, other.mp4: {ids[0]}\n")
     with closing(sqlite3.connect(root / "prefect" / "prefect.db", isolation_level=None)) as database:
@@ -131,7 +131,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id"):  # fmt: skip
+                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -141,6 +141,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     told = forget.forget(planted, "interview älter.mp4")
     assert (told["complete"], told["found"]) == (True, [])
     assert left(planted, targets, tmp_path / "shards") == []
+    assert not (planted.settings.workspace / "live").exists(), "sessions show faces"
     assert told["checkpoints"] == [registry.load(planted, "tiny").id]
     assert told["sources_left"] == [str(footage / "interview älter.mp4")]
 
