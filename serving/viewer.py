@@ -55,9 +55,13 @@ async def watched(gateway: Gateway, talk: Talk, socket: WebSocket) -> None:
             for part in parts:
                 part.cancel()
             talk.viewer, talk.seen_at = None, time.monotonic()
-            await asyncio.wait(parts)  # not gather: cut off itself, it would raise another's cancellation as its own
+            try:
+                await asyncio.wait(parts)  # not gather: cut off itself, it would raise another's cancellation as its own
+            finally:
+                if talk.probe:  # nobody comes back to it, and there is room for one
+                    gateway.close(talk)
         code, reason = next(part.result() for part in parts if part in done)
-        if code == OVER or talk.probe:
+        if code == OVER and not talk.probe:
             gateway.close(talk)
         with suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(code, reason)
