@@ -56,7 +56,8 @@ async def watched(gateway: Gateway, talk: Talk, socket: WebSocket) -> None:
                 part.cancel()
             talk.viewer, talk.seen_at = None, time.monotonic()
             try:
-                await asyncio.wait(parts)  # not gather: cut off itself, it would raise another's cancellation as its own
+                # Not gather: cut off itself, it would raise another's cancellation as its own.
+                await asyncio.wait(parts)
             finally:
                 if talk.probe:  # nobody comes back to it, and there is room for one
                     gateway.close(talk)
