@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
     command = typer.main.get_command(app)
-    unforeseen = False
+    code, unforeseen = 0, False
     try:
         with _quiet_pipes():
             told = command.main(given, prog_name="headroom", standalone_mode=False)

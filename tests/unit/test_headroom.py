@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,3 +116,14 @@ def test_a_demo_of_nowhere_makes_no_workspace(tmp_path: Path, capsys: pytest.Cap
         headroom.main(["demo", str(tmp_path / "nowhere"), "--workspace", str(tmp_path / "w")])
     assert "no such file or folder" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(flows.curate, "run_curate", gone)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["curate", "--workspace", str(tmp_path / "w")])
+    assert end.value.code == 0
