@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.deadline import within_limit
 from tasks.digest import (
     ContractError,
     declared_row,
@@ -109,7 +110,7 @@ def attempt(
     try:
         status: Status = "ok"
         reason = ""
-        values = _checked(signal, run())
+        values = _checked(signal, within_limit(signal.name, run))
     except NotApplicable as outcome:
         status, reason = "not_applicable", str(outcome)
     except (MemoryError, ConnectionError, TimeoutError) as error:
@@ -157,7 +158,7 @@ class WindowRun:
             return empty
         began = time.thread_time()
         try:
-            made = self.signal.compute(media, needs)
+            made = within_limit(self.signal.name, lambda: self.signal.compute(media, needs))
             timeline = made.timeline
             if timeline is None:
                 raise ContractError("a video signal returns a timeline")
