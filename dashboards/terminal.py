@@ -144,6 +144,9 @@ def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
         out.print(f"spared, since a cheaper clause keeps the clip out: {spared}")
     if told.get("out_of_budget"):
         out.print("the time allowed is spent; what is left is computed by the next run")
+    for failure in told.get("failures", []):
+        line = f"{failure['signal']} on {failure['what']}: {failure['reason']}"
+        out.print(f"[yellow]failed[/]  {escape(line)}", soft_wrap=True)
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}", soft_wrap=True)
     if gone := told.get("gone"):
@@ -170,7 +173,8 @@ def status(told: Mapping[str, Any]) -> None:
     out.print(", ".join(facts))
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
     if told["identities"]["clips"]:
-        out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
+        people = told["identities"]["people"]
+        out.print(f"{people:,} {'person' if people == 1 else 'people'} in {told['identities']['clips']:,} of the clips")
     if told["pairs"]["pairs"]:
         out.print(
             f"{told['pairs']['pairs']:,} reference pairs, of {told['pairs']['people']:,} people seen in two places"

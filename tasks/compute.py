@@ -26,6 +26,7 @@ from tasks.media.media import Media
 from tasks.signal import LoadedSignal, Needs, NotApplicable, Output, Status
 
 MAX_ATTEMPTS = 5
+FAILURES_SHOWN = 20
 HOST = socket.gethostname()
 
 
@@ -47,21 +48,37 @@ class Held:
     cpu_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A row that failed, for people: of which signal, on what, and why."""
+
+    signal: str
+    what: str
+    reason: str
+
+
 @dataclass
 class Tally:
     """Rows computed and failed, per signal."""
 
     computed: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    """The first FAILURES_SHOWN of them."""
 
     def add(self, other: Tally) -> None:
+        self.failures += other.failures[: FAILURES_SHOWN - len(self.failures)]
         for mine, theirs in ((self.computed, other.computed), (self.failed, other.failed)):
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
 
-    def count(self, name: str, held: Held) -> None:
-        part = self.failed if held.status.startswith("failed") else self.computed
+    def count(self, name: str, held: Held, what: str) -> None:
+        """`what` names the clip or the part of a video for people."""
+        has_failed = held.status.startswith("failed")
+        part = self.failed if has_failed else self.computed
         part[name] = part.get(name, 0) + 1
+        if has_failed and len(self.failures) < FAILURES_SHOWN:
+            self.failures.append(Failure(name, what, held.reason))
 
 
 def is_stale(held: Held | None, fingerprint: str, input_digest: int, now: float) -> bool:
