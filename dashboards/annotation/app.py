@@ -54,6 +54,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/payouts", ADMINISTRATOR, staff.closes_week),
     ("GET", "/payouts/{period}/pay.csv", ADMINISTRATOR, staff.payout_file),
     ("GET", "/log", ADMINISTRATOR, staff.log),
+    ("GET", "/openapi.json", STAFF, staff.description),
 ]
 
 

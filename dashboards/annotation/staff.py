@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from dashboards.annotation.description import with_security
 from dashboards.annotation.visit import MAX_ID, Missing, Visit, json_object
 from store import annotation_people, annotation_work
 from store.annotation import ROLES
@@ -220,6 +221,11 @@ def payout_file(visit: Visit) -> Response:
 
 def log(visit: Visit) -> Response:
     return visit.page("log.html", rows=visit.read(annotation_people.log_rows))
+
+
+def description(visit: Visit) -> Response:
+    """What the app takes and gives, for who writes a client of it."""
+    return JSONResponse(with_security(visit.request.app))
 
 
 def _csv(text: str, name: str) -> Response:
