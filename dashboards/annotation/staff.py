@@ -22,11 +22,24 @@ def all_batches(visit: Visit) -> Response:
 
 
 def schema_form(visit: Visit) -> Response:
-    task_type = visit.request.query_params.get("type", answers.LIKERT)
-    if task_type not in answers.TASK_TYPES:
+    """Empty with the questions that its type usually asks, or what a schema says, to be changed into its next version."""
+    asked = visit.request.query_params
+    task_type, told = asked.get("type", answers.LIKERT), {}
+    if "of" in asked:
+        told = _schema(visit, asked["of"])
+        task_type = told["task_type"]
+    elif task_type not in answers.TASK_TYPES:
         raise Missing
-    body = json.dumps(answers.DEFAULTS[task_type], indent=2)
-    return visit.page("schema.html", types=answers.TASK_TYPES, task_type=task_type, told={"body": body})
+    body = json.dumps(told.get("body", answers.DEFAULTS[task_type]), indent=2)
+    return visit.page("schema.html", types=answers.TASK_TYPES, task_type=task_type, told={**told, "body": body})
+
+
+def _schema(visit: Visit, schema_id: str) -> dict[str, Any]:
+    wanted = int(schema_id) if schema_id.isascii() and schema_id.isdigit() and len(schema_id) < 10 else 0
+    found = visit.read(lambda c: annotation_work.schema(c, wanted))
+    if found is None:
+        raise Missing
+    return dict(found)
 
 
 def makes_schema(visit: Visit) -> Response:
