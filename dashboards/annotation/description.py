@@ -98,7 +98,12 @@ QUERIES: dict[str, Schema] = {
     "/schemas/new": {"type": {"enum": list(answers.TASK_TYPES)}, "of": ID},
     "/batches/new": {"schema": ID},
 }
-PATHS: dict[str, Schema] = {"token": LINE, "packed": LINE, "period": WEEK, **dict.fromkeys(("schema_id", "batch_id", "person_id"), ID)}
+PATHS: dict[str, Schema] = {
+    "token": LINE,
+    "packed": LINE,
+    "period": WEEK,
+    **dict.fromkeys(("schema_id", "batch_id", "person_id"), ID),
+}
 REFUSED = {401: "sign in first", 403: "a form that is too old, or from elsewhere", 404: "not there, or not yours",
            413: "too much", 422: "what was sent is not allowed; it says why"}  # fmt: skip
 PAGE, JSON, CSV = "text/html", "application/json", "text/csv"
@@ -181,5 +186,8 @@ def _security(method: str, roles: tuple[str, ...]) -> list[Schema]:
 def _body(path: str, roles: tuple[str, ...]) -> Schema:
     kind, form = (JSON, CALLS[path][0]) if path in CALLS else ("application/x-www-form-urlencoded", FORMS[path])
     if path not in CALLS and roles:
-        form = {**form, "properties": {**form["properties"], "csrf": {**TEXT, "description": "where x-csrf is not sent"}}}
+        form = {
+            **form,
+            "properties": {**form["properties"], "csrf": {**TEXT, "description": "where x-csrf is not sent"}},
+        }
     return {"required": bool(form["required"]), "content": {kind: {"schema": form}}}

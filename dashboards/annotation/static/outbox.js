@@ -6,6 +6,12 @@ const [csrf, who] = ["csrf", "who"].map((name) => document.querySelector(`meta[n
 async function ask(path, told) {
   const reply = await fetch(path, { method: "POST", headers: { "content-type": "application/json", "x-csrf": csrf }, body: JSON.stringify(told) });
   if (reply.status === 401) { location.href = "/sign-in"; throw new Error("signed out"); }
+  // Signed in anew elsewhere: this page's token is over. Loaded again it has another, and nothing is lost.
+  if (reply.status === 403 && Date.now() - Number(sessionStorage.reloaded || 0) > 60000) {
+    sessionStorage.reloaded = Date.now();
+    location.reload();
+    throw new Error("loading again");
+  }
   const text = await reply.json();
   if (!reply.ok) throw Object.assign(new Error(text.error || "refused"), { status: reply.status });
   return text;
@@ -32,7 +38,6 @@ const Outbox = {
         replies[answer.token] = await ask("/api/submit", answer);
         this.drop(answer.token);
       } catch (failed) {
-        if (failed.status === 403) replies[answer.token] = { error: "this page is too old. Load it again; your answer is kept" };
         if (![404, 422].includes(failed.status)) return replies;
         replies[answer.token] = { error: failed.message };
         this.drop(answer.token);

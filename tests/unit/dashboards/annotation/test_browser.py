@@ -218,6 +218,18 @@ def test_a_page_that_is_open_for_hours_goes_on_sending(
     assert [len(given(house, b)) for b in batches] == [1, 1]
 
 
+def test_a_page_whose_sign_in_is_over_loads_itself_again_and_keeps_the_answer(house: House, address: str) -> None:
+    batch = house.batch("likert", "SELECT 'c1' AS clip_id")
+    with chromium() as browser:
+        page = browser.page()
+        begin(page, house, address)
+        act_as(page, house, address, "annotator")  # as after signing in anew in another tab
+        with page.expect_navigation():
+            keys(page, "1", "2", "3", "4", "Enter")
+        done(page)
+    assert len(given(house, batch)) == 1
+
+
 def test_links_and_guidelines_are_reached_from_a_task_by_keyboard(house: House, address: str) -> None:
     house.batch("likert", "SELECT 'c1' AS clip_id")
     with chromium() as browser:
@@ -237,7 +249,9 @@ def test_two_clips_run_on_one_clock_and_swapped_sides_are_shown_and_stored(
 ) -> None:
     monkeypatch.setattr(labelling, "_RNG", random.Random(4))
     pairs = [("c0", "c1"), ("c1", "c2"), ("c2", "c3"), ("c3", "c0")]
-    batch = house.batch("pairwise", " UNION ALL ".join(f"SELECT '{a}' AS clip_id, '{b}' AS other_clip_id" for a, b in pairs))
+    batch = house.batch(
+        "pairwise", " UNION ALL ".join(f"SELECT '{a}' AS clip_id, '{b}' AS other_clip_id" for a, b in pairs)
+    )
     with chromium() as browser:
         page = browser.page()
         begin(page, house, address)

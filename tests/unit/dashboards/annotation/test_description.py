@@ -80,7 +80,9 @@ def test_whatever_is_sent_by_whomever_gets_an_answer_that_is_described(house: Ho
 
         @settings(max_examples=NUM_EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
                   suppress_health_check=list(HealthCheck))  # fmt: skip
-        @given(operation.as_strategy(generation_mode=mode), st.sampled_from((*roles, *roles, *EVERYBODY)), st.booleans())
+        @given(
+            operation.as_strategy(generation_mode=mode), st.sampled_from((*roles, *roles, *EVERYBODY)), st.booleans()
+        )
         def one(case: schemathesis.Case, role: str, hit: bool) -> None:
             if hit:
                 aimed(case, there)

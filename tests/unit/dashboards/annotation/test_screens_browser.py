@@ -47,7 +47,9 @@ class Looker:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             for found in Axe().run(page).response["violations"]:
                 if found["impact"] in ("serious", "critical"):
-                    where = [" ".join(n["target"]) + ": " + n["failureSummary"].splitlines()[-1] for n in found["nodes"]]
+                    where = [
+                        " ".join(n["target"]) + ": " + n["failureSummary"].splitlines()[-1] for n in found["nodes"]
+                    ]
                     self.problems.append(f"{name}, {scheme}: {found['id']} at {where[:3]}")
         page.screenshot(path=self.pictures / f"{len(self.seen):02}_{name}_{size['width']}.png")
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -65,7 +67,7 @@ def tabbed(page: Page) -> list[str]:
         told: list[Any] = page.evaluate(FOCUSED)
         if told[0]:
             met.append(told)
-    page.evaluate("e => e.focus()", before)
+    page.evaluate("e => e === document.body ? document.activeElement.blur() : e.focus()", before)
     faint = [f"no focus seen on {what}" for what, width, style in met if width < 2 or style == "none"]
     return faint + ([f"{len(met)} of {wanted} controls reached"] if len(met) < wanted else [])
 
@@ -98,10 +100,12 @@ def test_every_screen_of_every_role_by_keyboard_alone(
         newcomer.goto(link_of_newcomer.replace("http://testserver", address))
         work(newcomer, house, look)
         reviewing(browser.page(size), address, house, look)
+        training(newcomer, address, house, look)
+        task_types(browser.page(size), address, house, look)
         results(browser.page(size), address, look)
         administrator_after(staff, address, house, look)
     assert look.problems == []
-    assert len(look.seen) >= 25
+    assert len(look.seen) >= 35
 
 
 def administration(page: Page, address: str, look: Looker) -> str:
@@ -213,9 +217,58 @@ def reviewing(page: Page, address: str, house: House, look: Looker) -> None:
     assert label["value"] == {"visual_quality": 1, "facial_naturalness": 2, "lip_sync": 3, "motion_smoothness": 4}
 
 
+def training(page: Page, address: str, house: House, look: Looker) -> None:
+    """The reviewer's answer is gold now: it is shown after a practice item, and the next item is work."""
+    house.batch("likert", "SELECT 'c3' AS clip_id", name="speech work", schema_id=5, priority=9)
+    sign_in(page, address, "newcomer")
+    press(page.get_by_role("link", name="Read the guidelines").first)
+    button(page, "I have read them and will follow them")
+    look(page, "home_in_training")
+    link(page, "Start")
+    playing(page)
+    for key in ("1", "2", "3", "5", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("You agree by 88 %. The right answers are ringed.").wait_for()
+    look(page, "training_feedback")
+    page.keyboard.press("Enter")
+    wait(page, "task && task.kind === 'label'")
+    button(page, "Sign out")
+    assert page.url.endswith("/sign-in"), "Enter on a button of the header is that button's"
+
+
+def task_types(page: Page, address: str, house: House, look: Looker) -> None:
+    house.batch("flags", "SELECT 'c2' AS clip_id", name="bad cases", priority=8)
+    house.batch("attributes", "SELECT 'c3' AS clip_id", name="looks", priority=7)
+    house.batch("pairwise", "SELECT 'c2' AS clip_id, 'c3' AS other_clip_id", name="pairs", priority=6)
+    sign_in(page, address, "annotator")
+    link(page, "Start")
+    for task_type, told in (
+        ("flags", [",", *["ArrowLeft"] * 4, "2", "ArrowRight", "2", "b", "Shift+ArrowDown", "b", "1"]),
+        ("attributes", ["1", "2", "1", "3", "ArrowDown", "1", "ArrowRight", "1"]),
+        ("pairwise", ["1", "4", "3"]),
+    ):
+        wait(page, f"task && task.type === '{task_type}'")
+        playing(page)
+        for key in told:
+            page.keyboard.press(key)
+        look(page, f"label_{task_type}")
+        for key in ("1", "Enter") if task_type == "flags" else ("Enter",):
+            page.keyboard.press(key)
+    wait(page, "Outbox.all().length === 0 && (!task || task.type !== 'pairwise')")
+
+
 def results(page: Page, address: str, look: Looker) -> None:
     sign_in(page, address, "designer")
     look(page, "batches")
+    press(page.get_by_role("row", name=re.compile("^speech 1")).get_by_role("link", name="next version"))
+    assert field(page, "name").input_value() == "speech"
+    assert "Watch each clip once" in field(page, "guidelines").input_value()
+    assert field(page, "num_exam").input_value() == "0"
+    look(page, "schema_next_version")
+    type_in(field(page, "body"), "no JSON")
+    button(page, "Make the schema")
+    look(page, "schema_refused")
+    link(page, "Batches")
     link(page, "lab")
     assert "ours-v7" in page.inner_text("main")
     look(page, "batch_of_systems")
@@ -247,5 +300,11 @@ def administrator_after(page: Page, address: str, house: House, look: Looker) ->
 
 
 def ban(c: Any) -> None:
-    told = {"stage": "banned", "round": 3, "failures": 3, "why": "exam not passed: mean 0.61 of 0.85", "changed_at": 0.0}
+    told = {
+        "stage": "banned",
+        "round": 3,
+        "failures": 3,
+        "why": "exam not passed: mean 0.61 of 0.85",
+        "changed_at": 0.0,
+    }
     annotation_work.put_qualification(c, 1, 3, **told)
