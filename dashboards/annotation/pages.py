@@ -29,6 +29,7 @@ def signs_in(visit: Visit) -> Response:
         return visit.page(
             "sign_in.html", status=401, why="This login and password do not belong together.", login=login
         )
+    visit.write(lambda c: annotation_people.log(c, visit.now, person["id"], "sign_in", login, address=visit.address))
     return _welcome(visit, int(person["id"]))
 
 

@@ -28,6 +28,7 @@ def schema_form(visit: Visit) -> Response:
     if "of" in asked:
         told = _schema(visit, asked["of"])
         task_type = told["task_type"]
+        told["body"] = answers.checked_body(task_type, told["body"])  # its keys in the usual order
     elif task_type not in answers.TASK_TYPES:
         raise Missing
     body = json.dumps(told.get("body", answers.DEFAULTS[task_type]), indent=2)

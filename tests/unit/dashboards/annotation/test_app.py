@@ -16,7 +16,7 @@ from dashboards.annotation.visit import COOKIE
 from store import annotation_people, annotation_queue, annotation_work
 from tasks.annotation import sign_in
 from tasks.loudness import loudness_lufs
-from tests.annotators import rated
+from tests.annotators import EURO, rated
 from tests.unit.dashboards.annotation.conftest import PASSWORD, House
 
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
@@ -114,6 +114,9 @@ def test_guessing_is_throttled(house: House) -> None:
     assert [client.post("/sign-in", data=wrong).status_code for _ in range(6)] == [401] * 5 + [429]
     assert client.post("/sign-in", data={**wrong, "password": PASSWORD}).status_code == 429
     assert client.post("/sign-in", data={"login": "other", "password": PASSWORD}).status_code == 303
+    logged = house.site.database.read(lambda c: annotation_people.log_rows(c, 6))
+    wanted = [("sign_in", "other"), *[("sign_in_failed", None)] * 5]
+    assert [(r["action"], r["login"]) for r in logged] == wanted
 
 
 def test_an_invitation_makes_one_account(house: House) -> None:
@@ -233,6 +236,19 @@ def test_regions_are_put(house: House) -> None:
     )
     for wrong in ({"currency": "rupee"}, {"rate": "0"}, {"media_host": "javascript:alert(1)"}, {"floor": "-1"}):
         assert boss.post("/regions", data={**form, **wrong}).status_code == 422
+
+
+def test_clips_come_from_the_host_of_the_persons_region(house: House) -> None:
+    house.batch("likert", "t_wide")
+    region = {**EURO, "media_host": "https://media.eu.example.org"}
+    house.site.database.write(lambda c: annotation_people.put_region(c, region))
+    client = house.client("annotator")
+    (address,) = claim(client)[0]["clips"]
+    assert address.startswith("https://media.eu.example.org/media/")
+    assert "media-src 'self' http: https:" in client.get("/label").headers["content-security-policy"]
+    assert house.client().get(address.removeprefix("https://media.eu.example.org")).status_code == 200, (
+        "which passes on to us"
+    )
 
 
 def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: House) -> None:
