@@ -34,7 +34,9 @@ WEEK: Schema = {"type": "string", "pattern": r"^\d{4}-W\d{2}$", "examples": ["20
 
 FORMS: dict[str, Schema] = {
     "/sign-in": _object({"login": TEXT, "password": TEXT}),
-    "/join/{token}": _object({"login": TEXT, "password": {**TEXT, "minLength": MIN_PASSWORD, "maxLength": 200}}),
+    "/join/{token}": _object({
+        "login": {**TEXT, "pattern": "^[a-z0-9][a-z0-9._-]{1,39}$"}, "password": {**TEXT, "minLength": MIN_PASSWORD, "maxLength": 200},
+    }),
     "/sign-out": _object({}),
     "/guidelines/{schema_id:int}": _object({}),
     "/schemas/new": _object({
