@@ -100,7 +100,7 @@ def test_whatever_is_sent_by_whomever_gets_an_answer_that_is_described(house: Ho
         def one(case: schemathesis.Case, role: str, hit: bool) -> None:
             if hit:
                 aimed(case, there)
-            reply = case.call(**people[role], allow_redirects=False)
+            reply = case.call(**people[role], allow_redirects=False, timeout=120)
             case.validate_response(reply, checks=HELD_AGAINST)
             assert "default-src 'self'" in reply.headers["content-security-policy"][0]
             met[role, reply.status_code] += 1
