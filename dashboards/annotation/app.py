@@ -31,7 +31,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("GET", "/", EVERYBODY, pages.home),
     ("GET", "/pay", RATERS, pages.pay),
     ("GET", "/leaderboard", EVERYBODY, pages.leaderboard),
-    ("GET", "/guidelines/{schema_id:int}", ("annotator",), pages.guidelines),
+    ("GET", "/guidelines/{schema_id:int}", RATERS, pages.guidelines),
     ("POST", "/guidelines/{schema_id:int}", ("annotator",), pages.acknowledges),
     ("GET", "/label", RATERS, labelling.page),
     ("POST", "/api/claim", RATERS, labelling.claim),
@@ -54,6 +54,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/payouts", ADMINISTRATOR, staff.closes_week),
     ("GET", "/payouts/{period}/pay.csv", ADMINISTRATOR, staff.payout_file),
     ("GET", "/log", ADMINISTRATOR, staff.log),
+    ("GET", "/openapi.json", STAFF, staff.description),
 ]
 
 

@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from dashboards.annotation.description import described
 from store import annotation_people
 from store.annotation_database import Database
 from store.workspace import Workspace
@@ -92,7 +93,8 @@ def add_route(app: FastAPI, site: Site, method: str, path: str, roles: tuple[str
             return problem(request.url.path.startswith("/api/"), 413, why)
         return await run_in_threadpool(_answer, site, request, body, roles, handler)
 
-    app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response)
+    told = described(method, path, roles)
+    app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response, **told)
 
 
 async def _body(request: Request) -> bytes | None:
