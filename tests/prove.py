@@ -231,6 +231,14 @@ def tables(folder: Path, sample: bool) -> tuple[bool, str]:
     return len(of_limits) > 1 and max(of_limits) <= 1, done.stdout
 
 
+def upkeep(folder: Path, sample: bool) -> tuple[bool, str]:
+    """Thirty backfills, a thousand small commits, compaction and snapshots of 1 M clips: time, disk, memory, reads after."""
+    told = ["--clips", "20000", "--backfills", "2", "--commits", "20"] if sample else []
+    command = [sys.executable, "-m", "benchmarks.upkeep", "--folder", str(folder), *told]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode == 0, done.stdout or done.stderr[-2000:]
+
+
 def memory(folder: Path, sample: bool) -> tuple[bool, str]:
     """A worker with its decoder stays under its limit on a long video, with all default signals, stage by stage."""
     corpus, minutes = small_corpus(folder), 2 if sample else 10
@@ -308,6 +316,7 @@ ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "hostile": hostile,
     "footage": footage,
     "tables": tables,
+    "upkeep": upkeep,
     "memory": memory,
     "distributed": distributed,
     "faults": faults,
