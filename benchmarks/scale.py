@@ -162,12 +162,13 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
     parts = [
         machine(), "",
         "## Measured here", "",
-        f"- normalising a second of 720p: {measured.normalise_cpu_s:.3f} CPU-s; all default signals, as they declare: "
+        f"- normalising a second of video: {measured.normalise_cpu_s:.3f} CPU-s; all default signals, as they declare: "
         f"{cost.video:.3f} CPU-s per second of video (normalising with it), {cost.clip:.3f} per second of clip",
         f"- planning without change: {held.plan_s[0]:.2f} s at {held.sizes[0]:,} clips, {held.plan_s[1]:.2f} s at {held.sizes[1]:,}",
         f"- the commit of a batch (4 clips, all columns): {1000 * held.commit_s[0]:.0f} ms at {held.sizes[0]:,} clips, "
         f"{1000 * held.commit_s[1]:.0f} ms at {held.sizes[1]:,}; it writes {held.files:.0f} files",
-        f"- a Dask future: {1000 * measured.future_s:.2f} ms; a Prefect task: {1000 * measured.task_s:.0f} ms; "
+        f"- a Dask future: {1000 * measured.future_s:.2f} CPU-ms (client, scheduler and worker together); a Prefect task: "
+        f"{1000 * measured.task_s:.0f} CPU-ms of the driver; "
         f"a job of a plan: {measured.job_bytes:.0f} bytes", "",
         "## Hours, machines, money", "",
         *costs_table(measured, sizes, told), "",
@@ -187,9 +188,9 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
     return "\n".join(parts) + "\n"
 
 
-def measure(clips: tuple[int, int]) -> Measured:
+def measure(clips: tuple[int, int], source: Path | None = None) -> Measured:
     return Measured(
-        normalise_cpu_s=scale_measures.normalise_cpu_s(),
+        normalise_cpu_s=scale_measures.normalise_cpu_s(source),
         task_s=scale_measures.in_child(scale_measures.TASKS),
         future_s=scale_measures.in_child(scale_measures.FUTURES),
         job_bytes=scale_measures.bytes_of_job(),
@@ -205,6 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--request-s", type=float, default=0.03, help="of one request to the object store, one after another"
     )
     parser.add_argument("--memory-gib", type=float, default=16.0, help="of whoever plans")
+    parser.add_argument(
+        "--source", type=Path, default=None, help="a video of your own, to measure normalising (default: a made one)"
+    )
     parser.add_argument("--write", type=Path, default=None, help="also into this page")
     for f in fields(Assumptions):
         parser.add_argument(f"--{f.name.replace('_', '-')}", type=type(f.default), default=f.default)
@@ -213,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     small, large = options["clips"]
     if not 0 < small < large:
         parser.error(f"--clips {small} {large}: give a smaller and a larger number of clips")
-    text = report(measure((small, large)), options["videos"], told, options["request_s"], options["memory_gib"])
+    text = report(
+        measure((small, large), options["source"]), options["videos"], told, options["request_s"], options["memory_gib"]
+    )
     print(text)
     if options["write"]:
         told_first = "# scale: on paper\n\nWritten by `python -m benchmarks.scale --write`; forecasts, but for what is under *Measured here*.\n\n"
