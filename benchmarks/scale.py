@@ -164,9 +164,9 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
         "## Measured here", "",
         f"- normalising a second of video: {measured.normalise_cpu_s:.3f} CPU-s; all default signals, as they declare: "
         f"{cost.video:.3f} CPU-s per second of video (normalising with it), {cost.clip:.3f} per second of clip",
-        f"- planning without change: {held.plan_s[0]:.2f} s at {held.sizes[0]:,} clips, {held.plan_s[1]:.2f} s at {held.sizes[1]:,}",
-        f"- the commit of a batch (4 clips, all columns): {1000 * held.commit_s[0]:.0f} ms at {held.sizes[0]:,} clips, "
-        f"{1000 * held.commit_s[1]:.0f} ms at {held.sizes[1]:,}; it writes {held.files:.0f} files",
+        f"- planning without change: {held.plan_s[0]:.2f} CPU-s at {held.sizes[0]:,} clips, {held.plan_s[1]:.2f} CPU-s at {held.sizes[1]:,}",
+        f"- the commit of a batch (4 clips, all columns): {1000 * held.commit_s[0]:.0f} CPU-ms at {held.sizes[0]:,} clips, "
+        f"{1000 * held.commit_s[1]:.0f} CPU-ms at {held.sizes[1]:,}; it writes {held.files:.0f} files",
         f"- a Dask future: {1000 * measured.future_s:.2f} CPU-ms (client, scheduler and worker together); a Prefect task: "
         f"{1000 * measured.task_s:.0f} CPU-ms of the driver; "
         f"a job of a plan: {measured.job_bytes:.0f} bytes", "",

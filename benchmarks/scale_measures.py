@@ -43,14 +43,14 @@ def line(first: tuple[float, float], second: tuple[float, float]) -> Line:
 
 
 def planning_s(workspace: Workspace, runs: int = 3) -> float:
-    """Seconds of a plan of everything, where nothing is stale; the best of a few runs, since a busy machine only adds."""
+    """CPU-seconds of a plan of everything, where nothing is stale; the best of a few runs, since a busy machine only adds."""
     wanted = plan.wanted_signals(None)
     spent = []
     for _ in range(runs):
-        began = time.perf_counter()
+        began = time.process_time()
         with workspace.views() as reader:
             found = plan.next_jobs(reader, wanted, "generated")
-        spent.append(time.perf_counter() - began)
+        spent.append(time.process_time() - began)
         assert not found.jobs, "the generated rows are not fresh"
     return min(spent)
 
@@ -64,14 +64,14 @@ def batch_of_rows() -> Batch:
 
 
 def commit_s(workspace: Workspace, runs: int = 7) -> tuple[float, float]:
-    """(seconds, files written) of the commit of one batch of clip signals, the best of a few runs."""
+    """(CPU-seconds, files written) of the commit of one batch of clip signals, the best of a few runs; on a local disk."""
     spent, files = [], []
     for _ in range(runs):
         batch = batch_of_rows()
         before = _num_files(workspace)
-        began = time.perf_counter()
+        began = time.process_time()
         workspace.commit(batch)
-        spent.append(time.perf_counter() - began)
+        spent.append(time.process_time() - began)
         files.append(_num_files(workspace) - before)
     return min(spent), statistics.median(files)
 
