@@ -7,7 +7,7 @@ the machines of a cluster need neither Prefect nor its API, only this package an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -18,13 +18,9 @@ from store.ledger import Manifest
 from store.workspace import Workspace
 from tasks.clipping import ClipParams
 from tasks.jobs import Done, Job, run_batch
-from tasks.signals import discover
 
 MAX_THREADS = 8
 """Beyond this many, Python itself is what threads wait for; use `--runner dask` on larger machines."""
-
-GPU = "GPU"
-"""What a worker with a GPU is to announce: `dask worker ... --resources GPU=1`."""
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Batches run side by side already; numeric libraries that bring threads of their own only get in their way."""
@@ -73,41 +69,16 @@ class Dask:
         self.settings = settings
         self.num_workers = max(1, sum(client.nthreads().values()))
 
-    def resources(self, jobs: list[Job]) -> dict[str, float]:
-        """{"GPU": 1} for a batch with a signal that asks for a GPU, where workers announce one; else it runs anywhere.
-
-        Workers come and go, so they are asked each time; a batch without such a signal may run beside it.
-        """
-        if not asks_for_gpu(jobs):
-            return {}
-        held = self.client.run_on_scheduler(_announced)
-        return {GPU: 1} if held.get(GPU) else {}
-
     def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
         """Raises what the batch raised, or distributed.KilledWorker when its worker was lost."""
         # pure=False: the same batch asked for again is to be computed again.
-        needs = self.resources(jobs)
-        future = self.client.submit(
-            run_remote, self.settings, manifest, jobs, params, pure=False, resources=needs or None
-        )
+        future = self.client.submit(run_remote, self.settings, manifest, jobs, params, pure=False)
         try:
             done = future.result()
         finally:
             future.release()
         assert isinstance(done, Done)
         return done
-
-
-def asks_for_gpu(jobs: Sequence[Job]) -> bool:
-    """Whether any signal of the jobs does, by the backends that the settings choose."""
-    known = discover()
-    wanted = {name for job in jobs for name in job.signals if name in known}
-    return any(known[name].spec.resources.gpu_gib > 0 for name in wanted)
-
-
-def _announced(dask_scheduler: Any) -> dict[str, float]:
-    """On the scheduler: what its workers announce together."""
-    return {name: sum(of.values()) for name, of in dask_scheduler.resources.items()}
 
 
 def run_remote(settings: Settings, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:

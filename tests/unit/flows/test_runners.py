@@ -5,16 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from flows import runners
 from flows.runners import MAX_THREADS, Threads, num_cpus, one_thread_each, runner_for
-from infra import settings
 from store.workspace import open_workspace
-from tasks.jobs import Job
-from tasks.signal import Resources, Signal
 
 
 def test_an_unknown_runner_is_refused(tmp_path: Path) -> None:
@@ -86,46 +81,3 @@ def test_threads_are_as_many_as_cores_and_numeric_libraries_have_one(tmp_path: P
         assert runner.num_workers == min(num_cpus(), MAX_THREADS)
     one_thread_each()
     assert cv2.getNumThreads() == 1
-
-
-def test_a_batch_asks_for_a_gpu_when_a_signal_of_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"plain": SimpleNamespace(spec=Signal(grain="clip", version=1)), "large": SimpleNamespace(spec=Signal(grain="clip", version=1, resources=Resources(gpu_gib=5)))}  # fmt: skip
-    monkeypatch.setattr(runners, "discover", lambda: known)
-
-    def job(*signals: str) -> Job:
-        return Job("signals", "v", "v.mp4", 1.0, ("c",), signals)
-
-    assert not runners.asks_for_gpu([job("plain"), job("adopted")])
-    assert runners.asks_for_gpu([job("plain"), job("plain", "large")])
-    for announced, needs in (({"GPU": 2.0}, {"GPU": 1}), ({}, {}), ({"GPU": 0.0}, {}), ({"disk": 1.0}, {})):
-        client = SimpleNamespace(nthreads=lambda: {"a": 1}, run_on_scheduler=lambda _, held=announced: held)
-        dask = runners.Dask(client, settings.load("nowhere"))
-        assert dask.resources([job("large")]) == needs
-        assert dask.resources([job("plain")]) == {}
-
-
-@pytest.mark.slow
-def test_gpu_work_goes_to_the_worker_that_announces_one(tmp_path: Path) -> None:
-    code = f"""
-import asyncio
-from distributed import Client, SpecCluster, Scheduler, Worker
-from flows import runners
-from store.ledger import NO_MANIFEST
-from store.workspace import open_workspace
-from tasks.clipping import ClipParams
-from tasks.jobs import Done, Job
-def where(settings, manifest, jobs, params):
-    from distributed import get_worker
-    return Done(quarantined=[(get_worker().name, "")])
-if __name__ == "__main__":
-    runners.run_remote = where
-    runners.asks_for_gpu = lambda jobs: bool(jobs)
-    kinds = {{"plain": dict(cls=Worker, options=dict(nthreads=1)), "gpu": dict(cls=Worker, options=dict(nthreads=1, resources={{"GPU": 1}}))}}
-    with SpecCluster(kinds, scheduler=dict(cls=Scheduler, options=dict(dashboard=False, port=0))) as cluster, Client(cluster) as client:
-        client.wait_for_workers(2)
-        made = runners.Dask(client, open_workspace({str(tmp_path)!r}).settings)
-        print({{made.run(NO_MANIFEST, [Job("signals", "v", "v", 1.0)], ClipParams()).quarantined[0][0] for _ in range(5)}})
-        print(made.resources([]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout.splitlines() == ["{'gpu'}", "{}"], done
