@@ -18,9 +18,13 @@ from store.ledger import Manifest
 from store.workspace import Workspace
 from tasks.clipping import ClipParams
 from tasks.jobs import Done, Job, run_batch
+from tasks.signals import discover
 
 MAX_THREADS = 8
 """Beyond this many, Python itself is what threads wait for; use `--runner dask` on larger machines."""
+
+GPU_RESOURCE = "GPU_GIB"
+"""The Dask resource by which a worker announces GPU memory, in GiB."""
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Batches run side by side already; numeric libraries that bring threads of their own only get in their way."""
@@ -44,7 +48,7 @@ def runner_for(name: str, workspace: Workspace) -> Iterator[Runner]:
             yield Dask(client, workspace.settings)
     elif "://" in name:
         with _client(name) as client:
-            yield Dask(client, workspace.settings)
+            yield Dask(client, workspace.settings, by_gpu=True)
     else:
         raise ValueError(f"runner {name!r}: say threads, dask, or a Dask scheduler's address as tcp://10.0.0.5:8786")
 
@@ -62,23 +66,45 @@ class Threads:
 
 
 class Dask:
-    """Batches on a Dask cluster."""
+    """Batches on a Dask cluster. With `by_gpu`, one that needs a GPU goes only to workers that announce the memory."""
 
-    def __init__(self, client: Any, settings: Settings) -> None:
+    def __init__(self, client: Any, settings: Settings, *, by_gpu: bool = False) -> None:
         self.client = client
         self.settings = settings
+        self.by_gpu = by_gpu
         self.num_workers = max(1, sum(client.nthreads().values()))
 
     def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
         """Raises what the batch raised, or distributed.KilledWorker when its worker was lost."""
         # pure=False: the same batch asked for again is to be computed again.
-        future = self.client.submit(run_remote, self.settings, manifest, jobs, params, pure=False)
+        future = self.client.submit(
+            run_remote, self.settings, manifest, jobs, params, pure=False, resources=self._asked(jobs)
+        )
         try:
             done = future.result()
         finally:
             future.release()
         assert isinstance(done, Done)
         return done
+
+    def _asked(self, jobs: list[Job]) -> dict[str, float] | None:
+        """What of a worker's resources the batch holds. Raises ValueError when no worker has that much."""
+        gpu_gib, signal = max((gpu_need(n) for job in jobs for n in job.signals), default=(0.0, ""))
+        if not (self.by_gpu and gpu_gib):
+            return None
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        most = max((w["resources"].get(GPU_RESOURCE, 0.0) for w in workers), default=0.0)
+        if most < gpu_gib:
+            raise ValueError(
+                f"signal {signal} needs {gpu_gib:g} GiB of GPU memory, the workers announce {most:g}; start one with "
+                f'`dask worker ADDRESS --nthreads 1 --resources "{GPU_RESOURCE}=24"`, or add device=cpu to its backend'
+            )
+        return {GPU_RESOURCE: gpu_gib}
+
+
+def gpu_need(signal: str) -> tuple[float, str]:
+    """GiB of GPU memory that a signal takes as it is set now, and its name."""
+    return discover()[signal].spec.resources.gpu_gib, signal
 
 
 def run_remote(settings: Settings, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:

@@ -86,6 +86,8 @@ def chosen(
     params = {**spec.params, "model": model, "revision": checkpoint.revision, "dtype": checkpoint.dtype}
     params |= {"backend_version": backend.version}
     changed = replace(spec, backend=name, params=params, **backend.changes)
+    if checkpoint.device == "cpu":
+        changed = replace(changed, resources=spec.resources)
     return changed, _compute(backend, checkpoint, default)
 
 

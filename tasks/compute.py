@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.backend import model_s
+from tasks.deadline import within_limit
 from tasks.digest import (
     ContractError,
     declared_row,
@@ -112,7 +113,7 @@ def attempt(
     try:
         status: Status = "ok"
         reason = ""
-        values = _checked(signal, run())
+        values = _checked(signal, within_limit(signal.name, run))
     except NotApplicable as outcome:
         status, reason = "not_applicable", str(outcome)
     except (MemoryError, ConnectionError, TimeoutError) as error:
@@ -161,7 +162,7 @@ class WindowRun:
             return empty
         began = time.thread_time()
         try:
-            made = self.signal.compute(media, needs)
+            made = within_limit(self.signal.name, lambda: self.signal.compute(media, needs))
             timeline = made.timeline
             if timeline is None:
                 raise ContractError("a video signal returns a timeline")

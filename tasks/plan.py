@@ -145,13 +145,19 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
 
 
 def signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:
-    """Jobs for these stale rows of clips; what needs a candidate that is still to be computed waits."""
+    """Jobs for these stale rows of clips; what needs a candidate that is still to be computed waits.
+
+    What a GPU computes, and what needs that, goes in jobs of its own after the others: no GPU is held for their sake.
+    """
     if stale.is_empty():
         return []
     rolling = tuple(candidates(reader, {*wanted, *(n for w in wanted for n in discover()[w].spec.needs)}))
     late = waiting(rolling, set(stale["name"]))
     wanted = [n for n in wanted if n not in late]
     stale = _with_served_needs(reader, stale.filter(pl.col("name").is_in(wanted)), rolling)
+    if plain := set(stale["name"]) - set(on_gpu(wanted)):
+        wanted = [n for n in wanted if n not in on_gpu(wanted)]
+        stale = stale.filter(pl.col("name").is_in(plain))
     facts = _facts(reader, stale["video_id"].to_list())
     jobs = []
     for video_id, clips in _grouped(stale, "clip_id").items():
@@ -290,6 +296,12 @@ def with_needs(name: str) -> set[str]:
         return {name}  # adopted: it is there, or not
     needs = {n for n in discover()[name].spec.needs if discover()[n].spec.grain == "clip"}
     return {name}.union(*(with_needs(n) for n in needs))
+
+
+def on_gpu(names: Iterable[str]) -> list[str]:
+    """Those of the clip signals that a GPU computes as they are set now, or that need such a one."""
+    known = discover()
+    return [n for n in names if any(m in known and known[m].spec.resources.gpu_gib for m in with_needs(n))]
 
 
 def _facts(reader: Reader, video_ids: Sequence[str]) -> dict[str, tuple[str, float]]:

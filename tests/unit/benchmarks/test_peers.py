@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -71,6 +73,16 @@ def test_an_operator_gives_its_statistics_or_counts_its_parts() -> None:
 
     assert values_of(Filter(), "a.mp4") == {"video_duration": 2.5}
     assert values_of(Mapper(), "a.mp4") == {"num_scenes": 2.0}
+
+
+def test_processes_that_nobody_waits_for_count() -> None:
+    busy = "import time; [None for _ in iter(lambda: time.process_time() < 0.4, False)]"
+    orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}], stdout=subprocess.DEVNULL); print('gone')"
+    spent, out = peers.timed([sys.executable, "-c", orphan])
+    assert out == "gone\n"
+    assert spent > 0.4
+    with pytest.raises(subprocess.CalledProcessError):
+        peers.timed([sys.executable, "-c", "raise SystemExit(3)"])
 
 
 def test_a_command_that_loses_files_is_not_measured(tmp_path: Path) -> None:

@@ -81,3 +81,46 @@ def test_threads_are_as_many_as_cores_and_numeric_libraries_have_one(tmp_path: P
         assert runner.num_workers == min(num_cpus(), MAX_THREADS)
     one_thread_each()
     assert cv2.getNumThreads() == 1
+
+
+@pytest.mark.slow
+def test_what_needs_a_gpu_goes_only_to_workers_that_announce_one(tmp_path: Path) -> None:
+    code = f"""
+import distributed
+from dataclasses import replace
+from distributed import LocalCluster, Worker
+from flows import runners
+from store.ledger import NO_MANIFEST
+from store.workspace import open_workspace
+from tasks.clipping import ClipParams
+from tasks.jobs import Done, Job
+def where(settings, manifest, jobs, params):
+    return Done(quarantined=[(distributed.get_worker().name, "")])
+def need(signal):
+    return (5.0 if signal == "speech" else 0.0), signal
+def tell(names, times):
+    jobs = [Job("signals", "v", "v.mp4", 1.0, ("c",), names)]
+    met = [runner.run(NO_MANIFEST, jobs, ClipParams()).quarantined[0][0] for _ in range(times)]
+    print(names[0], sorted(set(met)))
+if __name__ == "__main__":
+    runners.run_remote, runners.gpu_need = where, need
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        async def add(name, **more):
+            return await Worker(cluster.scheduler.address, name=name, nthreads=1, dashboard=False, **more)
+        first = cluster.sync(add, "plain")
+        with runners.runner_for(cluster.scheduler.address, open_workspace({str(tmp_path)!r})) as runner:
+            tell(("motion",), 1)
+            try:
+                tell(("motion", "speech"), 1)
+            except ValueError as error:
+                print(error)
+            second = cluster.sync(add, "large", resources={{"GPU_GIB": 24}})
+            tell(("speech", "motion"), 6)
+        for worker in (first, second):
+            cluster.sync(worker.close)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    plain, refused, large = done.stdout.splitlines()
+    assert plain == "motion ['plain']", done
+    assert refused.startswith("signal speech needs 5 GiB of GPU memory, the workers announce 0; start one with"), done
+    assert large == "speech ['large']", done

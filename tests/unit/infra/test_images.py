@@ -47,7 +47,7 @@ def test_an_image_is_not_root_and_says_whether_it_is_well(stage: str) -> None:
 
 
 def test_the_gpu_image_announces_a_gpu() -> None:
-    assert accepted(json.loads(of("gpu", "CMD")[-1]))["resources"] == "GPU=1"
+    assert accepted(json.loads(of("gpu", "CMD")[-1]))["resources"] == "GPU_GIB=24"
 
 
 def test_versions_are_pinned() -> None:

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.runners import GPU_RESOURCE
 from infra import passwords
 from tests.unit.infra.commands import accepted
 from tests.unit.infra.deployed import (
@@ -234,7 +235,7 @@ def test_workers_announce_a_gpu_and_ask_for_one() -> None:
     for overlay in ("gpu", "cloud"):
         held = dict(containers(overlay))
         assert held["dask-worker-gpu"]["resources"]["limits"]["nvidia.com/gpu"] == 1
-        assert accepted(held["dask-worker-gpu"]["command"])["resources"] == "GPU=1"
+        assert accepted(held["dask-worker-gpu"]["command"])["resources"] == f"{GPU_RESOURCE}=24"
         assert accepted(held["dask-worker"]["command"])["resources"] is None
         told = {n: s for n, _, s in pods(overlay)}
         for name in (

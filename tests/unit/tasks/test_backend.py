@@ -60,6 +60,16 @@ def test_device_and_batch_are_no_part_of_the_fingerprint(folder: Path, monkeypat
     assert len(told) == 1
 
 
+def test_a_backend_asks_for_a_gpu_unless_it_is_told_to_use_the_cpu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+    for more in ("", "&device=cuda:1", "&device=cpu"):
+        monkeypatch.setenv("HEADROOM_BACKENDS", f"embedding=siglip?model={folder}{more}")
+        asked[more] = discover()["embedding"].spec.resources.gpu_gib
+    assert asked == {"": 2.0, "&device=cuda:1": 2.0, "&device=cpu": 0.0}
+
+
 def test_other_weights_are_another_revision(folder: Path) -> None:
     first = digest_of_folder(folder)
     assert first == digest_of_folder(folder)

@@ -26,7 +26,7 @@ from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
-from tasks.signal import Column, Needs, NotApplicable, Output, Signal
+from tasks.signal import Column, Needs, NotApplicable, Output, Resources, Signal
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.stand_in import run, wide
 
@@ -255,6 +255,23 @@ def test_a_tier_spares_costly_signals_where_a_cheap_one_decides(workspace: Works
         assert reader.sql(dark_and_loud.inlined)["clip_id"].to_list() == found, (
             "computing everything gives the same tier"
         )
+
+
+def test_what_a_gpu_computes_goes_in_jobs_of_its_own(workspace: Workspace, use: Any) -> None:
+    heavy = replace(use()["brightness"].spec, resources=Resources(gpu_gib=5.0))
+    use(brightness=stand_in.loaded("brightness", heavy, stand_in.brightness))
+    asked: list[tuple[str, ...]] = []
+
+    def submit(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
+        asked.extend(job.signals for group in groups for job in group if stage == "signals")
+        yield from stand_in.serial(workspace)(stage, manifest, groups)
+
+    outcome = bring_up_to_date(workspace, submit)
+    assert outcome.tally.computed.items() >= dict.fromkeys(CLIP_SIGNALS, 2).items()
+    clip_signals = [tuple(n for n in names if n in CLIP_SIGNALS) for names in asked]
+    assert clip_signals[:2] == [("loudness",)] * 2, "no GPU is held for what a CPU does"
+    assert all({"brightness", "double"} <= set(names) for names in clip_signals[2:]), "what needs it rides along"
+    assert run(workspace).tally.computed == {}
 
 
 def test_what_other_clips_are_compared_with_is_computed_for_all(workspace: Workspace) -> None:
