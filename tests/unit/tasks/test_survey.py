@@ -22,7 +22,7 @@ from tasks.curate import bring_up_to_date
 from tasks.ingest import Source, ingest
 from tasks.signal import Resources
 from tasks.survey import forecast, sampled, sources, total, wilson
-from tests.unit.tasks import stand_in
+from tests.unit.tasks import stand_in, stand_in_backend
 
 
 def listed(**folders: int) -> list[Source]:
@@ -113,6 +113,7 @@ def test_what_is_told_is_what_the_sample_holds(
 def test_gpu_hours_are_what_models_of_signals_that_ask_for_one_took(
     footage: Path, tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stand_in_backend, "loads", [])
     told_backend = Backend("tests.unit.tasks.stand_in_backend:takes_a_while", "someone/model", "MIT")
     checkpoint = Checkpoint("someone/model", "r1", "float16", "auto", 8)
     spec = replace(stand_in.BRIGHTNESS, version=2, backend="large", resources=Resources(gpu_gib=5))
