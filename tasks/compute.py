@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import model_s
 from tasks.deadline import within_limit
 from tasks.digest import (
     ContractError,
@@ -46,6 +47,8 @@ class Held:
     timeline: pa.Table | None = None
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     cpu_s: float = 0.0
+    model_s: float = 0.0
+    """Of `cpu_s`' time, or beside it, that a backend's model was at work."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def attempt(
     window: int | None = None,
 ) -> Held:
     """Runs a signal once and turns whatever happens into a row. Nothing a signal raises stops the batch."""
-    began = time.thread_time()
+    began, model_since = time.thread_time(), model_s()
     values = Output()
     try:
         status: Status = "ok"
@@ -153,6 +156,7 @@ def attempt(
         timeline=values.timeline,
         vectors=dict(values.vectors),
         cpu_s=time.thread_time() - began,
+        model_s=model_s() - model_since,
     )
 
 
@@ -229,6 +233,7 @@ def log_row(
         "window_index": window,
         **provenance(held),
         "cpu_s": held.cpu_s,
+        "model_s": held.model_s,
         "media_s": media_s,
         "host": HOST,
     }

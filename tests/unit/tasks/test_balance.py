@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import headroom
 from modeling.data import ClipDataset, ClipLoader, ClipRanges
 from store.frozen import frozen
 from store.snapshot import Snapshot, from_bytes, load, redact, to_bytes
@@ -226,3 +228,34 @@ def test_export_tells_the_weights(corpus: Workspace, tmp_path: Path) -> None:
     erase_from_export(tmp_path / "out", ["a1"])
     listed = json.loads(shard.with_suffix(".json").read_text())
     assert (listed["clips"], listed["weights"]) == (["a2", "b1"], [0.75, 0.75])
+
+
+@pytest.mark.usefixtures("quick_sql")
+def test_the_command_freezes_and_says_what_is_met(
+    corpus: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "targets.toml").write_text(GOOD)
+    asked = [
+        "tier",
+        "balance",
+        "all_of_it",
+        str(tmp_path / "targets.toml"),
+        "--workspace",
+        str(corpus.settings.workspace),
+    ]
+    with pytest.raises(SystemExit) as end:
+        headroom.main([*asked, "--json"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["snapshot"] == freeze.build(corpus, "all_of_it", targets(tmp_path))["snapshot"]
+    assert {m["category"] for m in told["margins"]} >= {"short", "long"}
+    with pytest.raises(SystemExit):
+        headroom.main(asked)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "every share is met" in shown
+    assert told["snapshot"][:8] in shown
+    (tmp_path / "targets.toml").write_text("[target.a]\nby = 'licence'\nshares = { b = 2 }\n")
+    with pytest.raises(SystemExit) as end:
+        headroom.main(asked)
+    assert end.value.code == 2
+    assert "share of 'b' is 2; it lies in [0, 1]" in capsys.readouterr().err
