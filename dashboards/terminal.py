@@ -440,19 +440,6 @@ def signal_written(told: Mapping[str, Any]) -> None:
     out.print(f"[dim]see it on footage:[/] headroom signal try {escape(told['files'][0])}", soft_wrap=True)
 
 
-def shard_written(shard: Mapping[str, Any]) -> None:
-    """Progress, beside the output that a program may read."""
-    err.print(f"{escape(shard['path'])}: {shard['num_clips']} clips, {shard['bytes'] / 1e6:.1f} MB", soft_wrap=True)
-
-
-def exported(told: Mapping[str, Any]) -> None:
-    size = sum(s["bytes"] for s in told["shards"]) / 1e6
-    out.print(
-        f"{told['tier']} snapshot {told['snapshot']}: {told['num_clips']:,} clips in {told['num_shards']} shards, {size:,.1f} MB"
-    )
-    out.print(f"manifest: {escape(told['path'])}", soft_wrap=True)
-
-
 def tried(told: Mapping[str, Any]) -> None:
     """A signal under development."""
     states = ", ".join(f"{count} {status}" for status, count in told["status"].items())

@@ -20,7 +20,7 @@ from store.record import Record
 from store.snapshot import Snapshot, load
 from store.workspace import Workspace
 
-_VIDEO = ("video_id", "name", "proxy_uri", "proxy_sha256", "audio_uri", "width_px", "height_px", "num_frames")
+_VIDEO = ("video_id", "name", "uri", "proxy_uri", "proxy_sha256", "audio_uri", "width_px", "height_px", "num_frames")
 _CLIP = ("clip_id", "video_id", "start_frame", "end_frame")
 
 

@@ -27,9 +27,9 @@ from store.ledger import checkpoints, exports, hmac_of, sources
 from store.ledger import snapshots as snapshots_table
 from store.objects import local_path
 from store.workspace import Reader, Workspace
-from tasks.export import sha256_of
-from tasks.export_erase import erase_from_export
 from tasks.ingest import address_of, content_id
+from tasks.shard_erase import erase_from_shards
+from tasks.shard_set import place, sha256_of
 
 FORMAT = "headroom erasure 1"
 log = logging.getLogger("headroom")
@@ -272,8 +272,13 @@ def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:
 
 
 def _searched(workspace: Workspace, made: Erasure) -> residue.Searched:
-    folders = [Path(path) for path in made.exports if Path(path).is_dir()]
-    return residue.search(workspace, made.targets, folders, skip=_ledger_files(workspace))
+    sets = [place(workspace, url) for url in made.exports]
+    folders = [Path(s.objects.url) for s in sets if s.objects.is_local and Path(s.objects.url).is_dir()]
+    buckets = [s.objects for s in sets if not s.objects.is_local]
+    tables = [table for s in sets for table in s.tables()]
+    return residue.search(
+        workspace, made.targets, folders, buckets=buckets, tables=tables, skip=_ledger_files(workspace)
+    )
 
 
 def _ledger_files(workspace: Workspace) -> list[Path]:
@@ -301,9 +306,8 @@ def _frozen(workspace: Workspace, made: Erasure) -> None:
 
 
 def _shards(workspace: Workspace, made: Erasure) -> None:
-    for path in made.exports:
-        if Path(path).is_dir():
-            erase_from_export(Path(path), made.clip_ids)
+    for url in made.exports:
+        erase_from_shards(workspace, url, made.clip_ids)
 
 
 def _versions(workspace: Workspace, made: Erasure) -> None:
