@@ -28,7 +28,7 @@ def shards_in(uri: str) -> dict[int, list[str]]:
     """By number of shard its clips, in order; empty where there is no table yet."""
     table = opened(uri)
     found: dict[int, list[str]] = {}
-    for batch in table.to_batches(columns=["clip_id", "shard"]) if table else ():
+    for batch in table.to_batches(columns=["clip_id", "shard"]) if table is not None else ():
         for clip, shard in zip(batch["clip_id"].to_pylist(), batch["shard"].to_pylist(), strict=True):
             found.setdefault(shard, []).append(clip)
     return found
@@ -49,12 +49,12 @@ def put_shard(uri: str, schema: pa.Schema, number: int, rows: Iterable[dict[str,
             yield pa.RecordBatch.from_pylist(held, schema=schema)
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
-    lance.write_dataset(reader, uri, mode="append" if opened(uri) else "create")
+    lance.write_dataset(reader, uri, mode="create" if opened(uri) is None else "append")
 
 
 def drop_shards(uri: str, numbers: Collection[int]) -> None:
     table = opened(uri)
-    if table and set(numbers) & set(shards_in(uri)):
+    if table is not None and set(numbers) & set(shards_in(uri)):
         table.delete(f"shard IN ({', '.join(str(n) for n in sorted(numbers))})")
 
 
@@ -93,6 +93,6 @@ def opened(uri: str) -> lance.LanceDataset | None:
 def texts(uri: str) -> Iterator[str]:
     """All that the table says in words, at every version."""
     newest = opened(uri)
-    for version in sorted(v["version"] for v in newest.versions()) if newest else ():
+    for version in sorted(v["version"] for v in newest.versions()) if newest is not None else ():
         for batch in lance.dataset(uri, version=version).to_batches(columns=["clip_id", "json"]):
             yield from (value for name in batch.schema.names for value in batch[name].to_pylist() if value)

@@ -23,7 +23,7 @@ from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation_database import existing
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
-from store.ledger import checkpoints, exports, hmac_of, sources
+from store.ledger import exports, hmac_of, sources
 from store.ledger import snapshots as snapshots_table
 from store.objects import local_path
 from store.workspace import Reader, Workspace
@@ -255,8 +255,7 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
 def _checkpoints(workspace: Workspace, made: Erasure) -> list[str]:
     """Checkpoints that learnt from a snapshot which held what goes: only training anew takes it out of them."""
     ids = [held["snapshot"] for held in made.counts["snapshots"]]
-    query = checkpoints.select().where(checkpoints.c.snapshot.in_(ids)).order_by(checkpoints.c.created_at)
-    return [row["id"] for row in workspace.ledger.rows(query)]
+    return [row["id"] for row in registry.learnt_from(workspace, ids)]
 
 
 def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:

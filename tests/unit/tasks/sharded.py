@@ -24,7 +24,7 @@ def fill_with_sources(workspace: Workspace, footage: Path) -> None:
 def put_source(workspace: Workspace, footage: Path, video: str) -> Path:
     def picture(time_s: float) -> np.ndarray:
         made = np.full((2 * HEIGHT, 2 * WIDTH, 3), gray_of(video, int(time_s * 25 + 1e-6)), np.uint8)
-        made[:, :WIDTH] = 10
+        made[:, :WIDTH] = 40  # no black border
         return made
 
     seconds = NUM_FRAMES / 25

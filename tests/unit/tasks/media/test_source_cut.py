@@ -73,7 +73,9 @@ def test_it_begins_and_ends_with_what_the_proxy_shows(rate: str, tmp_path: Path)
         assert (steps == 1).all(), "each frame of the source once, none lost"
         first = next(i for i, t in enumerate(times) if i % 50 == found[0] and abs(t - times[0] - start / 25) < 2.1)
         length = np.diff([float(f.time) for f in made])[1:]
-        assert np.abs(length - np.diff(times[first : first + len(made)])[1:]).max(initial=0) < 1e-4, "at their own times"
+        assert np.abs(length - np.diff(times[first : first + len(made)])[1:]).max(initial=0) < 1e-4, (
+            "at their own times"
+        )
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "ts"])
