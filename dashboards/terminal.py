@@ -507,6 +507,9 @@ def trained(told: Mapping[str, Any]) -> None:
         f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
         f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
     )
+    for number, stage in enumerate(told.get("curriculum", {}).get("stages", ()), 1):
+        of = f"{escape(stage['snapshot']['tier'])}, snapshot {stage['snapshot']['id']}"
+        out.print(f"  stage {number}: {of}: {stage['num_clips']:,} clips, {stage['num_steps']:,} steps")
     if told.get("did") == "nothing":
         out.print("it was trained already, by this code on these clips: nothing was trained")
     judged(told["metrics"])

@@ -64,8 +64,9 @@ def run_train(
     changed: Mapping[str, object] | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe on a tier, frozen now, on a snapshot, or through the tiers of a curriculum's file; gives `checkpoint.json`, the checkpoint's "id", and "did":
-    "trained", or "nothing" where the same code has trained the same on the same snapshots.
+    """Trains a recipe on a tier, frozen now, on a snapshot, or through the tiers of a curriculum's file; gives
+    `checkpoint.json`, the checkpoint's "id", and "did": "trained", or "nothing" where the same code has trained the same on
+    the same snapshots.
 
     Raises ValueError for an unknown recipe, tier or snapshot, a curriculum that can't be meant, and for a tier with too few
     clips.

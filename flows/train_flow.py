@@ -56,8 +56,8 @@ def train(
     changed: dict[str, Any] | None = None,
     curriculum: str | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe on a snapshot, or through a frozen curriculum of which it is the last, judges it on people (or, with too few of them, on time) that it never saw, and publishes
-    the checkpoint."""
+    """Trains a recipe on a snapshot, or through a frozen curriculum of which it is the last; judges it on people (or, with
+    too few of them, on time) that it never saw, and publishes the checkpoint."""
     place = open_workspace(workspace)
     made = recipe(recipe_name, **(changed or {}))
     if curriculum:

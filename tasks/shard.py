@@ -126,7 +126,8 @@ def _grouped(workspace: Workspace, held: Frozen, snapshot: Snapshot, place_: Sha
             continue
         of = told[clip["clip_id"]]
         seconds = (clip["end_frame"] - clip["start_frame"]) / GRID_FPS
-        key = group_of(of["kind"], int(of["source"]["width_px"]), int(of["source"]["height_px"]), seconds)
+        size = (of["source"]["width_px"] or clip["width_px"], of["source"]["height_px"] or clip["height_px"])
+        key = group_of(of["kind"], int(size[0]), int(size[1]), seconds)
         groups.setdefault(key, []).append(clip)
     return Sharding(
         workspace, snapshot, held, place_, asked, told, dict(sorted(groups.items())), lost, sources, scratch

@@ -142,7 +142,6 @@ def test_json_tells_rights_values_and_reasons(out: Path) -> None:
     assert told["rights"] == {"licence": "CC-BY-4.0", "consent": "yes", "origin": "made up"}
     assert told["span"] == {"start_frame": 0, "end_frame": 60, "start_s": 0.0, "end_s": 2.4, "duration_s": 2.4}
     assert told["signals"]["motion"]["static_ratio"] == 0.25
-    assert told["decided_by"] == {"clips.duration_s": 2.4}
     assert told["caption"] == {"short": "a wall", "medium": "a gray wall", "long": None}
     assert told["identity"] is None
     assert json.loads(found["a2.json"])["signals"]["motion"] == {"status": "not_applicable", "reason": "too short"}
