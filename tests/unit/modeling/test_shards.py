@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ def as_they_are(clips: list[Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("read")
     workspace = open_workspace(folder / "corpus")
     fill_with_sources(workspace, folder / "footage")
     shard(workspace, folder / "out", timelines=())
-    yield folder / "out"
+    return folder / "out"
 
 
 def test_every_clip_comes_once_whatever_the_number_of_processes(place: Path) -> None:

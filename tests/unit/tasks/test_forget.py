@@ -25,7 +25,6 @@ from tasks import forget, shard_set, tier
 from tasks.annotation.delivery import deliver, deliver_existing
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
-
 from tests.annotators import Crew, rated
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.test_shard import shard
