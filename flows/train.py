@@ -95,7 +95,7 @@ def run_train(
                 recipe_name,
                 chosen,
                 dict(changed or {}),
-                course and str(course["id"]),
+                str(course["id"]) if course else None,
             )
     return {**told, "did": "nothing" if told["id"] in before else "trained"}
 
