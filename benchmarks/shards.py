@@ -26,7 +26,7 @@ from modeling.shards import TableClips, TarClips, decoded
 from store.media import fit
 from store.objects import local_path
 from store.workspace import open_workspace
-from tasks.shard import Asked
+from tasks.shard_begin import Asked
 
 FRAMES, SIZE = 16, (256, 256)
 ROUNDS = 3

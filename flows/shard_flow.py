@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from tasks import shard as steps
-from tasks.shard import OnShard, Sharding
+from tasks.shard import OnShard
+from tasks.shard_begin import Sharding
 
 _work: ContextVar[tuple[Sharding, OnShard]] = ContextVar("work")
 

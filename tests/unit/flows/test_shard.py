@@ -11,7 +11,7 @@ import pytest
 from flows.shard import run_shard
 from headroom.command import main
 from store.workspace import open_workspace
-from tasks.shard import Asked
+from tasks.shard_begin import Asked
 from tests.unit.flows.test_pipeline import artifacts
 from tests.unit.modeling.conftest import fill
 from tests.unit.tasks.sharded import fill_with_sources
@@ -26,7 +26,10 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return int(caught.value.code or 0), told.out, told.err
 
 
-def test_what_is_missing_is_told_and_strict_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_what_is_missing_is_told_and_strict_ends_with_1(
+    prefect: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fill(open_workspace(tmp_path / "ws"))  # whose sources are nowhere
     command = ("shard", "all_of_it", "-w", str(tmp_path / "ws"), "--no-timelines")
     code, out, _ = ended(capsys, *command, "--json")

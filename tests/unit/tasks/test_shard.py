@@ -31,7 +31,8 @@ from tasks.digest import pack, unpack
 from tasks.ingest import content_id
 from tasks.media.errors import MediaError
 from tasks.new_signal import ROOT
-from tasks.shard import Asked, begun, finish, standing, write_group
+from tasks.shard import finish, standing, write_group
+from tasks.shard_begin import Asked, begun
 from tasks.shard_erase import erase_from_shards
 from tasks.shard_set import only_one, place
 from tasks.source_files import SourceFiles
@@ -317,7 +318,9 @@ def test_a_source_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     other = tmp_path / "footage" / "vb.mp4"
     other.write_bytes(other.read_bytes() + b"more")
     told = shard(workspace, tmp_path / "out", timelines=())
-    assert told["num_clips"] == 0
+    assert (told["num_clips"], told["shards"]) == (0, [])
+    assert not list((tmp_path / "out").rglob("*.tar"))
+    assert shard(workspace, tmp_path / "out", timelines=())["did"] == "nothing"
     assert told["left_out"] == {
         "a1": f"source: {tmp_path}/footage/va.mp4 is gone",
         "a2": f"source: {tmp_path}/footage/va.mp4 is gone",
@@ -326,6 +329,9 @@ def test_a_source_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     put_source(workspace, tmp_path / "footage", "va")
     told = shard(workspace, tmp_path / "out", timelines=())
     assert (told["num_clips"], list(told["left_out"])) == (2, ["b1"]), "it is back, and so are its clips"
+    (tmp_path / "footage" / "va.mp4").unlink()
+    told = shard(workspace, tmp_path / "out", timelines=())
+    assert (told["did"], told["num_clips"]) == ("nothing", 2), "what was cut stays"
     assert "1 clips of the snapshot are not in them" in (tmp_path / "out" / "card.md").read_text()
 
 
@@ -446,6 +452,7 @@ def test_a_source_on_s3_is_fetched_and_looked_at(corpus: Workspace, bucket: str,
         held.open("ab" * 8, uri)
     with pytest.raises(MediaError, match="can't fetch it"):
         held.open("cd" * 8, f"s3://{bucket}/raw/none.mp4")
+    assert held.lost("cd" * 8, f"s3://{bucket}/raw/none.mp4") == f"s3://{bucket}/raw/none.mp4 is gone"
     link = tmp_path / "folder"
     link.mkdir()
     assert "not a regular file" in held.lost("ef" * 8, str(link))
