@@ -209,25 +209,30 @@ def test_the_loader_draws_by_the_weights(corpus: Workspace, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("quick_sql")
-def test_export_tells_the_weights(corpus: Workspace, tmp_path: Path) -> None:
+def test_shards_tell_the_weights(corpus: Workspace, tmp_path: Path) -> None:
     import json
     import tarfile
 
-    from tasks.export import export
-    from tasks.export_erase import erase_from_export
+    from tasks.shard_erase import erase_from_shards
+    from tests.unit.tasks.sharded import put_source
+    from tests.unit.tasks.test_shard import shard, tables
 
+    for video in ("va", "vb"):
+        put_source(corpus, tmp_path / "footage", video)
     told = freeze.build(corpus, "all_of_it", targets(tmp_path))
-    export(corpus, str(told["snapshot"]), tmp_path / "out", timelines=[])
-    shard = next((tmp_path / "out").glob("*/*.tar"))
-    listed = json.loads(shard.with_suffix(".json").read_text())
-    assert dict(zip(listed["clips"], listed["weights"], strict=True)) == {"a1": 1.5, "a2": 0.75, "b1": 0.75}
-    with tarfile.open(shard) as tar:
+    shard(corpus, tmp_path / "out", str(told["snapshot"]), timelines=())
+    first = sorted((tmp_path / "out").rglob("*.tar"))[0]
+    listed = json.loads(first.with_suffix(".json").read_text())
+    assert dict(zip(listed["clips"], listed["weights"], strict=True)) == {"a1": 1.5, "a2": 0.75}
+    rows = [row for rows in tables(tmp_path / "out").values() for row in rows]
+    assert {r["clip_id"]: r["weight"] for r in rows} == {"a1": 1.5, "a2": 0.75, "b1": 0.75}
+    with tarfile.open(first) as tar:
         clip = tar.extractfile("a1.json")
         assert clip is not None
         assert json.loads(clip.read())["weight"] == 1.5
-    erase_from_export(tmp_path / "out", ["a1"])
-    listed = json.loads(shard.with_suffix(".json").read_text())
-    assert (listed["clips"], listed["weights"]) == (["a2", "b1"], [0.75, 0.75])
+    erase_from_shards(corpus, str(tmp_path / "out"), ["a1"])
+    listed = json.loads(first.with_suffix(".json").read_text())
+    assert (listed["clips"], listed["weights"]) == (["a2"], [0.75])
 
 
 @pytest.mark.usefixtures("quick_sql")
