@@ -11,6 +11,8 @@ from store.annotation_database import Database, database_url
 from store.workspace import Workspace
 from tasks.annotation.delivery import keep_delivering
 
+KEEP_ALIVE_S = 75
+
 
 def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
     """Serves until Ctrl-C, and brings decided labels into the record meanwhile. The first start prints a link that makes
@@ -26,8 +28,9 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     courier = threading.Thread(target=keep_delivering, args=(workspace, database, stop), name="labels")
     courier.start()
     try:
-        # The access log would hold the addresses of invitations and clips.
-        uvicorn.run(make_app(site), host=host, port=port, log_level="warning", access_log=False)
+        # The access log would hold the addresses of invitations and clips. People think longer than uvicorn's five seconds.
+        told = {"log_level": "warning", "access_log": False, "timeout_keep_alive": KEEP_ALIVE_S}
+        uvicorn.run(make_app(site), host=host, port=port, **told)
     finally:
         stop.set()
         courier.join()

@@ -8,17 +8,20 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from store import annotation_people, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
-from tasks.annotation import answers, calibration, standing, truth
+from tasks.annotation import answers, calibration, results, standing, truth
 from tasks.annotation.pay import quality
 
 GOLD_RATIO = 0.08
-PROBATION = (10, 0.25)
+PROBATION = (10, 0.5)
 """Until so many hidden checks since a person qualified, this is the share of gold: who slackens after an exam is to be
 found in the first days. At 8 % five checks take sixty answers."""
+TELLING_RATIO = 0.75
+"""Of gold for flags, the share with something to flag, kind by kind: where neither raises a flag nothing is checked."""
 REPEAT_RATIO = 0.02
 REPEAT_AFTER = 20
 MAX_HELD = 2
@@ -31,7 +34,14 @@ ACCEPTED_FROM = 0.5
 BAD_GOLD = (10, 0.5)
 """Gold that at least so many qualified answers meet by less than this on average is wrong itself and is retired."""
 FRAME_HZ = 25
+TTL_KNOWN_S = 60.0
+_ttls: WeakKeyDictionary[Any, dict[int, tuple[float, float]]] = WeakKeyDictionary()
+"""By database and schema: when the median was looked up, and what it gave."""
 REVIEWING = ("reviewer",)
+
+
+Found = tuple[int, Offer]
+"""A schema's id, and what is offered of it."""
 
 
 class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or not there
@@ -40,22 +50,25 @@ class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or no
 
 def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num: int = MAX_HELD) -> list[Row]:
     """The person's leases, filled up to `num` from the queue; fewer when there is nothing for them."""
-    for assignment_id in queue.lapsed(c, now):
-        queue.release(c, assignment_id)
+    queue.expire(c, now)
     held = queue.held(c, person["person_id"], now)
-    while len(held) < num:
-        offer = _offer(c, person, now, rng)
-        if offer is None:
-            break
-        schema_id = queue.item(c, offer.item_id)["schema_id"]
-        queue.lease(c, person["person_id"], offer, now, ttl_s(c, schema_id))
-        held = queue.held(c, person["person_id"], now)
-    return held
+    num_new = 0
+    while len(held) + num_new < num and (found := _offer(c, person, now, rng)):
+        schema_id, offer = found
+        queue.lease(c, person["person_id"], offer, now, ttl_s(c, schema_id, now))
+        num_new += 1
+    return queue.held(c, person["person_id"], now) if num_new else held
 
 
-def ttl_s(c: Any, schema_id: int) -> float:
-    usual = queue.median_active_s(c, schema_id)
-    return TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+def ttl_s(c: Any, schema_id: int, now: float) -> float:
+    """How long a lease lasts; told anew every minute."""
+    told = _ttls.setdefault(c.engine, {})
+    known = told.get(schema_id)
+    if known is None or abs(now - known[0]) >= TTL_KNOWN_S:
+        usual = queue.median_active_s(c, schema_id)
+        ttl = TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+        told[schema_id] = known = (now, ttl)
+    return known[1]
 
 
 def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
@@ -63,7 +76,7 @@ def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
     mine = queue.by_token(c, person["person_id"], token)
     if mine is None:
         raise Gone(token)
-    until = now + ttl_s(c, mine["schema_id"])
+    until = now + ttl_s(c, mine["schema_id"], now)
     if not queue.extend(c, person["person_id"], token, until):
         raise Gone(token)
     return until
@@ -127,23 +140,23 @@ def _place_left(c: Any, mine: Row) -> bool:
     return False
 
 
-def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Offer | None:
+def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Found | None:
     """What the person gets next: a review, calibration where that is due, else work with gold and repeats hidden in it."""
     if person["role"] in REVIEWING:
         found = queue.next_review(c, person["person_id"])
         return _of(found, "review", rng) if found else None
     if person["role"] != "annotator":
         return None
-    ready = []
+    ready = {}
     for schema in annotation_work.open_schemas(c, person["person_id"]):
         if schema["acknowledged_at"] is None:
             continue
         stage = stage_of(schema)
         if stage == calibration.QUALIFIED:
-            ready.append(schema)
+            ready[schema["id"]] = schema
         elif stage != calibration.BANNED and not ready and (offer := _calibration(c, person, schema, stage, rng)):
             return offer
-    return _work(c, person, [s["id"] for s in ready], now, rng) if ready else None
+    return _work(c, person, ready, now, rng) if ready else None
 
 
 def stage_of(schema: Mapping[str, Any]) -> str:
@@ -152,7 +165,7 @@ def stage_of(schema: Mapping[str, Any]) -> str:
     return str(schema["stage"] or first)
 
 
-def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
+def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Found | None:
     round_ = int(schema["round"] or 1)
     done = [
         len(annotation_work.round_scores(c, person["person_id"], schema["id"], k, round_)) for k in ("train", "exam")
@@ -162,43 +175,63 @@ def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng
     left = schema["num_training"] - done[0] if training else schema["num_exam"] - done[1]
     if pending >= left:
         return None
-    found = queue.next_gold(c, person["person_id"], schema["id"], round_)
+    found = _gold(c, person["person_id"], schema["id"], round_, rng)
     return _of(found, "train" if training else "exam", rng, round_=round_) if found else None
 
 
-def _work(c: Any, person: Mapping[str, Any], schema_ids: list[int], now: float, rng: random.Random) -> Offer | None:
-    early = bool(person.get("top_quartile"))
-    found = queue.next_open(c, person["person_id"], schema_ids, now, early=early)
+def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: float, rng: random.Random) -> Found | None:
+    person_id = int(person["person_id"])
+
+    def early() -> bool:
+        return person_id in results.top_quartile(annotation_people.everybody(c))
+
+    found = queue.next_open(c, person_id, list(ready), now, early)
     if found is None:
         return None
-    drawn = rng.random()
-    if drawn < _gold_ratio(c, person["person_id"], found["schema_id"]) and (
-        gold := queue.next_gold(c, person["person_id"], found["schema_id"], 0)
-    ):
+    schema, drawn = ready[found["schema_id"]], rng.random()
+    hides = drawn < max(GOLD_RATIO, PROBATION[1]) and drawn < _gold_ratio(c, person_id, schema)
+    if hides and (gold := _gold(c, person_id, schema["id"], 0, rng)):
         return _of(gold, "gold", rng, batch_id=found["batch_id"])
-    if drawn > 1 - REPEAT_RATIO and (
-        again := queue.to_repeat(c, person["person_id"], found["schema_id"], REPEAT_AFTER)
-    ):
-        repeat = queue.add_repeat(c, again, person["person_id"])
-        return Offer(repeat, "repeat", again["paid_by"], swapped=len(again["media"]) == 2 and not again["swapped"])
+    if drawn > 1 - REPEAT_RATIO and (again := queue.to_repeat(c, person_id, schema["id"], REPEAT_AFTER)):
+        repeat = queue.add_repeat(c, again, person_id)
+        swapped = len(again["media"]) == 2 and not again["swapped"]
+        return schema["id"], Offer(repeat, "repeat", again["paid_by"], swapped=swapped)
     return _of(found, "label", rng, batch_id=found["batch_id"])
 
 
-def _gold_ratio(c: Any, person_id: int, schema_id: int) -> float:
-    num = len(standing.checks(c, person_id, schema_id, PROBATION[0]))
+def _gold_ratio(c: Any, person_id: int, schema: Row) -> float:
+    """More of it for who just qualified, the first time or after a pause."""
+    num = len(standing.checks(c, person_id, schema["id"], schema["changed_at"] or 0.0))
     return max(GOLD_RATIO, PROBATION[1]) if num < PROBATION[0] else GOLD_RATIO
 
 
-def _of(item: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0) -> Offer:
-    return Offer(item["id"], purpose, batch_id, round_, swapped=len(item["media"]) == 2 and rng.random() < 0.5)
+def _gold(c: Any, person_id: int, schema_id: int, round_: int, rng: random.Random) -> Row | None:
+    """Gold for a person: what was never had before what was, longest ago first. Of flags three in four have one: a kind is
+    drawn, then a clip that has it, so that rare kinds are checked as often."""
+    left = queue.gold_left(c, person_id, schema_id, round_)
+    if not left:
+        return None
+    fresh = [g for g in left if not g["last_at"]] or [min(left, key=lambda g: g["last_at"])]
+    kinds = sorted({flag["kind"] for g in fresh for flag in g["truth"].get("flags", ())})
+    if kinds and rng.random() < TELLING_RATIO:
+        kind = rng.choice(kinds)
+        fresh = [g for g in fresh if any(flag["kind"] == kind for flag in g["truth"]["flags"])]
+    elif kinds:
+        fresh = [g for g in fresh if not g["truth"]["flags"]] or fresh
+    return queue.item(c, rng.choice(fresh)["id"])
+
+
+def _of(item: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0) -> Found:
+    swapped = len(item["media"]) == 2 and rng.random() < 0.5
+    return item["schema_id"], Offer(item["id"], purpose, batch_id, round_, swapped=swapped)
 
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
     """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
     item = queue.item(c, mine["item_id"])
     given = queue.answers_of(c, item["id"])
-    if len(given) < item["num_wanted"]:
-        return
+    if item["state"] != "open" or len(given) < item["num_wanted"]:
+        return  # a reviewer may have decided meanwhile
     values = [a["value"] for a in given]
     if truth.agreed(mine["task_type"], mine["body"], values):
         queue.add_label(
@@ -215,8 +248,7 @@ def _scored(kind: str) -> Any:
     def follow(c: Any, mine: Row, now: float) -> None:
         reference = mine["truth"]
         if kind == "repeat":
-            own = queue.answers_of(c, mine["repeat_of"], ("label",))
-            reference = next(a["value"] for a in own if a["person_id"] == mine["person_id"])
+            reference = queue.own_answer(c, mine["repeat_of"], mine["person_id"])
             queue.update_item(c, mine["item_id"], state="done")
         by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], reference)
         annotation_work.add_score(c, mine, kind, by_question, now)
@@ -260,7 +292,7 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
     item = queue.item(c, mine["item_id"])
     batch = annotation_work.batch(c, item["batch_id"])
     assert batch is not None
-    given = queue.answers_of(c, item["id"], ("label",))
+    given = queue.answers_of(c, item["id"])
     queue.add_label(c, item, mine["value"], "adjudicated", len(given) + 1, now)
     queue.update_item(c, item["id"], state="done")
     if batch["goal"] == "gold":

@@ -11,19 +11,19 @@ from tasks.annotation import calibration
 KINDS = ("gold", "audit")
 
 
-def checks(c: Any, person_id: int, schema_id: int, limit: int = calibration.WINDOW) -> list[dict[str, float]]:
-    """Scores by question of the latest checks since the person qualified, oldest first; what was before counts no more, and
-    neither does a check on which nobody raised a flag."""
-    since = _held(c, person_id, schema_id)["changed_at"]
+def checks(c: Any, person_id: int, schema_id: int, since: float) -> list[tuple[float, dict[str, float]]]:
+    """(when, scores by question) of the latest checks since the person qualified, oldest first; what was before counts no
+    more, and neither does a check on which nobody raised a flag."""
     found = annotation_work.scores_of(c, person_id, KINDS, schema_id=schema_id, since=since)
-    return [s["by_question"] for s in found if s["by_question"]][-limit:]
+    return [(s["at"], s["by_question"]) for s in found if s["by_question"]][-calibration.WINDOW :]
 
 
 def check(c: Any, person_id: int, schema_id: int, now: float) -> None:
-    """Sends a person whose hidden gold and audits are too low back to calibration; what was leased goes back."""
+    """Sends a person whose hidden gold and audits are too low back to calibration; what was leased goes back, and what was
+    answered since they qualified, or since the first of these checks, is set aside and asked of others."""
     had = _held(c, person_id, schema_id)
-    recent = checks(c, person_id, schema_id)
-    if had["stage"] != calibration.QUALIFIED or not calibration.must_pause(recent):
+    recent = checks(c, person_id, schema_id, had["changed_at"])
+    if had["stage"] != calibration.QUALIFIED or not calibration.must_pause([scores for _, scores in recent]):
         return
     why = f"paused: the last {len(recent)} hidden checks are surely under {calibration.PASS_MEAN}"
     told = failed(had["failures"], had["round"], why)
@@ -31,7 +31,9 @@ def check(c: Any, person_id: int, schema_id: int, now: float) -> None:
     for held in queue.held(c, person_id, now):
         if held["schema_id"] == schema_id:
             queue.release(c, held["id"])
-    annotation_people.log(c, now, None, "pause", f"person {person_id}", schema=schema_id, why=why)
+    since = recent[0][0] if len(recent) == calibration.WINDOW else had["changed_at"]
+    num = queue.set_answers_aside(c, person_id, schema_id, since, why, now)
+    annotation_people.log(c, now, None, "pause", f"person {person_id}", schema=schema_id, why=why, set_aside=num)
 
 
 def failed(failures: int, round_: int, why: str) -> dict[str, Any]:

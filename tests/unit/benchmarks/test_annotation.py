@@ -24,7 +24,7 @@ def test_the_loop_keeps_the_careful_and_finds_the_others(tmp_path: Path, monkeyp
     )
     # One type alone: with few people on each nobody would meet another.
     on, off = (
-        simulated(World(**SMALL, task_types=("likert",), loop=loop, wrong_gold_share=0.0), tmp_path)
+        simulated(World(**SMALL, works=("likert",), loop=loop, wrong_gold_share=0.0), tmp_path)
         for loop in (True, False)
     )
     by_kind = {c.kind: c for c in on.crowds}

@@ -60,7 +60,8 @@ def test_batches_of_one_priority_are_mixed_by_uncertainty_and_a_higher_one_goes_
 
 def test_the_next_item_of_a_batch_is_told_by_an_index(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}")
-    query = annotation_queue._first_open(1, 1).compile(database.engine, compile_kwargs={"literal_binds": True})
+    first = annotation_queue.FIRST_OPEN.params(person=1, batch=1)
+    query = first.compile(database.engine, compile_kwargs={"literal_binds": True})
     plan = database.read(lambda c: " ".join(row[3] for row in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")))
     assert annotation.next_items.name in plan
     assert "ORDER BY" not in plan, "nothing is sorted"
@@ -194,7 +195,9 @@ def test_what_is_append_only_stays(crew: Crew) -> None:
     assert [s["version"] for s in rows(crew, annotation.schemas)] == [1, 2]
 
 
-def test_from_training_by_the_exam_to_work_and_out_again(crew: Crew) -> None:
+def test_from_training_by_the_exam_to_work_and_out_again(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
+    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
     reviewer, good, bad = crew.person("r", "reviewer"), crew.person("good"), crew.person("bad")
     schema = crew.schema(training=1, exam=2)
     crew.batch(schema, clips(3), goal="gold", name="gold")
