@@ -138,7 +138,7 @@ def _of_type(c: Any, simulation: Simulation, work: str) -> Type:
         mean(q.agreement.value for q in results.agreement_of(told, everything)["questions"]),
         mean(q.agreement.value for q in questions),
         mean(q.alpha.value for q in questions),
-        mean(labels),
+        mean(labels) if labels else float("nan"),
     )
 
 

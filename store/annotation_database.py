@@ -47,14 +47,22 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._lite = self.engine.dialect.name == "sqlite"
+        # At the server's default each statement sees the newest commit, in a transaction of reads or out of it.
+        self._reader = self.engine if self._lite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._make_tables()
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def read(self, work: Work[T]) -> T:
-        with self.engine.connect() as connection:
-            return work(connection)
+        for left in (True, False):
+            try:
+                with self._reader.connect() as connection:
+                    return work(connection)
+            except sa.exc.DBAPIError as error:
+                if not (left and error.connection_invalidated):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """Raises Refused where a constraint or trigger says no, and whatever `work` raises; then nothing is written.
@@ -94,7 +102,7 @@ class Database:
                 _commit_group(connection, group)
 
     def _own(self, work: Work[T], lasting: bool) -> T:
-        """PostgreSQL: a transaction of its own; one that lost a deadlock or a race is run again."""
+        """PostgreSQL: a transaction of its own; one that lost a deadlock, a race or its connection is run again."""
         for left in reversed(range(_RETRIES)):
             try:
                 with self.engine.begin() as connection:
@@ -104,7 +112,7 @@ class Database:
             except sa.exc.DBAPIError as error:
                 if _refusal(error):
                     raise Refused(message(error)) from error
-                if not left or not lost_a_race(error):
+                if not left or not (lost_a_race(error) or error.connection_invalidated):
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -194,7 +202,7 @@ def _refusal(error: sa.exc.DBAPIError) -> bool:
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        served = server_engine(url, "annotation", pool_size=16, max_overflow=16, pool_pre_ping=True)
+        served = server_engine(url, "annotation", pool_size=16, max_overflow=16)
         prepare_once(served)
         return served
     Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)

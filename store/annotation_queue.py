@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,6 +17,8 @@ from store.annotation import STANDS, assignments, batches, items, labels, schema
 
 Row = dict[str, Any]
 
+EXPIRE_EVERY_S = 1.0
+_expired_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 _ENDLESS = 1_000_000_000
 _JSON = ("media", "truth", "body", "value")
 _PERSON, _NOW, _ITEM = sa.bindparam("person"), sa.bindparam("now"), sa.bindparam("item")
@@ -32,6 +35,7 @@ _WHOLE = (
     .join(items, items.c.id == assignments.c.item_id)
     .join(schemas, schemas.c.id == items.c.schema_id)
 )  # fmt: skip
+_LEASE = assignments.insert()
 _HELD = _WHOLE.where(_MINE, _LEASED, assignments.c.expires_at > _NOW).order_by(assignments.c.id)
 _BY_TOKEN = _WHOLE.where(_MINE, assignments.c.token == sa.bindparam("token"))
 _SHOWN = (
@@ -83,25 +87,42 @@ _GOLD_LEFT = (
     .group_by(items.c.id, items.c.truth)
     .order_by(items.c.id)
 )
+_LATEST_S = (
+    sa.select(assignments.c.active_s)
+    .join(items, items.c.id == assignments.c.item_id)
+    .where(items.c.schema_id == sa.bindparam("schema"), assignments.c.state == "answered")
+    .order_by(assignments.c.id.desc())
+    .limit(101)
+)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """An item to be leased: why, and which batch pays."""
+    """An item, with its schema, to be leased: why, and which batch pays."""
 
-    item_id: int
+    item: Row
+    schema: Row
     purpose: str
     batch_id: int | None = None
     round: int = 0
     swapped: bool = False
 
+    @property
+    def item_id(self) -> int:
+        return int(self.item["id"])
 
-def lease(c: Connection, person_id: int, offer: Offer, now: float, ttl_s: float) -> str:
-    """Takes the item's place for a person; gives the assignment's token. The database refuses a place that is taken."""
-    token = secrets.token_urlsafe(18)
-    values = {"token": token, "person_id": person_id, "state": "leased", "leased_at": now, "expires_at": now + ttl_s}
-    c.execute(assignments.insert().values(**values, **offer.__dict__))
-    return token
+
+def lease(c: Connection, person_id: int, offer: Offer, now: float, ttl_s: float) -> Row:
+    """Takes the item's place for a person; gives the assignment as `held` does. The database refuses a place that is taken."""
+    kept = {k: getattr(offer, k) for k in ("item_id", "purpose", "batch_id", "round", "swapped")}
+    values = {**kept, "token": secrets.token_urlsafe(18), "person_id": person_id, "state": "leased", "leased_at": now}
+    made = c.execute(_LEASE, {**values, "expires_at": now + ttl_s})
+    unanswered = dict.fromkeys(("submitted_at", "submit_key", "value", "active_s", "accepted"))
+    item, schema = offer.item, offer.schema
+    about = {"item_state": item["state"], "schema_name": schema["name"], "schema_version": schema["version"]}
+    about |= {k: item[k] for k in ("media", "truth", "kind", "schema_id", "repeat_of")}
+    about |= {k: schema[k] for k in ("task_type", "body")}
+    return {"id": _key(made), **values, "expires_at": now + ttl_s, **unanswered, **about}
 
 
 def held(c: Connection, person_id: int, now: float) -> list[Row]:
@@ -130,8 +151,11 @@ def release(c: Connection, assignment_id: int) -> None:
 
 
 def expire(c: Connection, now: float) -> None:
-    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over."""
-    c.execute(_EXPIRE, {"now": now})
+    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over. Done once
+    a second at most."""
+    if abs(now - _expired_at.get(c.engine, 0.0)) >= EXPIRE_EVERY_S:
+        _expired_at[c.engine] = now
+        c.execute(_EXPIRE, {"now": now})
 
 
 def answer(c: Connection, assignment_id: int, state: str, told: Row) -> None:
@@ -162,13 +186,14 @@ def next_open(
     return best[1] if best else None
 
 
-def gold_left(c: Connection, person_id: int, schema_id: int, round_: int) -> list[Row]:
-    """Gold that the person has not had in this round of calibration: id, truth, and when it was had last (0: never).
+def gold_left(c: Connection, person_id: int, schema_id: int, round_: int) -> Sequence[Any]:
+    """Gold that the person has not had in this round of calibration: rows of `id`, `truth` as JSON text, and `last_at`, when
+    it was had last (0: never).
 
     Round 0 is work, where nothing is met twice either. Gold of a calibration long ago may be hidden there: two calibrations
     use up sixty items, and who came back from a pause would meet none.
     """
-    return _rows(c, _GOLD_LEFT, person=person_id, schema=schema_id, round=round_)
+    return c.execute(_GOLD_LEFT, {"person": person_id, "schema": schema_id, "round": round_}).all()
 
 
 def next_review(c: Connection, person_id: int) -> Row | None:
@@ -207,11 +232,12 @@ def to_repeat(c: Connection, person_id: int, schema_id: int, at_least_ago: int) 
     return _one(c, query)
 
 
-def add_repeat(c: Connection, source: Row, person_id: int) -> int:
+def add_repeat(c: Connection, source: Row, person_id: int) -> Row:
+    """A new item for the person alone: an own one again."""
     kept = {k: source[k] for k in ("batch_id", "schema_id", "uncertainty")}
     own = {"kind": "repeat", "state": "open", "num_wanted": 1, "max_raters": 1, "audited": False}
     about = {"media": json.dumps(source["media"]), "repeat_of": source["id"], "for_person": person_id, "num_taken": 0}
-    return _key(c.execute(items.insert().values(**kept, **own, **about)))
+    return item(c, _key(c.execute(items.insert().values(**kept, **own, **about))))
 
 
 def item(c: Connection, item_id: int) -> Row:
@@ -289,16 +315,9 @@ def set_answers_aside(c: Connection, person_id: int, schema_id: int, since: floa
     return len(found)
 
 
-def median_active_s(c: Connection, schema_id: int, recent: int = 101) -> float | None:
+def median_active_s(c: Connection, schema_id: int) -> float | None:
     """Of the latest answers of a schema; None while there are under ten."""
-    query = (
-        sa.select(assignments.c.active_s)
-        .join(items, items.c.id == assignments.c.item_id)
-        .where(items.c.schema_id == schema_id, assignments.c.state == "answered")
-        .order_by(assignments.c.id.desc())
-        .limit(recent)
-    )
-    found = sorted(float(v) for v in c.execute(query).scalars())
+    found = sorted(float(v) for v in c.execute(_LATEST_S, {"schema": schema_id}).scalars())
     return found[len(found) // 2] if len(found) >= 10 else None
 
 

@@ -80,6 +80,19 @@ _ROUND_SCORES = (
     .where(scores.c.person_id == _PERSON, scores.c.schema_id == _SCHEMA, scores.c.kind == sa.bindparam("kind"))
     .where(assignments.c.round == sa.bindparam("round"))
 )
+_NUM_ROUND_SCORES = _ROUND_SCORES.with_only_columns(sa.func.count())
+_GOLD_SCORES = (
+    sa.select(scores.c.score)
+    .join(assignments, assignments.c.id == scores.c.assignment_id)
+    .outerjoin(
+        qualifications,
+        (qualifications.c.person_id == scores.c.person_id) & (qualifications.c.schema_id == scores.c.schema_id),
+    )
+    .where(assignments.c.item_id == sa.bindparam("item"), scores.c.kind.in_(["gold", "exam"]))
+    .where(sa.func.coalesce(qualifications.c.stage, "qualified") == "qualified")
+)
+_SCORED = sa.select(scores.c.at).where(scores.c.assignment_id == sa.bindparam("assignment"))
+_ADD_SCORE = scores.insert()
 
 
 def open_schemas(c: Connection, person_id: int) -> list[Row]:
@@ -114,12 +127,12 @@ def all_qualifications(c: Connection) -> list[Row]:
 
 def add_score(c: Connection, assignment: Row, kind: str, by_question: dict[str, float], now: float) -> None:
     """A score that is there already stays: an answer is scored once. Without a question the two agreed, on no flag."""
-    if c.execute(sa.select(scores.c.at).where(scores.c.assignment_id == assignment["id"])).scalar():
+    if c.execute(_SCORED, {"assignment": assignment["id"]}).scalar():
         return
     who = {k: assignment[k] for k in ("person_id", "schema_id")}
     score = sum(by_question.values()) / len(by_question) if by_question else 1.0
     told = {"kind": kind, "score": score, "by_question": json.dumps(by_question, sort_keys=True), "at": now}
-    c.execute(scores.insert().values(assignment_id=assignment["id"], **who, **told))
+    c.execute(_ADD_SCORE, {"assignment_id": assignment["id"], **who, **told})
 
 
 def scores_of(
@@ -133,10 +146,14 @@ def round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round
     return _rows(c, _ROUND_SCORES, person=person_id, schema=schema_id, kind=kind, round=round_)
 
 
+def num_round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> int:
+    told = {"person": person_id, "schema": schema_id, "kind": kind, "round": round_}
+    return int(c.execute(_NUM_ROUND_SCORES, told).scalar_one())
+
+
 def gold_scores(c: Connection, item_id: int) -> list[float]:
-    query = sa.select(scores.c.score).join(assignments, assignments.c.id == scores.c.assignment_id)
-    kinds = scores.c.kind.in_(["gold", "exam"])
-    return [float(s) for s in c.execute(query.where(assignments.c.item_id == item_id, kinds)).scalars()]
+    """How people who are qualified now met a gold item, hidden or in their exam: who guesses says nothing about it."""
+    return [float(s) for s in c.execute(_GOLD_SCORES, {"item": item_id}).scalars()]
 
 
 def add_batch(c: Connection, told: Row) -> int:

@@ -12,7 +12,17 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
 from dashboards.annotation import labelling, pages, staff
-from dashboards.annotation.visit import EVERYBODY, MEDIA_THREADS, PUBLIC, TEMPLATES, Handler, Site, add_route, problem
+from dashboards.annotation.visit import (
+    EVERYBODY,
+    MEDIA_THREADS,
+    PUBLIC,
+    TEMPLATES,
+    THREADS,
+    Handler,
+    Site,
+    add_route,
+    problem,
+)
 from store import annotation_people
 from store.annotation_database import Database
 from tasks.annotation import sign_in
@@ -60,7 +70,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
 def make_app(site: Site) -> FastAPI:
     app = FastAPI(title="Headroom annotation", docs_url=None, redoc_url=None, openapi_url=None)
     for method, path, roles, handler in ROUTES:
-        add_route(app, site, method, path, roles, handler, MEDIA_THREADS if handler is labelling.clip else None)
+        add_route(app, site, method, path, roles, handler, MEDIA_THREADS if handler is labelling.clip else THREADS)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.middleware("http")(_headers)
     app.add_exception_handler(404, _not_found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 
 from dashboards.annotation.app import first_invitation, make_app
@@ -12,6 +13,8 @@ from store.workspace import Workspace
 from tasks.annotation.delivery import keep_delivering
 
 KEEP_ALIVE_S = 75
+SWITCH_S = 0.0005
+"""A request waits for a database a dozen times, and after each for Python's lock: by default up to 5 ms."""
 
 
 def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
@@ -24,6 +27,7 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     if token := first_invitation(database):
         print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
     print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
+    sys.setswitchinterval(SWITCH_S)
     stop = threading.Event()
     courier = threading.Thread(target=keep_delivering, args=(workspace, database, stop), name="labels")
     courier.start()

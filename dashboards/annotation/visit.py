@@ -84,6 +84,8 @@ class Missing(Exception):  # noqa: N818 - the page for what is not there, or not
 Handler = Callable[[Visit], Response]
 
 
+THREADS = CapacityLimiter(8)
+"""Requests worked on at once. More would only wait for each other, those among them that hold a lock in the database too."""
 MEDIA_THREADS = CapacityLimiter(4)
 """Cutting a clip takes a second, and many wait for the same: they may not take the threads of those who want none."""
 
@@ -95,10 +97,8 @@ def add_route(
     path: str,
     roles: tuple[str, ...],
     handler: Handler,
-    threads: CapacityLimiter | None = None,
+    threads: CapacityLimiter = THREADS,
 ) -> None:
-    """`threads` of the route's own; None: those that all others share."""
-
     async def answer(request: Request) -> Response:
         body = await _body(request) if method == "POST" else b""
         if body is None:

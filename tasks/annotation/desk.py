@@ -5,6 +5,7 @@ Every function here runs inside one transaction of the annotation database: `dat
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,10 +41,6 @@ _ttls: WeakKeyDictionary[Any, dict[int, tuple[float, float]]] = WeakKeyDictionar
 REVIEWING = ("reviewer",)
 
 
-Found = tuple[int, Offer]
-"""A schema's id, and what is offered of it."""
-
-
 class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or not there
     """No such assignment for this person."""
 
@@ -52,12 +49,9 @@ def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num
     """The person's leases, filled up to `num` from the queue; fewer when there is nothing for them."""
     queue.expire(c, now)
     held = queue.held(c, person["person_id"], now)
-    num_new = 0
-    while len(held) + num_new < num and (found := _offer(c, person, now, rng)):
-        schema_id, offer = found
-        queue.lease(c, person["person_id"], offer, now, ttl_s(c, schema_id, now))
-        num_new += 1
-    return queue.held(c, person["person_id"], now) if num_new else held
+    while len(held) < num and (offer := _offer(c, person, now, rng)):
+        held.append(queue.lease(c, person["person_id"], offer, now, ttl_s(c, offer.schema["id"], now)))
+    return held
 
 
 def ttl_s(c: Any, schema_id: int, now: float) -> float:
@@ -140,11 +134,12 @@ def _place_left(c: Any, mine: Row) -> bool:
     return False
 
 
-def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Found | None:
+def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Offer | None:
     """What the person gets next: a review, calibration where that is due, else work with gold and repeats hidden in it."""
     if person["role"] in REVIEWING:
         found = queue.next_review(c, person["person_id"])
-        return _of(found, "review", rng) if found else None
+        schema = annotation_work.schema(c, found["schema_id"]) if found else None
+        return _of(found, schema, "review", rng) if found and schema else None
     if person["role"] != "annotator":
         return None
     ready = {}
@@ -165,10 +160,10 @@ def stage_of(schema: Mapping[str, Any]) -> str:
     return str(schema["stage"] or first)
 
 
-def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Found | None:
+def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
     round_ = int(schema["round"] or 1)
     done = [
-        len(annotation_work.round_scores(c, person["person_id"], schema["id"], k, round_)) for k in ("train", "exam")
+        annotation_work.num_round_scores(c, person["person_id"], schema["id"], k, round_) for k in ("train", "exam")
     ]
     pending = sum(h["schema_id"] == schema["id"] for h in queue.held(c, person["person_id"], 0.0))
     training = stage == calibration.TRAINING and done[0] < schema["num_training"]
@@ -176,10 +171,10 @@ def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng
     if pending >= left:
         return None
     found = _gold(c, person["person_id"], schema["id"], round_, rng)
-    return _of(found, "train" if training else "exam", rng, round_=round_) if found else None
+    return _of(found, schema, "train" if training else "exam", rng, round_=round_) if found else None
 
 
-def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: float, rng: random.Random) -> Found | None:
+def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: float, rng: random.Random) -> Offer | None:
     person_id = int(person["person_id"])
 
     def early() -> bool:
@@ -191,12 +186,12 @@ def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: floa
     schema, drawn = ready[found["schema_id"]], rng.random()
     hides = drawn < max(GOLD_RATIO, PROBATION[1]) and drawn < _gold_ratio(c, person_id, schema)
     if hides and (gold := _gold(c, person_id, schema["id"], 0, rng)):
-        return _of(gold, "gold", rng, batch_id=found["batch_id"])
+        return _of(gold, schema, "gold", rng, batch_id=found["batch_id"])
     if drawn > 1 - REPEAT_RATIO and (again := queue.to_repeat(c, person_id, schema["id"], REPEAT_AFTER)):
         repeat = queue.add_repeat(c, again, person_id)
         swapped = len(again["media"]) == 2 and not again["swapped"]
-        return schema["id"], Offer(repeat, "repeat", again["paid_by"], swapped=swapped)
-    return _of(found, "label", rng, batch_id=found["batch_id"])
+        return Offer(repeat, schema, "repeat", again["paid_by"], swapped=swapped)
+    return _of(found, schema, "label", rng, batch_id=found["batch_id"])
 
 
 def _gold_ratio(c: Any, person_id: int, schema: Row) -> float:
@@ -211,19 +206,28 @@ def _gold(c: Any, person_id: int, schema_id: int, round_: int, rng: random.Rando
     left = queue.gold_left(c, person_id, schema_id, round_)
     if not left:
         return None
-    fresh = [g for g in left if not g["last_at"]] or [min(left, key=lambda g: g["last_at"])]
-    kinds = sorted({flag["kind"] for g in fresh for flag in g["truth"].get("flags", ())})
+    fresh = [g for g in left if not g.last_at] or [min(left, key=lambda g: g.last_at)]
+    return queue.item(c, rng.choice(_telling(fresh, rng) if fresh[0].truth.startswith(_FLAGS) else fresh).id)
+
+
+_FLAGS = '{"flags": '
+
+
+def _telling(gold: Sequence[Any], rng: random.Random) -> Sequence[Any]:
+    """Gold for flags: mostly that with one of a kind that is drawn first."""
+    raised = {g.id: {flag["kind"] for flag in json.loads(g.truth)["flags"]} for g in gold}
+    kinds = sorted(set().union(*raised.values()))
     if kinds and rng.random() < TELLING_RATIO:
         kind = rng.choice(kinds)
-        fresh = [g for g in fresh if any(flag["kind"] == kind for flag in g["truth"]["flags"])]
-    elif kinds:
-        fresh = [g for g in fresh if not g["truth"]["flags"]] or fresh
-    return queue.item(c, rng.choice(fresh)["id"])
+        return [g for g in gold if kind in raised[g.id]]
+    return [g for g in gold if not raised[g.id]] or gold
 
 
-def _of(item: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0) -> Found:
+def _of(
+    item: Row, schema: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0
+) -> Offer:
     swapped = len(item["media"]) == 2 and rng.random() < 0.5
-    return item["schema_id"], Offer(item["id"], purpose, batch_id, round_, swapped=swapped)
+    return Offer(item, schema, purpose, batch_id, round_, swapped=swapped)
 
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
@@ -267,13 +271,15 @@ def _advance(c: Any, mine: Row, now: float) -> None:
     assert schema is not None
     person_id, schema_id, round_ = mine["person_id"], schema["id"], mine["round"]
     had = annotation_work.qualification(c, person_id, schema_id) or {"failures": 0}
-    num_trained = len(annotation_work.round_scores(c, person_id, schema_id, "train", round_))
-    exam = [s["by_question"] for s in annotation_work.round_scores(c, person_id, schema_id, "exam", round_)]
-    if num_trained < schema["num_training"]:
+    if annotation_work.num_round_scores(c, person_id, schema_id, "train", round_) < schema["num_training"]:
         return
     told: dict[str, Any] = {"round": round_, "failures": had["failures"], "changed_at": now}
-    if len(exam) < schema["num_exam"]:
-        told |= {"stage": calibration.EXAM, "why": f"{len(exam)} of {schema['num_exam']} exam items"}
+    num_examined = annotation_work.num_round_scores(c, person_id, schema_id, "exam", round_)
+    exam = []
+    if num_examined == schema["num_exam"]:
+        exam = [s["by_question"] for s in annotation_work.round_scores(c, person_id, schema_id, "exam", round_)]
+    if num_examined < schema["num_exam"]:
+        told |= {"stage": calibration.EXAM, "why": f"{num_examined} of {schema['num_exam']} exam items"}
     elif not exam or (verdict := calibration.examined(exam)).passed:
         told |= {"stage": calibration.QUALIFIED, "why": verdict.why if exam else "training done"}
     else:
