@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from sqlalchemy.engine import Connection
 from infra.settings import Settings
 from store.annotation import LATER_INDEXES, RULES, items, metadata, outbox
 from store.annotation_outbox import note_all
-from store.prepared_statements import prepare_once
+from store.prepared_statements import no_transaction, prepare_once
 from store.server_database import breaks_a_rule, lost_a_race, message, server_engine
 
 T = TypeVar("T")
@@ -47,8 +48,6 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._lite = self.engine.dialect.name == "sqlite"
-        # At the server's default each statement sees the newest commit, in a transaction of reads or out of it.
-        self._reader = self.engine if self._lite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._make_tables()
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -57,7 +56,7 @@ class Database:
     def read(self, work: Work[T]) -> T:
         for left in (True, False):
             try:
-                with self._reader.connect() as connection:
+                with self.engine.connect() as connection, nullcontext() if self._lite else no_transaction(connection):
                     return work(connection)
             except sa.exc.DBAPIError as error:
                 if not (left and error.connection_invalidated):
@@ -107,7 +106,8 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     if not lasting:
-                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                        raw: Any = connection.connection.dbapi_connection
+                        raw.begin_unwaited()
                     return work(connection)
             except sa.exc.DBAPIError as error:
                 if _refusal(error):

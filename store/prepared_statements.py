@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -9,6 +11,10 @@ import sqlalchemy as sa
 
 MAX_PREPARED = 200
 BEGIN = "begin transaction"
+LOST = "network error"
+"""By these words SQLAlchemy knows that a connection is gone, and gives it up with the others of its pool."""
+SHUT_DOWN = "57P"
+"""SQLSTATEs of a server that ends its connections."""
 MAX_LENGTH = 4000
 """Characters of a statement. Longer ones are of many rows at once, and hardly ever the same again."""
 
@@ -26,6 +32,18 @@ def prepare_once(engine: sa.Engine) -> None:
         return _connection()(*args, **told)
 
 
+@contextmanager
+def no_transaction(connection: sa.Connection) -> Iterator[None]:
+    """For reads: each statement sees the newest commit, as it does in a transaction at the server's default, and neither a
+    begin nor a rollback is waited for."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.autocommit = True
+    try:
+        yield
+    finally:
+        raw.autocommit = False
+
+
 @cache
 def _connection() -> Any:
     """The class of such connections; pg8000 is there once an engine for PostgreSQL was made."""
@@ -35,16 +53,24 @@ def _connection() -> Any:
 
     class Cursor(pg8000.Cursor):  # type: ignore[misc]
         def execute(self, operation: str, args: Any = (), stream: Any = None) -> Any:
-            connection = self._c
-            if connection is None or connection._sock is None:
+            if self._c is None or self._c._sock is None:
                 raise pg8000.InterfaceError("connection is closed")
+            try:
+                prepared = self._prepared(operation, args) if args and stream is None else None
+                if prepared is None:
+                    return super().execute(operation, args, stream)
+                return self._run(operation, args, *prepared)
+            except OSError as error:
+                raise pg8000.InterfaceError(LOST) from error
+            except pg8000.DatabaseError as error:
+                told = error.args[0] if error.args else None
+                if isinstance(told, dict) and told.get("C", "").startswith(SHUT_DOWN):
+                    raise pg8000.InterfaceError(LOST) from error
+                raise
+
+        def _run(self, operation: str, args: Any, name: bytes, columns: Any, input_funcs: Any) -> Any:
+            connection = self._c
             begins = not connection._in_transaction and not connection.autocommit
-            if begins and not args and stream is None:
-                return super().execute(f"{BEGIN}; {operation}")
-            prepared = self._prepared(operation, args) if args and stream is None else None
-            if prepared is None:
-                return super().execute(operation, args, stream)
-            name, columns, input_funcs = prepared
             if begins:  # on its way together with the statement
                 connection.send_QUERY(BEGIN)
             connection.send_BIND(name, make_params(connection.py_types, args))
@@ -77,6 +103,10 @@ def _connection() -> Any:
 
         def cursor(self) -> Any:
             return Cursor(self)
+
+        def begin_unwaited(self) -> None:
+            """A transaction whose commit does not wait for the server's disk."""
+            self.execute_simple(f"{BEGIN}; SET LOCAL synchronous_commit = off")
 
         def commit(self) -> None:
             self.execute_simple("commit")
