@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Line:
     async def _asked(self, method: str, path: str, head: str, body: bytes) -> Reply:
         """Raises OSError or EOFError when the server went away before it answered."""
         if self._open and self._open[0].at_eof():
-            self.close()  # an idle connection that the server ended, as it may
+            await self.close()  # an idle connection that the server ended, as it may
         try:
             if self._open is None:
                 self._open = await asyncio.open_connection(*self._to)
@@ -50,13 +51,15 @@ class Line:
             headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
             content = await reader.readexactly(int(headers.get("content-length", 0)))
         except BaseException:
-            self.close()  # whatever is left of a reply would be taken for the next one
+            await self.close()  # whatever is left of a reply would be taken for the next one
             raise
         if headers.get("connection", "") == "close":
-            self.close()
+            await self.close()
         return Reply(int(first.split()[1]), headers, content)
 
-    def close(self) -> None:
-        if self._open:
-            self._open[1].close()
-        self._open = None
+    async def close(self) -> None:
+        held, self._open = self._open, None
+        if held:
+            held[1].close()
+            with suppress(OSError):  # the other side may be dead
+                await held[1].wait_closed()

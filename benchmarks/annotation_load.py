@@ -46,8 +46,6 @@ RATE_P99_MS = 300.0
 CHUNK = 65_536
 """Bytes of a range: a browser asks for the beginning, then for the rest."""
 STARTS_WITHIN_S = 60.0
-NUM_CUTS = 10
-"""Different clips. Each is cut from its proxy when it is first asked for, here before anything is measured."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,9 @@ class Load:
     rate_hz: float = 150.0
     """Requests a second, claims and submits in turn; 0 leaves the run out."""
     num_kills: int = 20
-    media: bool = True
+    num_clips: int = 10
+    """Different ones, which annotators fetch. Each is cut from its proxy when it is first asked for, here before anything is
+    measured. 0 leaves out the run with media."""
 
 
 @dataclass
@@ -130,7 +130,7 @@ def measure(load: Load, folder: Path, database: str = "sqlite") -> Measured:
     workspace = open_workspace(folder / "workspace")
     opened = Database(database_url(workspace.settings))
     try:
-        sessions = opened.write(lambda c: _prepared(c, load, _clip(workspace) if load.media else "made"))
+        sessions = opened.write(lambda c: _prepared(c, load, _clip(workspace) if load.num_clips else "made"))
         measured = Measured(database)
         with _served(folder / "workspace") as server:
             asyncio.run(_everything(server, sessions, load, measured))
@@ -166,6 +166,7 @@ class Server:
                 await asyncio.sleep(0.05)
                 continue
             writer.close()
+            await writer.wait_closed()
             return
         raise TimeoutError(f"port {self.port} did not open within {STARTS_WITHIN_S:g} s")
 
@@ -206,7 +207,7 @@ def _prepared(c: Any, load: Load, proxy: str) -> list[sign_in.Opened]:
     schema = batches.make_schema(c, boss, "rated", answers.LIKERT, body, "Look.", 0, 0, now)
     media = []
     for i in range(load.num_items):
-        start = 3 * (i % NUM_CUTS)
+        start = 3 * (i % max(1, load.num_clips))
         span = {"start_frame": start, "end_frame": start + 100, "proxy_uri": proxy}
         media.append((0.0, [{**span, "video_id": f"v{i}", "clip_id": f"c{i}"}]))
     batches.make_batch(c, boss, batches.Plan("work", schema, "made"), media, now)
@@ -268,7 +269,7 @@ async def _everything(server: Server, sessions: list[sign_in.Opened], load: Load
         headers = {"cookie": f"{COOKIE}={session.token}", "x-csrf": session.csrf}
         people.append(Person(Line("127.0.0.1", server.port, headers), random.Random(i)))
     await _warmed_up(people, load, measured)
-    for name in ("thinking", *(["with media"] if load.media else [])):
+    for name in ("thinking", *(["with media"] if load.num_clips else [])):
         measured.runs.append(run := Run(name))
         await _thinking(run, people, load.seconds, load, measured)
     if load.rate_hz:
@@ -277,6 +278,8 @@ async def _everything(server: Server, sessions: list[sign_in.Opened], load: Load
     if load.num_kills:
         measured.runs.append(run := Run("kills"))
         await _killed(server, run, people, load, measured)
+    for person in people:
+        await person.line.close()
     for run in measured.runs:
         if not run.claims_s or not run.submits_s:
             run.errors["nobody got anything done"] += 1
@@ -284,9 +287,9 @@ async def _everything(server: Server, sessions: list[sign_in.Opened], load: Load
 
 async def _warmed_up(people: list[Person], load: Load, measured: Measured) -> None:
     """The first of each statement is built, and clips are cut."""
-    for person in people[: 4 * NUM_CUTS]:
+    for person in people[: max(8, 4 * load.num_clips)]:
         await person.claim()
-        if load.media and person.task:
+        if load.num_clips and person.task:
             await person.look(Run("warm up"))
         await person.submit(measured.acknowledged)
 
