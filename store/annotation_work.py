@@ -151,6 +151,17 @@ def num_round_scores(c: Connection, person_id: int, schema_id: int, kind: str, r
     return int(c.execute(_NUM_ROUND_SCORES, told).scalar_one())
 
 
+def compared(c: Connection, assignment_ids: Sequence[int]) -> dict[int, tuple[Row, Row]]:
+    """By assignment, the answer and what it was held against: gold's truth, or the label of an audit."""
+    query = (
+        sa.select(assignments.c.id, assignments.c.value, sa.func.coalesce(items.c.truth, labels.c.value).label("truth"))
+        .join(items, items.c.id == assignments.c.item_id)
+        .outerjoin(labels, labels.c.item_id == items.c.id)
+        .where(assignments.c.id.in_(list(assignment_ids)))
+    )
+    return {row["id"]: (row["value"], row["truth"]) for row in _rows(c, query)}
+
+
 def gold_scores(c: Connection, item_id: int) -> list[float]:
     """How people who are qualified now met a gold item, hidden or in their exam: who guesses says nothing about it."""
     return [float(s) for s in c.execute(_GOLD_SCORES, {"item": item_id}).scalars()]

@@ -260,7 +260,7 @@ def _scored(kind: str) -> Any:
             _advance(c, mine, now)
         elif kind == "gold":
             _retire_bad_gold(c, mine["item_id"], now)
-            standing.check(c, mine["person_id"], mine["schema_id"], now)
+            standing.check(c, mine["person_id"], {"id": mine["schema_id"], "task_type": mine["task_type"]}, now)
 
     return follow
 
@@ -275,16 +275,20 @@ def _advance(c: Any, mine: Row, now: float) -> None:
         return
     told: dict[str, Any] = {"round": round_, "failures": had["failures"], "changed_at": now}
     num_examined = annotation_work.num_round_scores(c, person_id, schema_id, "exam", round_)
-    exam = []
+    exam: list[Row] = []
     if num_examined == schema["num_exam"]:
-        exam = [s["by_question"] for s in annotation_work.round_scores(c, person_id, schema_id, "exam", round_)]
+        exam = annotation_work.round_scores(c, person_id, schema_id, "exam", round_)
     if num_examined < schema["num_exam"]:
         told |= {"stage": calibration.EXAM, "why": f"{num_examined} of {schema['num_exam']} exam items"}
-    elif not exam or (verdict := calibration.examined(exam)).passed:
+    elif not exam or (verdict := _verdict(c, schema, exam)).passed:
         told |= {"stage": calibration.QUALIFIED, "why": verdict.why if exam else "training done"}
     else:
         told |= standing.failed(had["failures"], round_, f"exam not passed: {verdict.why}")
     annotation_work.put_qualification(c, person_id, schema_id, **told)
+
+
+def _verdict(c: Any, schema: Row, exam: Sequence[Row]) -> calibration.Verdict:
+    return calibration.examined([s["by_question"] for s in exam], standing.weights(c, schema["task_type"], exam))
 
 
 def _retire_bad_gold(c: Any, item_id: int, now: float) -> None:
@@ -311,7 +315,7 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
             queue.settle(c, answer["id"], accepted=False)
         audits = annotation_work.scores_of(c, answer["person_id"], ("audit",))
         annotation_people.update_person(c, answer["person_id"], quality=quality([s["score"] for s in audits]))
-        standing.check(c, answer["person_id"], item["schema_id"], now)
+        standing.check(c, answer["person_id"], {"id": item["schema_id"], "task_type": mine["task_type"]}, now)
 
 
 def _reply(c: Any, mine: Row, state: str) -> dict[str, Any]:

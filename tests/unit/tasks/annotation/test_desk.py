@@ -196,7 +196,14 @@ def test_what_is_append_only_stays(crew: Crew) -> None:
             crew.database.write(lambda c, t=table, k=column: c.execute(t.update().values({k: "other"})))
         with pytest.raises(Refused, match="append-only"):
             crew.database.write(lambda c, t=table: c.execute(t.delete()))
-    paid = {"person_id": crew.boss, "period": "2026-W01", "kind": "base", "amount_minor": 5, "currency": "EUR", "line": 0}
+    paid = {
+        "person_id": crew.boss,
+        "period": "2026-W01",
+        "kind": "base",
+        "amount_minor": 5,
+        "currency": "EUR",
+        "line": 0,
+    }
     crew.database.write(lambda c: annotation_work.add_ledger(c, [{**paid, "why": "5 x 1", "at": NOW}]))
     for change in (annotation.ledger.update().values(amount_minor=6), annotation.ledger.delete()):
         with pytest.raises(Refused, match="append-only"):
