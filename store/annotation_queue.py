@@ -21,7 +21,9 @@ EXPIRE_EVERY_S = 1.0
 _expired_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 _ENDLESS = 1_000_000_000
 _JSON = ("media", "truth", "body", "value")
-_PERSON, _NOW, _ITEM = sa.bindparam("person"), sa.bindparam("now"), sa.bindparam("item")
+_PERSON: sa.BindParameter[Any] = sa.bindparam("person")
+_NOW: sa.BindParameter[Any] = sa.bindparam("now")
+_ITEM: sa.BindParameter[Any] = sa.bindparam("item")
 # A claim takes a dozen statements. Those of it and of a submit are built once: building one costs more than running it.
 _LEASED = assignments.c.state == "leased"
 _MINE = assignments.c.person_id == _PERSON

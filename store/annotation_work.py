@@ -42,7 +42,8 @@ def all_schemas(c: Connection) -> list[Row]:
     return _rows(c, sa.select(schemas, gold.label("num_gold")).order_by(schemas.c.name, schemas.c.version.desc()))
 
 
-_PERSON, _SCHEMA = sa.bindparam("person"), sa.bindparam("schema")
+_PERSON: sa.BindParameter[Any] = sa.bindparam("person")
+_SCHEMA: sa.BindParameter[Any] = sa.bindparam("schema")
 _URGENT = (
     sa.select(batches.c.schema_id, sa.func.max(batches.c.priority).label("priority"))
     .where(batches.c.state == "open", batches.c.goal == "work")

@@ -88,7 +88,7 @@ def _connection() -> Any:
         def _prepared(self, operation: str, args: Any) -> Any:
             """(name, columns, how they are read) at the server; None for what is not worth it."""
             held = self._c.prepared
-            key = operation, tuple(self._input_oids)
+            key: tuple[str, tuple[int, ...]] = (operation, tuple(self._input_oids))
             if key not in held:
                 if len(held) >= MAX_PREPARED or len(operation) > MAX_LENGTH:
                     return None

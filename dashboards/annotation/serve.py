@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
+from typing import Any
 
 from dashboards.annotation.app import first_invitation, make_app
 from dashboards.annotation.visit import Site
@@ -33,7 +34,7 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     courier.start()
     try:
         # The access log would hold the addresses of invitations and clips. People think longer than uvicorn's five seconds.
-        told = {"log_level": "warning", "access_log": False, "timeout_keep_alive": KEEP_ALIVE_S}
+        told: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_keep_alive": KEEP_ALIVE_S}
         uvicorn.run(make_app(site), host=host, port=port, **told)
     finally:
         stop.set()
