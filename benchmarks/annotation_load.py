@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,9 +149,11 @@ class Server:
             self.port = int(free.getsockname()[1])
         self._command = [sys.executable, "-c", SERVER, str(workspace), str(self.port)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._groups: list[int] = []
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, start_new_session=True)
+        self._groups.append(self._process.pid)
 
     async def ready(self) -> None:
         """Raises TimeoutError when the port does not open within a minute, RuntimeError when the server ended."""
@@ -176,6 +178,13 @@ class Server:
             self._process.wait()
         self._process = None
 
+    def end(self) -> None:
+        """With what servers left behind: each has a process that delivers labels, and may be at it still."""
+        self.stop(signal.SIGTERM)
+        for group in self._groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
 
 @contextmanager
 def _served(workspace: Path) -> Iterator[Server]:
@@ -184,7 +193,7 @@ def _served(workspace: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.stop(signal.SIGTERM)
+        server.end()
 
 
 def _clip(workspace: Workspace) -> str:
