@@ -96,13 +96,14 @@ def makes_batch(visit: Visit) -> Response:
 def _plan(told: Any) -> batches.Plan:
     text: dict[str, Any] = {k: str(told.get(k, "")).strip() for k in ("name", "source", "goal", "uncertainty")}
     whole: dict[str, Any] = {k: _whole(told, k) for k in ("schema_id", "overlap", "max_raters", "priority", "limit")}
-    price, budget, minutes = (_decimal(told, k) for k in ("price", "budget", "head_start_min"))
+    price, budget = (_decimal(told, k) for k in ("price", "budget"))
+    minutes = _decimal(told, "head_start_min") if str(told.get("head_start_min", "")).strip() else None
     return batches.Plan(
         **text,
         **whole,
         price_milli=round(price * 100_000),
         budget_milli=round(budget * 100_000),
-        head_start_s=minutes * 60,
+        head_start_s=None if minutes is None else minutes * 60,
     )
 
 
