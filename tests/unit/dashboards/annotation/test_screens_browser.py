@@ -161,7 +161,7 @@ def work(page: Page, house: House, look: Looker) -> None:
     with page.expect_navigation():
         page.keyboard.press("Enter")
     look(page, "home_without_work")
-    house.batch("likert", "SELECT 'c1' AS clip_id", name="rates", price_milli=5000, budget_milli=10**7)
+    house.batch("likert", "SELECT 'c1' AS clip_id", name="rates", price_milli=5000, budget_milli=10**7, head_start_s=0)
     house.batch("pairwise", SYSTEMS, name="lab", max_raters=2)
     for login in ("annotator", "other"):
         answer_all(house, login)
@@ -216,7 +216,7 @@ def reviewing(page: Page, address: str, house: House, look: Looker) -> None:
 
 def training(page: Page, address: str, house: House, look: Looker) -> None:
     """The reviewer's answer is gold now: it is shown after a practice item, and the next item is work."""
-    house.batch("likert", "SELECT 'c3' AS clip_id", name="speech work", schema_id=5, priority=9)
+    house.batch("likert", "SELECT 'c3' AS clip_id", name="speech work", schema_id=5, priority=9, head_start_s=0)
     sign_in(page, address, "newcomer")
     press(page.get_by_role("link", name="Read the guidelines").first)
     button(page, "I have read them and will follow them")
