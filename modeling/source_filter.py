@@ -38,7 +38,7 @@ def source_filter(audio: np.ndarray, source: Source | None = None, *, seed: int 
     filters_TF = least_phase(frames_TN, source.num_cepstra)
     period_T = periods(frames_TN)
     voiced_F = np.fft.rfftfreq(FFT, 1 / AUDIO_HZ) < source.noisy_hz
-    made = np.zeros(len(audio) + 2 * FFT)
+    made: np.ndarray = np.zeros(len(audio) + 2 * FFT)
     at = 0.0
     while at < len(audio):
         t = min(int(at) // HOP, len(period_T) - 1)

@@ -97,7 +97,7 @@ SIGNAL = Signal(
     ),
     needs=("landmarks", "vad"),
     look=Look(audio=True),
-    cost_cpu_s=0.018,
+    cost_cpu_s=0.007,
     weights=(WEIGHTS, *weights_of(ENCODER)),
     params={
         "speech_prob": SPEECH_PROB,

@@ -71,7 +71,7 @@ SIGNAL = Signal(
     ),
     needs=("landmarks", "vad"),
     look=Look(audio=True),
-    cost_cpu_s=0.004,
+    cost_cpu_s=0.007,
     weights=(WEIGHTS, *weights_of(ENCODER)),
     params={
         "max_lag": MAX_LAG,
