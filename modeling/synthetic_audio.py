@@ -4,7 +4,7 @@
     python -m tasks.voice_corpus FEATURES.npz --real REAL.wav ... --made OUT_FOLDER/*.wav
     python -m modeling.synthetic_audio FEATURES.npz OUT.npz          the fit, half a minute
 
-A linear model on standardised features: with fifty real voices anything larger learns the voices. To refit on sound
+A linear model on standardised features: with fifteen real voices anything larger learns the voices. To refit on sound
 of one's own, run the three commands, put the file's sha256 into a new table of `infra/weights.toml` and name it in
 `tasks/signals/synthetic_audio.py`: the fingerprint follows from the hash, and the signal's rows become stale.
 
@@ -30,11 +30,12 @@ CLEAN = "clean"
 @dataclass(frozen=True)
 class Config:
     """`penalty` of squared weights, relative to the number of voices. The line is drawn so that of the sounds of real
-    voices, each held back in turn, `false_positive_ratio` would lie above it. A clean sound weighs as much as
+    voices, each held back in turn, `false_positive_ratio` would lie above it: less than what is wanted of new people, since
+    fifteen voices hold few that are unusual. A clean sound weighs as much as
     `clean_weight` that were spoilt on their way."""
 
     penalty: float = 0.01
-    false_positive_ratio: float = 0.05
+    false_positive_ratio: float = 0.01
     clean_weight: float = 3.0
     clip: float = 4.0
     """Standard deviations at which a feature is cut: what lies further was never seen."""
