@@ -174,7 +174,7 @@ def work(page: Page, house: House, look: Looker) -> None:
     link(page, "Start")
     page.get_by_text("Nothing more for you now. Thank you!").wait_for()
     look(page, "label_nothing_left")
-    house.batch("likert", "SELECT 'c2' AS clip_id", name="more", price_milli=5000, budget_milli=10**7)
+    house.batch("likert", "SELECT 'c2' AS clip_id", name="more", price_milli=5000, budget_milli=10**7, head_start_s=0)
     page.reload()
     playing(page)
     look(page, "label_likert")
