@@ -19,7 +19,7 @@ def overlaid(stage: Stage, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]
     slots, hearts, shots = int(rng.integers(4, 11)), int(rng.integers(1, 9)), int(rng.integers(5, 90))
     told = [stage.words(1, 4) for _ in range(5)]
     for i, frame in zip(SHOWN, frames, strict=True):
-        image = np.ascontiguousarray(frame)
+        image = np.array(frame)
         if shown[0]:
             radius = int(high * 0.11)
             centre = (wide - radius - 8 if corner else radius + 8, radius + 8)

@@ -18,7 +18,7 @@ def worn(stage: Stage, frames: Sequence[np.ndarray], *, graphics: bool) -> list[
     import cv2
 
     rng, (height, width) = stage.rng, frames[0].shape[:2]
-    made = [np.ascontiguousarray(frame) for frame in frames]
+    made = [np.array(frame) for frame in frames]
     if rng.random() < 0.45:
         scale = rng.uniform(0.35, 0.85)
         small = (max(16, round(width * scale)), max(16, round(height * scale)))
