@@ -12,7 +12,7 @@ import pytest
 from modeling.scenes import KINDS, SIZES, scene
 from modeling.scenes.decks import DECKS
 from modeling.scenes.inked import comic, cut_paper, ink_drawing, portrait
-from modeling.scenes.played import dungeon, duel, overlaid, table, town
+from modeling.scenes.played import duel, dungeon, overlaid, table, town
 from modeling.scenes.rendered import Ball, World, field_game, film, traced
 from modeling.scenes.stage import SHOWN, Stage
 from modeling.scenes.wear import worn
