@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,8 +14,8 @@ INK: Colour = (28, 22, 30)
 def _shape(
     image: np.ndarray,
     points: np.ndarray,
-    colour: Colour | None,
-    ink: Colour = INK,
+    colour: Sequence[int] | None,
+    ink: Sequence[int] = INK,
     line_px: int = 2,
     *,
     closed: bool = True,
@@ -25,9 +25,9 @@ def _shape(
 
     whole = np.round(points).astype(np.int32)
     if colour is not None:
-        cv2.fillPoly(image, [whole], colour, cv2.LINE_AA)
+        cv2.fillPoly(image, [whole], tuple(colour), cv2.LINE_AA)
     if line_px:
-        cv2.polylines(image, [whole], closed, ink, line_px, cv2.LINE_AA)
+        cv2.polylines(image, [whole], closed, tuple(ink), line_px, cv2.LINE_AA)
 
 
 def _round(x: float, y: float, rx: float, ry: float, wobble: np.ndarray | float = 0.0, num: int = 40) -> np.ndarray:
@@ -129,7 +129,7 @@ def ink_drawing(stage: Stage) -> Iterator[np.ndarray]:
     rng, wide, high = stage.rng, stage.width_px, stage.height_px
     paper = np.array(stage.colour(205, 256)) + smooth_noise(rng, high, wide, 90)[..., None] * rng.uniform(0, 6)
     ink, washed = stage.colour(0, 90), rng.random() < 0.5
-    base = np.asarray(paper, np.float32)
+    base: np.ndarray = np.asarray(paper, np.float32)
     for k in range(int(rng.integers(1, 5))):
         ridge = high * (0.3 + 0.12 * k) + high * 0.1 * smooth_noise(rng, 2, wide, int(rng.integers(4, 16)))[0]
         below = np.arange(high)[:, None] - ridge[None]
