@@ -213,12 +213,12 @@ FEATURES: dict[str, Callable[[Measures], float]] = {
 # `python -m benchmarks.scorecards.visual_quality --fit`: a ranking of technical damage, not opinions of people.
 # Exposure has no say: a stage in the dark or a white wall may be meant.
 DAMAGES: dict[str, dict[str, float]] = {
-    "blur": {"fine_slope": -2.022, "coarse_slope": -1.234, "constant": -6.386},
-    "downscale": {"coarse_slope": -4.784, "constant": -10.019},
-    "noise": {"noise": 1.826, "brisque": 0.502, "constant": -3.134},
-    "jpeg": {"blockiness": 5.347, "brisque": 6.222, "constant": -5.839},
-    "darkness": {"highlight": -9.665, "constant": 2.962},
-    "starving": {"brisque": 8.538, "coarse_slope": -3.903, "constant": -16.168},
+    "blur": {"fine_slope": -2.002, "coarse_slope": -1.223, "constant": -6.362},
+    "downscale": {"coarse_slope": -3.791, "constant": -8.336},
+    "noise": {"noise": 1.907, "constant": -3.129},
+    "jpeg": {"blockiness": 4.846, "constant": -3.219},
+    "darkness": {"highlight": -9.0, "constant": 2.71},
+    "starving": {"brisque": 11.888, "constant": -8.375},
 }
 WORST = 4.0
 """Exponent of the norm that adds up damages: the worst one decides almost alone."""

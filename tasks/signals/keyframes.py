@@ -12,7 +12,7 @@ FPS = 1
 
 SIGNAL = Signal(
     grain="video",
-    version=3,
+    version=2,
     timeline=(
         Column("brisque", pa.float32(), "score", "BRISQUE: 0 natural, 100 distorted", 0, 100, 2),
         Column(

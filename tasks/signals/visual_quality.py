@@ -25,7 +25,7 @@ MEASURES = (
 
 SIGNAL = Signal(
     grain="clip",
-    version=3,
+    version=2,
     columns=(
         Column("quality", pa.float32(), "grade", "technical quality, 1 to 5, mean over one frame a second", 1, 5, 3),
         Column("quality_min", pa.float32(), "grade", "that of the worst frame", 1, 5, 3),
