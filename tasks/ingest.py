@@ -208,8 +208,14 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
                 batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
             gone = known is not None and bool(known["rights_sha256"]) and rights is None
             if gone or rights is not None or is_new:
-                others = addresses.get(video_id, set()) - {source.uri}
-                row = rights_row(workspace, video_id, source.uri, rights, others, told_by)
+                words = {source.uri: (rights, told_by)} if rights is not None else {}
+                for other in addresses.get(video_id, set()) - {source.uri}:
+                    if (said := listed.get(other)) is not None:
+                        words[other] = (said, "list")
+                    elif (said := sidecar_of(other)) is not None:
+                        words[other] = (said, "sidecar")
+                addresses.setdefault(video_id, set()).add(source.uri)
+                row = rights_row(workspace, video_id, source.uri, words)
                 batch.add("rights", table_of([row], RIGHTS))
                 if row["told_by"] not in ("sidecar", "list", "default"):
                     seen.rights.append((source.uri.rsplit("/", 1)[-1], str(row["told_by"])))

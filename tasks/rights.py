@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from store.objects import local_path
 from store.workspace import Workspace
@@ -27,24 +27,37 @@ RIGHTS_KEYS = ("licence", "consent", "origin")
 
 
 def rights_row(
-    workspace: Workspace, video_id: str, uri: str, told: bytes | None, elsewhere: Iterable[str], told_by: str
+    workspace: Workspace, video_id: str, uri: str, words: Mapping[str, tuple[bytes, str]]
 ) -> dict[str, object]:
-    """Rights as `told` by a "sidecar" or a "list" (`told_by`), the machine's defaults where that is silent.
+    """Rights of a video that lies at `uri`, and what was said of it: by address the text, and "sidecar" or "list".
 
-    Without any, a sidecar beside a copy of the same content `elsewhere` counts. One that can't be used leaves
-    licence and consent "unknown" and says why in `told_by`: nobody's default may stand for what somebody wrote down.
+    The machine's defaults count where nothing is said. What can't be used, and a key of which two copies of one content
+    say different things, is "unknown", and `told_by` says why: nobody's default, and no copy, may stand for what somebody
+    wrote down.
     """
-    for other in sorted(elsewhere):
-        if told is None and (found := sidecar_of(other)) is not None:
-            told, uri = found, other
     settings = workspace.settings
-    defaults = {"licence": settings.default_licence, "consent": settings.default_consent, "origin": uri}
-    if told is None:
-        return {"video_id": video_id, **defaults, "told_by": "default"}
-    try:
-        return {"video_id": video_id, **defaults, **_told_rights(told), "told_by": told_by}
-    except ValueError as error:
-        return {"video_id": video_id, "licence": "unknown", "consent": "unknown", "origin": uri, "told_by": str(error)}
+    row = {
+        "video_id": video_id,
+        "licence": settings.default_licence,
+        "consent": settings.default_consent,
+        "origin": uri,
+    }
+    said: dict[str, tuple[str, str]] = {}
+    by, problem = "default", ""
+    for address, (text, kind) in sorted(words.items()):
+        try:
+            told = _told_rights(text)
+        except ValueError as error:
+            return {**row, "licence": "unknown", "consent": "unknown", "told_by": str(error)}
+        by = kind if address == uri or by == "default" else by
+        for key, value in told.items():
+            before, where = said.setdefault(key, (value, address))
+            if before != value and key != "origin":
+                problem = (
+                    problem or f"{where} says {key} {before!r}, its copy {address} says {value!r}; make them agree"
+                )
+                said[key] = ("unknown", where)
+    return {**row, **{key: value for key, (value, _) in said.items()}, "told_by": problem or by}
 
 
 def _told_rights(sidecar: bytes) -> dict[str, str]:
