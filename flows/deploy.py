@@ -188,7 +188,7 @@ def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
 def evaluation_of(workspace: Workspace, found: registry.Checkpoint, snapshot: str) -> Mapping[str, Any]:
     """Of a checkpoint on a snapshot: that of its training, else the one that was kept, else made now. Raises ValueError
     when it can't be made."""
-    from flows.train import run_evaluate
+    from flows.evaluation import run_evaluate
 
     if found.told["snapshot"]["id"] == snapshot and found.told.get("metrics"):
         trained: Mapping[str, Any] = found.told["metrics"]

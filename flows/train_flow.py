@@ -55,6 +55,8 @@ def train(
     snapshot: str,
     changed: dict[str, Any] | None = None,
     curriculum: str | None = None,
+    device: str = "cpu",
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Trains a recipe on a snapshot, or through a frozen curriculum of which it is the last; judges it on people (or, with
     too few of them, on time) that it never saw, and publishes the checkpoint."""
@@ -79,12 +81,17 @@ def train(
     )  # fmt: skip
     watcher = _watcher.get()
     with _Shown(work.folder, watcher) as shown:
-        net = _step("train", f"train {made.name}, {work.recipe.num_steps} steps", lambda: steps.train(work, shown))
+        net = _step(
+            "train",
+            f"train {made.name}, {work.recipe.num_steps} steps",
+            lambda: steps.train(work, shown, device, processes),
+        )
         metrics, beside = _step("evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net))
         shown.figures(metrics)
     told: dict[str, Any] = _step(
         "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
     )
+    _step("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told),

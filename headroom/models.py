@@ -32,6 +32,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: cuda where there is one; of audio_to_motion.")
+    ] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the work (FSDP2), a GPU each on cuda; of audio_to_motion.")
+    ] = 1,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,8 +69,9 @@ def train(
         return
     with terminal.training(quiet=as_json) as on_step:
         told = run_train(
-            root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed, on_step=on_step
-        )
+            root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed,
+            device=device, processes=processes, on_step=on_step,
+        )  # fmt: skip
     terminal.show(told, terminal.trained, as_json)
 
 
@@ -77,7 +84,7 @@ def evaluate(
 ) -> None:
     """Judge a checkpoint on people it never saw, beside the baselines."""
     from dashboards import terminal
-    from flows.train import run_evaluate
+    from flows.evaluation import run_evaluate
 
     told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
     terminal.show(told, terminal.evaluated, as_json)

@@ -38,6 +38,10 @@ class MotionNet(nn.Module):
         self.out = nn.Linear(recipe.width, len(PREDICTED))
         nn.init.zeros_(self.out.bias)
 
+    def blocks(self) -> list[nn.Module]:
+        """What is compiled, and spread over devices, piece by piece."""
+        return [self.body] if isinstance(self.body, Recurrent) else list(self.body.blocks)
+
     def start(self, batch: int) -> State:
         """The state before any sound: silence was heard."""
         device = self.out.weight.device

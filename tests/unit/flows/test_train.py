@@ -12,6 +12,7 @@ import pytest
 from dashboards import terminal
 from flows import deploy
 from flows import train as steps
+from flows.evaluation import run_evaluate
 from modeling import held_out
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
@@ -69,7 +70,7 @@ def test_the_same_again_trains_nothing_and_is_the_same_checkpoint(
 
 
 def test_it_is_judged_anew_with_the_same_figures(place: Workspace, snapshot: str, told: dict[str, Any]) -> None:
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert anew["held_people"] == told["metrics"]["held_people"]
     kept = place.objects.local(place.objects.uri(f"checkpoints/{told['id']}/evaluations/{snapshot}.json"))
     assert json.loads(kept.read_text()) == anew
@@ -141,7 +142,7 @@ def test_with_too_few_people_time_is_held_out_and_never_called_people(
     assert card["seconds"] == {"train": 9.6, "held_time": 6.4}
     interval = judged["held_time"]["measures"]["ours"]["lip_distance"]
     assert interval["low"] < interval["high"], "over clips, since nobody is held out"
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert {k: anew[k] for k in judged} == judged
     terminal.trained(told)
     assert "says nothing of people it never saw" in capsys.readouterr().out.replace("\n", " ")
@@ -207,7 +208,7 @@ def test_a_checkpoint_knows_all_stages_and_is_known_of_each(place: Workspace, co
         below = trace(place, stage["snapshot"]["id"]).to_dict()["children"]
         assert told["id"] in [n["id"] for n in below if n["kind"] == "checkpoint"]
         assert told["id"] in [r["id"] for r in registry.learnt_from(place, [stage["snapshot"]["id"]])]
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert anew["held_people"] == told["metrics"]["held_people"]
 
 
