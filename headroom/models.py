@@ -90,6 +90,23 @@ def evaluate(
     terminal.show(told, terminal.evaluated, as_json)
 
 
+@app.command("export-model")
+def export_model(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="FILE.onnx", help="The file to write (default: beside the checkpoint).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a checkpoint's network as an ONNX graph of a stream's step, compared with torch before it is written."""
+    from dashboards import terminal
+    from flows.export import run_export
+
+    told = run_export(existing(workspace).workspace.settings.workspace, checkpoint, out)
+    terminal.show(told, terminal.exported, as_json)
+
+
 @app.command()
 def motion(
     clip: Annotated[str, typer.Argument(help="A clip's id (6 characters are enough).")],

@@ -124,17 +124,16 @@ def train_on(
 ) -> MotionNet:
     """`train_stages` on a machine, with its errors; and ChildProcessError where one of several processes failed: the same
     call goes on from what was saved."""
-    from modeling.audio_to_motion import MotionNet
-    from modeling.training import refuse_wrong, saved_state, train_stages
+    from modeling.training import network_in, refuse_wrong, train_stages
 
     if machine.processes == 1:
         return train_stages(stages, folder, on_step, Place(torch.device(machine.kind)))
     refuse_wrong(stages, folder, machine.processes)
     with tempfile.TemporaryDirectory() as meeting:
         _run_all(machine, (list(stages), folder, f"file://{meeting}/store"), on_step)
-    net = MotionNet(stages[0].recipe)
-    net.load_state_dict(saved_state(folder)["net"])
-    return net.eval()
+    net = network_in(folder)
+    assert net is not None
+    return net
 
 
 def _run_all(machine: Machine, given: tuple[Any, ...], on_step: Callable[[Progress], None]) -> None:

@@ -264,6 +264,15 @@ def predict(net: MotionNet, sound_N: np.ndarray) -> np.ndarray:
     return made
 
 
+def network_in(folder: Path) -> MotionNet | None:
+    """The network as a run saved it last, ready to predict; None before that."""
+    if not (saved := saved_state(folder)):
+        return None
+    net = MotionNet(AudioToMotion(**saved["recipe"]))
+    net.load_state_dict(saved["net"])
+    return net.eval()
+
+
 def losses_in(folder: Path) -> Iterator[dict[str, float]]:
     """The losses that a run has told so far, step by step, each step once: a killed run told some that were not saved."""
     told: dict[int, dict[str, float]] = {}
@@ -311,7 +320,8 @@ def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.op
     if not place.is_first:
         return
     part = folder / ".state.part"
-    state: dict[str, Any] = {"run": run, "step": step, "net": weights, "optimiser": moments}
+    told = {"run": run, "recipe": asdict(net.recipe), "step": step}
+    state: dict[str, Any] = {**told, "net": weights, "optimiser": moments}
     with part.open("wb") as sink:
         torch.save(state, sink)
         sink.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -263,4 +264,11 @@ def test_the_flow_shows_its_progress_and_what_came_of_it(
     assert made["id"] != told["id"]
     assert f"Snapshot {snapshot}" in artifacts(prefect, "checkpoint")[0]["data"]
     assert artifacts(prefect, "progress-train")[0]["data"] == 100
-    assert list(root.glob(f"runs/{TINY}-*/events/*tfevents*"))
+    [events] = root.glob(f"runs/{TINY}-*/events")
+    [samples] = root.glob(f"runs/{TINY}-*/samples.png")
+    drawn = artifacts(prefect, "motion-samples")[0]
+    assert base64.b64decode(drawn["data"].removeprefix("data:image/png;base64,")) == samples.read_bytes()
+    assert "clips c" in drawn["description"]
+    logged = b"".join(f.read_bytes() for f in events.glob("*tfevents*"))
+    assert b"held_out/motion" in logged
+    assert b"loss/position" in logged

@@ -68,8 +68,7 @@ def test_two_processes_train_what_one_does_and_are_cut_off_and_go_on(made: objec
 
 @pytest.mark.slow
 def test_a_process_that_fails_is_told_and_the_others_end(tmp_path: Path) -> None:
-    broken = made_clips(2)
-    bad = [replace(c, sound=c.sound[:-700]) for c in broken]  # no whole frames: every rank fails on it
+    bad = [replace(c, sound=c.sound[:0]) for c in made_clips(2)]  # nothing to hear: every rank fails on it
     with pytest.raises(ChildProcessError, match=r"process . of 2 failed \(.*\); the same command goes on"):
         train_on(Machine("cpu", 2), [Stage(TINY, bad)], tmp_path)
 
@@ -118,6 +117,7 @@ def test_in_bfloat16_it_learns_nearly_the_same_and_keeps_float32(made: object, t
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
     from torch._dynamo.utils import counters
 

@@ -97,6 +97,9 @@ def planted(
         database.execute("CREATE TABLE task_run (name TEXT, parameters TEXT)")
         told = json.dumps({"paths": [str(footage / "interview älter.mp4")]})
         database.execute("INSERT INTO task_run VALUES (?, ?)", ("faces: other.mp4, interview älter.mp4", told))
+        database.execute("CREATE TABLE artifact (key TEXT, data TEXT, description TEXT)")
+        for key, what in (("motion-samples", f"clips {ids[0]}, {ids[1]}"), ("checkpoint", f"learnt from {ids[0]}")):
+            database.execute("INSERT INTO artifact VALUES (?, ?, ?)", (key, "a picture", what))
     return workspace
 
 
@@ -168,6 +171,9 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     assert "other.mp4" in (planted.settings.workspace / "prefect" / "server.log").read_text()
     with closing(sqlite3.connect(planted.settings.workspace / "prefect" / "prefect.db")) as database:
         assert database.execute("SELECT name FROM task_run").fetchone() == ("faces: other.mp4, forgotten",)
+        assert database.execute("SELECT key FROM artifact").fetchall() == [("checkpoint",)], (
+            "drawn motion shows a person"
+        )
     assert bring_up_to_date(planted, stand_in.serial(planted)).tally.computed == {}
 
     report = json.loads(Path(told["report"]).read_text())
