@@ -21,7 +21,7 @@ import numpy as np
 from flows import deploy_gates, deploy_probe
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
-from modeling.made_motion import idle_of, network
+from modeling.made_motion import idle_of, network, refuse_not_live
 from store import deployments, registry
 from store.deployments import Deployment, Server
 from store.workspace import Workspace, open_workspace
@@ -151,6 +151,7 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
 def usable(workspace: Workspace, checkpoint: str) -> registry.Checkpoint:
     """Raises ValueError for a checkpoint that is not what was published, or whose network can't be used."""
     found = registry.load(workspace, checkpoint)
+    refuse_not_live(found)
     network(found)
     idle_of(found)
     return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from flows.hearing import with_ears
 from flows.motion_data import read, stages_read
 from modeling.made_motion import network
 from modeling.motion_rows import NUMBERS, TEXTS, VERSION, Row, clip_rows
@@ -49,7 +50,8 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
     if held.snapshot_id == own and "curriculum" in found.told:
         held = union([held for held, _ in stages_read(workspace, found.told["curriculum"])])
     data = read(workspace, held)
-    net, beside, parts = network(found), baselines_of(found), parts_of(found, data, held)
+    net = with_ears(network(found), found.told.get("hearing"))
+    beside, parts = baselines_of(found), parts_of(found, data, held)
     return tell(workspace, found, held.snapshot_id, judged(net, beside, parts), rows_of(net, beside, parts, found.id))
 
 

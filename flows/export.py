@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from modeling.made_motion import network
+from modeling.made_motion import network, refuse_not_live
 from store import registry
 from store.workspace import open_workspace
 
@@ -22,6 +22,7 @@ def run_export(workspace_root: str | Path | None, checkpoint: str, out: Path | N
         raise ValueError(f"{out.name}: an exported network is a file of .onnx; name it so")
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
+    refuse_not_live(found)
     net = network(found)
     told = found.told
     about = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.evaluation import baselines_of, judged, rows_of, run_evaluate, tell
+from flows.hearing import Ears, ears_of
 from flows.motion_data import read, refuse_none, stages_read
 from infra.code import code_version
 from modeling.made_motion import made_motion
@@ -48,6 +49,8 @@ class Prepared:
     folder: Path
     stages: Sequence[Stage]
     curriculum: Mapping[str, Any] | None = None
+    ears: Ears | None = None
+    """What it hears by, where that is not log-mel."""
 
 
 def run_train(
@@ -149,9 +152,9 @@ def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepare
     held = frozen(workspace, snapshot)
     data = read(workspace, held)
     refuse_none(held, data)
-    parts = split(data.clips, made)
-    stages = [Stage(made, parts.train)]
-    return Prepared(made, held, data, parts, _folder(workspace, made, stages), stages)
+    parts, ears = split(data.clips, made), ears_of(made)
+    stages = [Stage(made, ears.heard(parts.train), ears.quiet()) if ears else Stage(made, parts.train)]
+    return Prepared(made, held, data, parts, _folder(workspace, made, stages), stages, ears=ears)
 
 
 def prepare_curriculum(
@@ -169,10 +172,11 @@ def prepare_curriculum(
     held = union([snapshot for snapshot, _ in read_])
     data = read(workspace, held)
     refuse_none(held, data)
-    parts = split(data.clips, made)
+    parts, ears = split(data.clips, made), ears_of(made)
+    learnt, quiet = (ears.heard(parts.train), ears.quiet()) if ears else (parts.train, None)
     stages = []
     for number, (stage, (snapshot, weights)) in enumerate(zip(told, read_, strict=True), 1):
-        clips = [replace(c, weight=weights[c.clip_id]) for c in parts.train if c.clip_id in weights]
+        clips = [replace(c, weight=weights[c.clip_id]) for c in learnt if c.clip_id in weights]
         if not clips:
             raise ValueError(
                 f"curriculum {course['id']}: stage {number}: of the {len(weights)} clips of {snapshot.tier} that it asks for "
@@ -181,10 +185,10 @@ def prepare_curriculum(
         values = recipe(made.name, **{**changed, **stage.set})
         epoch_steps = sum(len(c) for c in clips) / (values.batch_size * values.crop_frames)
         num_steps = stage.steps or max(1, math.ceil((stage.epochs or 0) * epoch_steps))
-        stages.append(Stage(replace(values, num_steps=num_steps), clips))
+        stages.append(Stage(replace(values, num_steps=num_steps), clips, quiet))
     whole = replace(made, num_steps=sum(s.recipe.num_steps for s in stages))
     return Prepared(
-        whole, held, data, parts, _folder(workspace, made, stages), stages, {**course, "base": asdict(made)}
+        whole, held, data, parts, _folder(workspace, made, stages), stages, {**course, "base": asdict(made)}, ears
     )
 
 
@@ -197,7 +201,9 @@ def _folder(workspace: Workspace, made: AudioToMotion, stages: Sequence[Stage]) 
 def train(work: Prepared, on_step: Callable[[Progress], None], device: str = "cpu", processes: int = 1) -> MotionNet:
     from modeling.ranks import Machine, train_on
 
-    return train_on(Machine(device, processes), work.stages, work.folder, on_step)
+    net = train_on(Machine(device, processes), work.stages, work.folder, on_step)
+    net.hear = work.ears.hear if work.ears else None
+    return net
 
 
 def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, Predict]]:
@@ -225,6 +231,7 @@ def publish(
         "recipe": asdict(work.recipe),
         "snapshot": {"id": work.held.snapshot_id, "sha256": work.held.sha256, "tier": work.held.tier},
         **({"curriculum": _told_course(work)} if work.curriculum else {}),
+        **({"hearing": work.ears.told} if work.ears else {}),
         "parameters": list(PARAMETERS),
         "metrics": dict(metrics),
         "idle": fit_idle(work.parts.train, heads).to_dict(),
@@ -320,7 +327,9 @@ def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = 
     curves = {"stored": true}
     if checkpoint is not None:
         published = registry.load(workspace, checkpoint)
-        curves[f"checkpoint {published.id[:8]}"] = made_motion(published, found.sound, seed)
+        ears = ears_of(AudioToMotion(**published.told["recipe"]), published.told.get("hearing"))
+        told = made_motion(published, found.sound, seed, ears and ears.hear)
+        curves[f"checkpoint {published.id[:8]}"] = told
         rms = np.full((len(found), NUM_PARAMETERS), np.nan, np.float32)
         rms[:, :4] = baselines_of(published)["rms_to_mouth"](found.sound)
         curves["rms to mouth"] = rms

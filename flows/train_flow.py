@@ -158,6 +158,7 @@ class _Shown:
     def __init__(self, work: steps.Prepared, watcher: OnStep | None) -> None:
         self._folder, self._watcher, self._save_every = work.folder, watcher, work.recipe.save_every
         self._clips = sorted([*work.parts.held_people, *work.parts.held_time], key=lambda c: c.clip_id)[:NUM_PICTURED]
+        self._hear = work.ears.hear if work.ears else None
         self._loud = rms_to_mouth(work.parts.train)
         self._bar: Any = None
         self._written_at = 0.0
@@ -180,6 +181,7 @@ class _Shown:
         fresh = done.step > self._save_every and done.step % self._save_every == 1  # the step after one that was saved
         if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := network_in(self._folder)):
             self._drawn_at = time.monotonic()
+            net.hear = self._hear
             self.picture(net, done.step - 1)
         if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
             self._written_at = time.monotonic()

@@ -53,6 +53,8 @@ class Stage:
 
     recipe: AudioToMotion
     clips: Sequence[MotionClip]
+    quiet: np.ndarray | None = None
+    """Where clips have features: those of a quiet room, float32 (rows, F), to be put in as silence."""
 
 
 def train(
@@ -92,7 +94,7 @@ def train_stages(
         net.train()
         for number, stage in enumerate(stages, 1):
             ends = begins + stage.recipe.num_steps
-            batches = Batches(stage.recipe, stage.clips, place.rank, place.world_size)
+            batches = Batches(stage.recipe, stage.clips, place.rank, place.world_size, stage.quiet)
             for step in range(max(first, begins), ends):
                 losses = _one_step(stage.recipe, net, optimiser, batches, step, step - begins, place)
                 done = Progress(step + 1, num_steps, losses, number, len(stages))
@@ -151,8 +153,9 @@ def run_key(stages: Sequence[Stage]) -> str:
             told.update(f"{clip.clip_id}:{clip.first_frame}:{clip.who}".encode())
             if clip.weight is not None:
                 told.update(repr(clip.weight).encode())
-            for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech):
-                told.update(np.ascontiguousarray(values).tobytes())
+            for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech, clip.heard):
+                if values is not None:
+                    told.update(np.ascontiguousarray(values).tobytes())
     return told.hexdigest()
 
 
@@ -160,11 +163,19 @@ class Batches:
     """Crops of clips by the number of the step: (mel, target, weight, silent). A clip is drawn as often as its weight says
     where clips have one, else by its length. Of several ranks each gets every `world_size`-th row of the same batch.
 
-    Raises ValueError when all weights are 0.
+    Clips that have features are heard by them: then "mel" is these, their loudness is left as it is, and silence is a stretch
+    of `quiet`. Raises ValueError when all weights are 0.
     """
 
-    def __init__(self, recipe: AudioToMotion, clips: Sequence[MotionClip], rank: int = 0, world_size: int = 1) -> None:
-        self.recipe, self.clips, self._mine = recipe, clips, slice(rank, None, world_size)
+    def __init__(
+        self,
+        recipe: AudioToMotion,
+        clips: Sequence[MotionClip],
+        rank: int = 0,
+        world_size: int = 1,
+        quiet: np.ndarray | None = None,
+    ) -> None:
+        self.recipe, self.clips, self._mine, self._quiet = recipe, clips, slice(rank, None, world_size), quiet
         weights = [c.weight for c in clips if c.weight is not None]
         often = np.array(weights if len(weights) == len(clips) else [len(c) for c in clips], np.float64)
         if not often.sum() > 0:
@@ -184,7 +195,8 @@ class Batches:
             for row, clip in list(enumerate(drawn))[self._mine]
         ]
         sound, target, weight, silent = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
-        return log_mel(sound, self.recipe.num_mels), target, weight, silent
+        heard = sound if self.recipe.hearing == "hubert" else log_mel(sound, self.recipe.num_mels)
+        return heard, target, weight, silent
 
     def _crop(self, draw: np.random.Generator, clip: MotionClip) -> tuple[np.ndarray, ...]:
         num = self.recipe.crop_frames
@@ -196,9 +208,20 @@ class Batches:
         target = np.pad(cut.motion.values[:, predicted], ((0, short), (0, 0)))
         weight = np.pad(cut.motion.seen[:, predicted].astype(np.float32), ((0, short), (0, 0)))
         silent = np.zeros(num, np.float32)
+        put_in = self.recipe.silence_share
+        if cut.heard is not None:
+            heard = np.pad(cut.heard, ((0, short), (0, 0)))
+            if draw.random() < put_in and self._quiet is not None:
+                start, end = self._silence(draw, weight, silent)
+                begin = int(draw.integers(0, max(1, len(self._quiet) - num)))
+                heard[start:end] = np.resize(self._quiet[begin:], (end - start, heard.shape[1]))
+            return heard, target, weight, silent
         sound = self._louder_or_softer(draw, sound)
-        if draw.random() < self.recipe.silence_share:
-            self._silence(draw, sound, weight, silent)
+        if draw.random() < put_in:
+            start, end = self._silence(draw, weight, silent)
+            level = 10 ** ((self.recipe.noise_db - 40 * draw.random()) / 20)
+            place = slice(start * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
+            sound[place] = draw.normal(0, level, place.stop - place.start)
         return sound, target, weight, silent
 
     def _louder_or_softer(self, draw: np.random.Generator, sound_N: np.ndarray) -> np.ndarray:
@@ -206,21 +229,18 @@ class Batches:
         level = np.sqrt(np.square(gained).mean()) * 10 ** (-(LEAST_SNR_DB + 30 * draw.random()) / 20)
         return np.asarray(gained + draw.normal(0, level + 1e-6, len(gained)), np.float32)
 
-    def _silence(
-        self, draw: np.random.Generator, sound_N: np.ndarray, weight_TP: np.ndarray, silent_T: np.ndarray
-    ) -> None:
-        """From a frame on, for 0.6 s or more, the sound is noise as soft as a room's, and the mouth comes to rest."""
+    def _silence(self, draw: np.random.Generator, weight_TP: np.ndarray, silent_T: np.ndarray) -> tuple[int, int]:
+        """(start, end) of frames, 0.6 s or more, in which the sound is to be as soft as a room's, and the mouth comes to
+        rest."""
         num = self.recipe.crop_frames
         start = int(draw.integers(0, max(1, num - 15)))
         end = num if draw.random() < 0.5 else min(num, start + 15 + int(draw.integers(0, 20)))
-        level = 10 ** ((self.recipe.noise_db - 40 * draw.random()) / 20)
-        place = slice(start * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
-        sound_N[place] = draw.normal(0, level, place.stop - place.start)
         settled = start + (self.recipe.settle_frames if start else 0)
         weight_TP[start:end] = 0
         silent_T[settled:end] = 1
         # A voice that sets in again: the lips move before it, which the sound can't tell.
         weight_TP[end : end + 3] = 0
+        return start, end
 
 
 def losses_of(
@@ -259,8 +279,12 @@ def losses_of(
 @torch.no_grad()
 def predict(net: MotionNet, sound_N: np.ndarray) -> np.ndarray:
     """What the network says of a whole sound of 640 T samples: float32 (T, P), mouth and head, normalised."""
-    mel = log_mel(torch.from_numpy(sound_N)[None], net.recipe.num_mels)
-    made: np.ndarray = net(mel, *net.start(1))[0][0].numpy()
+    if net.recipe.hearing == "hubert":
+        assert net.hear is not None, "whoever loads a network that hears by HuBERT sets net.hear"
+        heard = torch.from_numpy(net.hear(sound_N))[None]
+    else:
+        heard = log_mel(torch.from_numpy(sound_N)[None], net.recipe.num_mels)
+    made: np.ndarray = net(heard, *net.start(1))[0][0].numpy()
     return made
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
-from modeling.made_motion import idle_of, network
+from modeling.made_motion import idle_of, network, refuse_not_live
 from serving.avatar import Avatar
 from serving.engine import Chunk, Module, Pipeline, Session
 from serving.face_warp import FaceWarp
@@ -37,6 +37,7 @@ def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module
 def _network(workspace: Workspace, found: registry.Checkpoint) -> MotionNet:
     """What steps through the sound, by the setting HEADROOM_MOTION_RUNTIME: the network, or its graph, which is called as the
     network is. Raises ValueError for a graph that is missing or says something else than the network."""
+    refuse_not_live(found)
     net, runtime = network(found), workspace.settings.motion_runtime
     if runtime == "torch":
         return net

@@ -15,6 +15,12 @@ class AudioToMotion:
 
     # the model; it steps at 25 Hz and never looks beyond the log-mel windows of its own frame: 55 ms
     kind: Literal["gru", "transformer"] = "gru"
+    hearing: Literal["log_mel", "hubert"] = "log_mel"
+    """By HuBERT it hears 2 s ahead: for motion of whole recordings, not for live sessions."""
+    hubert: str = ""
+    """A folder or a name on the hub, with settings after `?` as docs/backends.md lists them; none: that page's checkpoint."""
+    num_features: int = 1024
+    """Of HuBERT's rows: 1024 of a large checkpoint, 768 of a base one."""
     num_mels: int = 40
     width: int = 96
     num_layers: int = 1
@@ -94,6 +100,7 @@ STAGE_VALUES = (
 
 CHOICES = {
     "kind": ("gru", "transformer"),
+    "hearing": ("log_mel", "hubert"),
     "precision": ("float32", "bfloat16"),
     "compile": ("", "inductor", "aot_eager"),
 }
