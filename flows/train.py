@@ -103,7 +103,7 @@ def run_train(
                 recipe_name,
                 chosen,
                 dict(changed or {}),
-                course and str(course["id"]),
+                str(course["id"]) if course else None,
                 device,
                 processes,
             )
@@ -328,7 +328,7 @@ def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = 
     if checkpoint is not None:
         published = registry.load(workspace, checkpoint)
         ears = ears_of(AudioToMotion(**published.told["recipe"]), published.told.get("hearing"))
-        told = made_motion(published, found.sound, seed, ears and ears.hear)
+        told = made_motion(published, found.sound, seed, ears.hear if ears else None)
         curves[f"checkpoint {published.id[:8]}"] = told
         rms = np.full((len(found), NUM_PARAMETERS), np.nan, np.float32)
         rms[:, :4] = baselines_of(published)["rms_to_mouth"](found.sound)

@@ -21,7 +21,7 @@ from prefect.runtime import flow_run
 
 from flows import train as steps
 from modeling.audio_to_motion import MotionNet
-from modeling.motion_metrics import rms_to_mouth
+from modeling.motion_metrics import Predict, rms_to_mouth
 from modeling.motion_picture import draw_samples, png
 from modeling.recipes.audio_to_motion import recipe
 from modeling.training import Progress, network_in, predict
@@ -195,7 +195,7 @@ class _Shown:
 
     def picture(self, net: MotionNet, step: int, whole: bool = False) -> None:
         """What the network makes of held-out clips; of the whole training also for the Prefect UI and as samples.png."""
-        predictors = {"network": lambda sound: predict(net, sound), "rms to mouth": self._loud}
+        predictors: dict[str, Predict] = {"network": lambda sound: predict(net, sound), "rms to mouth": self._loud}
         drawn = draw_samples(predictors, self._clips)
         self._board.add_image("held_out/motion", drawn, step, dataformats="HWC")
         if whole:

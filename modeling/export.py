@@ -46,7 +46,7 @@ def export(net: MotionNet, about: Mapping[str, object]) -> bytes:
         torch.onnx.export(
             net,
             (_mel(2, net.recipe.num_mels, 0), *state),
-            sink,
+            sink,  # type: ignore[arg-type]
             input_names=["mel", *names],
             output_names=["motion", *(f"{n}_out" for n in names)],
             dynamic_axes={"mel": {1: "windows"}, "motion": {1: "frames"}},

@@ -139,9 +139,10 @@ def train_on(
 def _run_all(machine: Machine, given: tuple[Any, ...], on_step: Callable[[Progress], None]) -> None:
     """Starts the processes and tells of the first one's steps until all are done; none is left behind."""
     from torch import multiprocessing
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
     told = multiprocessing.get_context("spawn").SimpleQueue()
-    started = multiprocessing.start_processes(
+    started = start_processes(  # type: ignore[no-untyped-call]
         _process, (machine, *given, told), nprocs=machine.processes, join=False, start_method="spawn"
     )
     assert started is not None
@@ -151,7 +152,7 @@ def _run_all(machine: Machine, given: tuple[Any, ...], on_step: Callable[[Progre
                 on_step(told.get())
         while not told.empty():
             on_step(told.get())
-    except (multiprocessing.ProcessRaisedException, multiprocessing.ProcessExitedException) as error:
+    except (ProcessRaisedException, ProcessExitedException) as error:
         last = str(error).strip().splitlines()[-1]
         raise ChildProcessError(
             f"train: process {error.error_index + 1} of {machine.processes} failed ({last}); "

@@ -135,7 +135,8 @@ def _one_step(
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(recipe, step_of_stage)
         group["weight_decay"] = recipe.weight_decay
-    losses = losses_of(recipe, net, *(part.to(place.device) for part in batches(step)), place=place)
+    mel, target, weight, silent = (part.to(place.device) for part in batches(step))
+    losses = losses_of(recipe, net, mel, target, weight, silent, place)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_gradient_norm)

@@ -15,6 +15,7 @@ from flows import deploy
 from flows import train as steps
 from flows.evaluation import run_evaluate
 from modeling import held_out
+from modeling.made_motion import made_motion, network
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
 from store.workspace import Workspace, open_workspace
@@ -90,10 +91,10 @@ def test_it_is_traced_to_its_clips_and_back(place: Workspace, snapshot: str, tol
 def test_what_it_makes_of_a_sound_follows_from_the_seed(place: Workspace, told: dict[str, Any]) -> None:
     found = registry.load(place, told["id"])
     sound = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
-    made = steps.made_motion(found, sound, seed=1)
+    made = made_motion(found, sound, seed=1)
     assert made.shape == (50, 9)
-    assert np.array_equal(made, steps.made_motion(found, sound, seed=1))
-    assert not np.array_equal(made, steps.made_motion(found, sound, seed=2))
+    assert np.array_equal(made, made_motion(found, sound, seed=1))
+    assert not np.array_equal(made, made_motion(found, sound, seed=2))
     shown = steps.motion_of_clip(place, "ca", told["id"])
     assert [v.shape for v in shown.curves.values()] == [(100, 9)] * 3
     assert shown.clip["face"][0] < shown.clip["face"][2]
@@ -109,7 +110,7 @@ def test_what_cannot_be_done_says_why(place: Workspace, snapshot: str, told: dic
         steps.motion_of_clip(place, "ce")
     other = registry.publish(place, b"", {**told, "kind": "renderer"})
     with pytest.raises(ValueError, match="is of kind 'renderer', not audio_to_motion"):
-        steps.network(other)
+        network(other)
 
 
 def test_one_that_was_never_evaluated_is_before_it_is_deployed(
