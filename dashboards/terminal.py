@@ -531,6 +531,7 @@ def rendered(told: Mapping[str, Any]) -> None:
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
     judged(told)
+    out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_lip_distance in a tier")
 
 
 TIME_ALONE = (

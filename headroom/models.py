@@ -58,6 +58,8 @@ def train(
         )
     if curriculum is not None and recipe in ("detector", "visual_quality"):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
+    if recipe in ("detector", "visual_quality") and (device != "auto" or processes > 1):
+        raise ValueError(f"train: {recipe} takes seconds on one core; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
         made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
