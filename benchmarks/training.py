@@ -3,19 +3,17 @@
     python -m benchmarks.training [--steps 60] [--set batch_size=16 ...] [--recipe audio_to_motion] [--json]
 
 It trains on noise in syllables: it costs what a voice does. All figures are of processor time, so that a busy machine changes
-none of them; what starts and ends a run is told apart by a run of half as many steps. A limit is a ratio: of the time that
-the data may take, of what memory may grow by over the run, and of what a step of two processes may cost beside that of one.
+none of them; the first steps are not counted. A limit is a ratio: of the time that the data may take, of what memory may
+grow by over the run, and of what a step of two processes may cost beside that of one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +79,17 @@ def one_process(made: AudioToMotion) -> dict[str, Any]:
 
 
 def processes_step_s(made: AudioToMotion, processes: int) -> float:
-    """Processor time of a step over all processes: the difference of two runs, so that their start does not count."""
-    spent = []
-    for steps in (made.num_steps // 2, made.num_steps):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with tempfile.TemporaryDirectory() as folder:
-            train_on(Machine("cpu", processes), [Stage(replace(made, num_steps=steps), clips())], Path(folder))
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return (spent[1] - spent[0]) / (made.num_steps - made.num_steps // 2)
+    """Processor time of a step over all processes, without their first and last steps."""
+    marks: dict[int, float] = {}
+
+    def mark(done: Progress) -> None:
+        if done.step in (WARM_STEPS, made.num_steps - WARM_STEPS):
+            told = [p.cpu_times() for p in psutil.Process().children(recursive=True)]
+            marks[done.step] = sum(t.user + t.system for t in told)
+
+    with tempfile.TemporaryDirectory() as folder:
+        train_on(Machine("cpu", processes), [Stage(made, clips())], Path(folder), mark)
+    return (marks[made.num_steps - WARM_STEPS] - marks[WARM_STEPS]) / (made.num_steps - 2 * WARM_STEPS)
 
 
 def measured(made: AudioToMotion) -> dict[str, Any]:

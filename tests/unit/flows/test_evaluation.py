@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dashboards.tier_facts import tier_facts
 from flows import evaluation
 from flows import train as steps
 from flows.evaluation import run_evaluate
@@ -76,6 +77,9 @@ def test_tiers_funnel_and_explain_read_how_a_network_did(
     assert [(c["alone"], c["nulls"]) for c in funnel] == [(len(rows), 6 - len(rows)), (len(people), 6 - len(rows))]
     clip = next(iter(people))
     assert tiers.explain(place, clip, "well")[0]["values"] == {f"{SIGNAL}_lip_distance": people[clip]["lip_distance"]}
+    with place.views() as reader:
+        shown = {t.name: t for t in tier_facts(place, reader, tiers.guarded(place))}["well"]
+    assert (shown.problem, sorted(shown.clip_ids)) == ("", sorted(people)), "the report shows the tier"
     built = freeze.build(place, "well")
     header = freeze._loaded(place, {"uri": built["path"]}).header
     assert header["fingerprints"] == {SIGNAL: evaluation.fingerprint_of(told["id"])}
