@@ -31,7 +31,7 @@ from modeling.ranks import Machine, train_on
 from modeling.recipes.audio_to_motion import AudioToMotion, recipe
 from modeling.training import Batches, Progress, Stage, train
 
-MOST_DATA_RATIO, MOST_GROWTH_RATIO, MOST_TWO_RATIO = 0.5, 1.1, 1.6
+MOST_DATA_RATIO, MOST_GROWTH_RATIO, MOST_TWO_RATIO = 0.5, 1.1, 2.0
 CLIPS, CLIP_S = 24, 8.0
 WARM_STEPS = 5
 
