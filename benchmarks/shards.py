@@ -9,6 +9,7 @@ slow moment of the machine meets all of them. Files come from the page cache: wh
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from benchmarks.machine import machine
 from flows.shard import run_shard
@@ -26,51 +27,67 @@ from modeling.shards import TableClips, TarClips, decoded
 from store.media import fit
 from store.objects import local_path
 from store.workspace import open_workspace
-from tasks.shard import Asked
+from tasks.shard_begin import Asked
 
 FRAMES, SIZE = 16, (256, 256)
-ROUNDS = 3
+ROUNDS, BATCH = 3, 4
+START_S = 10.0
+"""Until the processes of a loader are there, about."""
 CHUNK = 1 << 20
 
 
 class Repeated(IterableDataset[Any]):
-    """Epoch after epoch of a set in one loader, until it is told to stop: starting processes is not what is measured."""
+    """Epoch after epoch of a set in one loader, so long: starting processes is not what is measured."""
 
-    def __init__(self, data: TarClips, epochs: int, decode: bool) -> None:
-        self.data, self.epochs, self.decode = data, epochs, decode
+    def __init__(self, data: TarClips, seconds: float, decode: bool) -> None:
+        self.data, self.seconds, self.decode = data, seconds, decode
 
     def __iter__(self) -> Iterator[Any]:
-        for epoch in range(self.epochs):
+        ends = time.perf_counter() + self.seconds
+        for epoch in itertools.count():
             self.data.set_epoch(epoch)
             for clip in self.data:
                 yield decoded(clip, FRAMES, SIZE) if self.decode else _bytes(clip)
+                if time.perf_counter() > ends:
+                    return
 
 
 class Rows(Dataset[int]):
-    """Rows of the Lance tables, over and over."""
+    """Bytes of rows of the Lance tables."""
 
-    def __init__(self, data: TableClips, epochs: int) -> None:
-        self.data, self.epochs = data, epochs
-
-    def __len__(self) -> int:
-        return len(self.data) * self.epochs
+    def __init__(self, data: TableClips) -> None:
+        self.data = data
 
     def __getitems__(self, numbers: list[int]) -> list[int]:
-        return [_bytes(clip) for clip in self.data.__getitems__([n % len(self.data) for n in numbers])]
+        return [_bytes(clip) for clip in self.data.__getitems__(numbers)]
+
+
+class Numbers(Sampler[list[int]]):
+    """Batches of numbers drawn by chance, so long from the first one that was asked for on."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.count, self.seconds = count, seconds
+
+    def __iter__(self) -> Iterator[list[int]]:
+        draw, ends = np.random.default_rng(0), time.perf_counter() + START_S + self.seconds
+        while time.perf_counter() < ends:
+            yield draw.integers(0, self.count, BATCH).tolist()
 
 
 class Sources(IterableDataset[Any]):
     """The first frames of the same clips, decoded from their sources: sought, read up to the span, cropped."""
 
-    def __init__(self, spans: list[tuple[str, float]], epochs: int) -> None:
-        self.spans, self.epochs = spans, epochs
+    def __init__(self, spans: list[tuple[str, float]], seconds: float) -> None:
+        self.spans, self.seconds = spans, seconds
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         number, count = (info.id, info.num_workers) if info else (0, 1)
-        for _ in range(self.epochs):
-            for path, start_s in self.spans[number::count]:
-                yield _from_source(path, start_s)
+        ends = time.perf_counter() + self.seconds
+        for path, start_s in itertools.cycle(self.spans[number::count]):
+            yield _from_source(path, start_s)
+            if time.perf_counter() > ends:
+                return
 
 
 def _from_source(path: str, start_s: float) -> torch.Tensor:
@@ -101,10 +118,11 @@ def as_they_are(items: list[Any]) -> list[Any]:
     return items
 
 
-def rate(data: Any, workers: int, seconds: float) -> tuple[float, float]:
-    """(clips, bytes or frames) a second of a loader, counted from its first batch on."""
+def rate(data: Any, workers: int, numbers: Numbers | None = None) -> tuple[float, float]:
+    """(clips, bytes or frames) a second of a loader that runs to its end, counted from its first batch on."""
+    order: dict[str, Any] = {"batch_size": BATCH} if numbers is None else {"batch_sampler": numbers}
     loader: DataLoader[Any] = DataLoader(
-        data, batch_size=4, num_workers=workers, collate_fn=as_they_are, multiprocessing_context="spawn"
+        data, num_workers=workers, collate_fn=as_they_are, multiprocessing_context="spawn", **order
     )
     clips, told, began = 0, 0.0, 0.0
     for batch in loader:
@@ -113,8 +131,6 @@ def rate(data: Any, workers: int, seconds: float) -> tuple[float, float]:
             continue
         clips += len(batch)
         told += sum(len(item) if isinstance(item, torch.Tensor) else item for item in batch)
-        if time.perf_counter() - began > seconds:
-            break
     passed = time.perf_counter() - began
     return clips / passed, told / passed
 
@@ -133,12 +149,12 @@ def bare(files: list[Path], seconds: float) -> float:
 def measured(place: str, spans: list[tuple[str, float]], workers: int, seconds: float) -> dict[str, Any]:
     """By way the median of all rounds; ratios are medians of each round's own."""
     files = sorted(Path(place).rglob("*.tar"))
-    epochs = 1_000_000
+    table = TableClips(place, files=("mp4", "flac", "json"))
     ways: dict[str, Callable[[], tuple[float, float]]] = {
-        "tar": lambda: rate(Repeated(TarClips(place), epochs, decode=False), workers, seconds),
-        "lance": lambda: rate(Rows(TableClips(place, files=("mp4", "flac", "json")), epochs), workers, seconds),
-        "tar_decoded": lambda: rate(Repeated(TarClips(place), epochs, decode=True), workers, seconds),
-        "source_decoded": lambda: rate(Sources(spans, epochs), workers, seconds),
+        "tar": lambda: rate(Repeated(TarClips(place), seconds, decode=False), workers),
+        "lance": lambda: rate(Rows(table), workers, Numbers(len(table), seconds)),
+        "tar_decoded": lambda: rate(Repeated(TarClips(place), seconds, decode=True), workers),
+        "source_decoded": lambda: rate(Sources(spans, seconds), workers),
     }
     rounds = []
     for _ in range(ROUNDS):

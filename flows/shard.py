@@ -8,7 +8,7 @@ from typing import Any
 
 from store.workspace import open_workspace
 from tasks import shard as steps
-from tasks.shard import Asked
+from tasks.shard_begin import Asked, begun
 
 
 def run_shard(
@@ -21,10 +21,10 @@ def run_shard(
     """Shards of a tier, frozen now, or of a snapshot; gives the index without its clips, with "did": "made", or "nothing"
     where all of them stand.
 
-    Raises ValueError as tasks.shard.begun does.
+    Raises ValueError as tasks.shard_begin.begun does.
     """
     workspace = open_workspace(workspace_root)
-    with steps.begun(workspace, name, out, asked) as work:
+    with begun(workspace, name, out, asked) as work:
         if (shards := steps.standing(work)) is not None:
             return steps.finish(work, shards)
         from flows.server import prefect_api

@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from tasks import shard as steps
-from tasks.shard import OnShard, Sharding
+from tasks.shard import OnShard
+from tasks.shard_begin import Sharding
 
 _work: ContextVar[tuple[Sharding, OnShard]] = ContextVar("work")
 
@@ -41,7 +42,7 @@ def shard(tier: str, snapshot: str, place: str) -> dict[str, Any]:
     total, done = sum(len(clips) for clips in work.groups.values()), 0
     logger = get_run_logger()
     logger.info("%d clips in %d groups into %s, %d left out", total, len(work.groups), place, len(work.lost))
-    bar = create_progress_artifact(0.0, key="progress-shard", description=f"0 of {total:,} clips")
+    bar: Any = create_progress_artifact(0.0, key="progress-shard", description=f"0 of {total:,} clips")
     shards: list[dict[str, Any]] = []
     for group, clips in work.groups.items():
         shards += _group(work, group, on_shard)

@@ -38,7 +38,7 @@ def shard(
     """Write a snapshot's clips, cut from their sources, as shards for training; run it again to go on with a killed run."""
     from dashboards import sharding, terminal
     from flows.shard import run_shard
-    from tasks.shard import Asked
+    from tasks.shard_begin import Asked
     from tasks.shard_set import FORMATS
 
     if timelines and no_timelines:

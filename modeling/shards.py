@@ -70,12 +70,12 @@ class TarClips(IterableDataset[Clip]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Clip]:
-        order = np.arange(len(self.shards))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        count = len(self.shards)
+        drawn = np.random.default_rng([self.seed, self.epoch]).permutation(count).tolist()
+        order: list[int] = drawn if self.shuffle else list(range(count))
         info = get_worker_info()
-        number, count = (info.id, info.num_workers) if info else (0, 1)
-        for i in order[self.rank :: self.world_size][number::count]:
+        number, processes = (info.id, info.num_workers) if info else (0, 1)
+        for i in order[self.rank :: self.world_size][number::processes]:
             shard = self.shards[i]
             with self.objects.local(shard["tar"]["path"]).open("rb") as file:
                 yield from clips_of(file, shard["group"])
@@ -155,7 +155,7 @@ def decoded(clip: Mapping[str, Any], num_frames: int, size: tuple[int, int]) -> 
     import av
 
     found = []
-    with av.open(io.BytesIO(clip["mp4"])) as container:
+    with av.open(io.BytesIO(clip["mp4"]), "r") as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         how = fit(stream.width, stream.height, size, cut=True)

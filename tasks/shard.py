@@ -9,129 +9,25 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import subprocess
 import tarfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from store import shard_table
-from store.clip_groups import group_of
-from store.frozen import Frozen, frozen_of, snapshot_row
-from store.ledger import exports
 from store.media import GRID_FPS
-from store.snapshot import Snapshot, load
 from store.timelines import read_spans
-from store.workspace import Workspace
-from tasks import freeze
-from tasks import tier as tiers
 from tasks.card import as_files, card
 from tasks.clip_files import clip_files
 from tasks.media.errors import MediaError
-from tasks.media.transcode import ffmpeg_binary
-from tasks.shard_set import ASKED, FORMAT, FORMATS, INDEX, ShardSet, only_one, place, rows_of, sha256_of
-from tasks.shard_told import told_of
-from tasks.signals import discover
-from tasks.source_files import SourceFiles
+from tasks.shard_begin import Clip, Sharding
+from tasks.shard_set import FORMAT, INDEX, rows_of, sha256_of
 
 CLIPS_AT_ONCE = 16
 """Clips whose timelines are read by one query."""
 OnShard = Callable[[dict[str, Any]], None]
-Clip = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is wanted of a snapshot."""
-
-    formats: tuple[str, ...] = FORMATS
-    shard_mb: int = 256
-    timelines: tuple[str, ...] | None = None
-    """None is all that signals declare."""
-
-    def __post_init__(self) -> None:
-        if self.shard_mb < 1:
-            raise ValueError(f"shard of {self.shard_mb} MB: give 1 or more")
-        if not self.formats or (other := set(self.formats) - set(FORMATS)):
-            raise ValueError(
-                f"format {', '.join(other) if self.formats else 'none'}: give {', '.join(FORMATS)} or both"
-            )
-        if other := set(self.timelines or ()) - set(_known()):
-            raise ValueError(
-                f"timelines {', '.join(sorted(other))}: no signal has them; there are {', '.join(_known())}"
-            )
-
-
-@dataclass(frozen=True)
-class Sharding:
-    """A set under way: `groups` clips by group, without those in `lost`, whose source is gone or changed."""
-
-    workspace: Workspace
-    snapshot: Snapshot
-    held: Frozen
-    place: ShardSet
-    asked: Asked
-    told: Mapping[str, dict[str, Any]]
-    groups: Mapping[str, Sequence[Clip]]
-    lost: Mapping[str, str]
-    sources: SourceFiles
-    scratch: Path
-    made: list[str] = field(default_factory=list)
-    """Shards that this run wrote."""
-
-
-@contextmanager
-def begun(workspace: Workspace, name: str, out: str | None, asked: Asked) -> Iterator[Sharding]:
-    """Freezes a tier (a snapshot is named by its id), groups its clips and looks for their sources; nobody else writes
-    into the place meanwhile.
-
-    `out` None is `shards/SNAPSHOT` of the workspace. Raises ValueError for an unknown name, and for a place that holds
-    something else or can't be written.
-    """
-    if name in tiers.sources(workspace):
-        name = str(freeze.build(workspace, name)["snapshot"])
-    snapshot = load(workspace.objects.local(snapshot_row(workspace, name)["uri"]))
-    held = frozen_of(workspace, snapshot)
-    place_ = place(workspace, out or f"{workspace.settings.objects_url}/shards/{snapshot.id}")
-    with only_one(workspace, place_.objects.url):
-        _settle(workspace, place_, snapshot, asked)
-        work = _grouped(workspace, held, snapshot, place_, asked)
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work.scratch, ignore_errors=True)
-
-
-def _grouped(workspace: Workspace, held: Frozen, snapshot: Snapshot, place_: ShardSet, asked: Asked) -> Sharding:
-    scratch = workspace.scratch / f"shards-{snapshot.id}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    told, sources = told_of(workspace, held, snapshot), SourceFiles(workspace, scratch)
-    groups: dict[str, list[Clip]] = {}
-    lost: dict[str, str] = {}
-    why: dict[str, str] = {}
-    for clip in held.clips.to_pylist():
-        video = clip["video_id"]
-        if video not in why:
-            why[video] = sources.lost(video, clip["uri"])
-        if why[video]:
-            lost[clip["clip_id"]] = f"source: {why[video]}"
-            continue
-        of = told[clip["clip_id"]]
-        seconds = (clip["end_frame"] - clip["start_frame"]) / GRID_FPS
-        size = (of["source"]["width_px"] or clip["width_px"], of["source"]["height_px"] or clip["height_px"])
-        key = group_of(of["kind"], int(size[0]), int(size[1]), seconds)
-        groups.setdefault(key, []).append(clip)
-    return Sharding(
-        workspace, snapshot, held, place_, asked, told, dict(sorted(groups.items())), lost, sources, scratch
-    )
 
 
 def write_group(work: Sharding, group: str, on_shard: OnShard = lambda shard: None) -> list[dict[str, Any]]:
@@ -143,7 +39,7 @@ def write_group(work: Sharding, group: str, on_shard: OnShard = lambda shard: No
         if not work.place.stands(listed, rows.get(listed["number"], [])):
             kept = [c for c in mine if c["clip_id"] not in listed["left_out"]]
             with _Cutter(work, kept) as cut:
-                listed = _write(work, group, listed["number"], cut, {**listed["left_out"]}, whole=True)
+                listed = _write(work, group, listed["number"], cut, listed["left_out"], whole=True)
             on_shard(listed)
         shards.append(listed)
     number = len(shards)
@@ -162,7 +58,7 @@ def finish(work: Sharding, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any
     if work.made and "lance" in work.asked.formats:
         for group in work.groups:
             shard_table.settle(work.place.table(group))
-    told = index_of(shards, work.lost, _named(work))
+    told = index_of(shards, _named(work))
     before = work.place.read(INDEX)
     if told != before:
         for file, data in as_files({**card(work.workspace, work.snapshot), "shards": for_card(told)}).items():
@@ -177,9 +73,10 @@ def finish(work: Sharding, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any
     }
 
 
-def index_of(shards: Sequence[Mapping[str, Any]], lost: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
+def index_of(lists: Sequence[Mapping[str, Any]], named: Mapping[str, Any]) -> dict[str, Any]:
     """The whole set: shards with hashes and counts, groups, by clip [number in "shards", offset in the tar], and what is
     missing with the reason."""
+    shards = [s for s in lists if s["clips"]]
     groups: dict[str, dict[str, Any]] = {}
     for s in shards:
         of = groups.setdefault(s["group"], {"num_clips": 0, "num_shards": 0, "duration_s": 0.0, "bytes": 0})
@@ -190,7 +87,7 @@ def index_of(shards: Sequence[Mapping[str, Any]], lost: Mapping[str, str], named
             ("duration_s", s["duration_s"]),
         ):
             of[key] = round(of[key] + more, 2)
-    left_out = {**lost, **{clip: why for s in shards for clip, why in s["left_out"].items()}}
+    left_out = {clip: why for s in lists for clip, why in s["left_out"].items()}
     totals = {
         key: round(sum(g[key] for g in groups.values()), 2)
         for key in ("num_clips", "num_shards", "duration_s", "bytes")
@@ -250,7 +147,8 @@ def _listed(work: Sharding, group: str) -> Iterator[tuple[dict[str, Any], Sequen
     while (listed := work.place.read(f"{group}/{number:06d}.json")) is not None:
         told = {*listed["clips"], *listed["left_out"]}
         mine, clips = clips[: len(told)], clips[len(told) :]
-        if not told or told != {c["clip_id"] for c in mine}:
+        back = [c for c, why in listed["left_out"].items() if why.startswith("source: ") and c not in work.lost]
+        if back or not told or told != {c["clip_id"] for c in mine}:
             return
         yield listed, mine
         number += 1
@@ -306,13 +204,15 @@ class _Cutter:
 
     def _files(self, clip: Clip, lines: Mapping[str, Any]) -> dict[str, bytes]:
         held = self._work.held
+        if why := self._work.lost.get(clip["clip_id"]):
+            raise MediaError("source", why)
         source = self._work.sources.open(clip["video_id"], clip["uri"])
         audio = held.local(clip["audio_uri"]) if clip["audio_uri"] else None
         return clip_files(clip, source, audio, self._work.told[clip["clip_id"]], lines)
 
 
 def _with_timelines(work: Sharding, clips: Sequence[Clip]) -> Iterator[tuple[Clip, Mapping[str, Any]]]:
-    held, names = work.held, _known() if work.asked.timelines is None else work.asked.timelines
+    held, names = work.held, work.asked.lines
     for at in range(0, len(clips), CLIPS_AT_ONCE):
         part = clips[at : at + CLIPS_AT_ONCE]
         spans = [(c["clip_id"], c["video_id"], c["start_frame"], c["end_frame"]) for c in part]
@@ -320,13 +220,14 @@ def _with_timelines(work: Sharding, clips: Sequence[Clip]) -> Iterator[tuple[Cli
 
 
 def _write(
-    work: Sharding, group: str, number: int, cut: _Cutter, left_out: dict[str, str], *, whole: bool = False
+    work: Sharding, group: str, number: int, cut: _Cutter, left_out: Mapping[str, str], *, whole: bool = False
 ) -> dict[str, Any]:
     """One shard of as many of the next clips as fit (`whole`: of all of them): the tar, the rows, then its list."""
     key = f"{group}/{number:06d}"
     file = work.scratch / f"{number:06d}.tar"
     clips: list[Clip] = []
     offsets: list[int] = []
+    left_out = dict(left_out)
     with file.open("wb") as sink, tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         while cut.left:
             clip, files = cut.peek()
@@ -359,58 +260,13 @@ def _write(
         "left_out": dict(sorted(left_out.items())),
         **({"weights": list(weights.values())} if weights else {}),
     }
-    if "lance" in work.asked.formats:
-        names = _known() if work.asked.timelines is None else work.asked.timelines
-        schema = shard_table.schema_of(sorted(names))
+    if clips and "lance" in work.asked.formats:
+        schema = shard_table.schema_of(sorted(work.asked.lines))
         shard_table.put_shard(work.place.table(group), schema, number, rows_of(file, weights))
-    if "webdataset" in work.asked.formats:
+    if clips and "webdataset" in work.asked.formats:
         listed["tar"] = {"path": f"{key}.tar", "sha256": sha256_of(file), "bytes": file.stat().st_size}
         work.place.objects.put(file, f"{key}.tar")
     file.unlink(missing_ok=True)
     work.place.put(f"{key}.json", listed)
     work.made.append(key)
     return listed
-
-
-def _settle(workspace: Workspace, place_: ShardSet, snapshot: Snapshot, asked: Asked) -> None:
-    """Says what the place is of, and clears what a killed run left half written.
-
-    Raises ValueError when it holds another set, or one made with another FFmpeg, whose bytes would differ.
-    """
-    wanted = {
-        "format": FORMAT,
-        "snapshot": snapshot.sha256,
-        "formats": list(asked.formats),
-        "shard_mb": asked.shard_mb,
-        "timelines": list(_known() if asked.timelines is None else asked.timelines),
-        "ffmpeg": _ffmpeg_version(),
-    }
-    url = place_.objects.url
-    try:
-        before = place_.read(ASKED)
-        if before is not None:
-            if other := [k for k in wanted if before.get(k) != wanted[k]]:
-                raise ValueError(
-                    f"{url} holds shards of another {other[0]} ({before.get(other[0])}); give another --out"
-                )
-            place_.clear()
-        elif any(not Path(k).name.startswith(f".{ASKED}.") for k in place_.files()):
-            raise ValueError(f"{url} is not empty and holds no shards; give another --out")
-        else:
-            place_.clear()
-            place_.put(ASKED, wanted)
-    except OSError as error:
-        raise ValueError(f"shard: {url} can't be written ({error.strerror}); give another --out") from error
-    # Before the first shard: an erasure must find whatever was written.
-    workspace.ledger.put(exports, [{"path": url, "snapshot": snapshot.id, "begun_at": time.time()}])
-
-
-@cache
-def _known() -> tuple[str, ...]:
-    return tuple(sorted(n for n, s in discover().items() if s.spec.timeline))
-
-
-@cache
-def _ffmpeg_version() -> str:
-    told = subprocess.run([ffmpeg_binary(), "-version"], capture_output=True, text=True, check=True).stdout
-    return told.splitlines()[0].split(" Copyright")[0]

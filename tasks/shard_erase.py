@@ -40,7 +40,7 @@ def erase_from_shards(workspace: Workspace, url: str, clip_ids: Collection[str])
                 touched += 1
         for table in shards.tables():
             shard_table.erase(table, clip_ids)
-        _whole(shards, clip_ids)
+        _whole(shards)
         shards.objects.drop_copies()
         shutil.rmtree(scratch, ignore_errors=True)
     return touched
@@ -49,12 +49,12 @@ def erase_from_shards(workspace: Workspace, url: str, clip_ids: Collection[str])
 def _rewritten(shards: ShardSet, key: str, before: dict[str, Any], clip_ids: Collection[str], scratch: Path) -> None:
     """One shard without the clips, then its list; without a clip left, neither."""
     kept = [c for c in before["clips"] if c not in clip_ids]
-    if not kept:
+    left_out = {c: why for c, why in before["left_out"].items() if c not in clip_ids}
+    if not kept and not left_out:
         shards.objects.delete([key.removesuffix(".json") + ".tar", key])
         return
     ends = [*before["offsets"][1:], before["bytes"]]
     sizes = {c: e - o for c, o, e in zip(before["clips"], before["offsets"], ends, strict=True)}
-    left_out = {c: why for c, why in before["left_out"].items() if c not in clip_ids}
     told = {
         **before,
         "clips": kept,
@@ -67,7 +67,9 @@ def _rewritten(shards: ShardSet, key: str, before: dict[str, Any], clip_ids: Col
         if name in before:
             told[name] = [v for c, v in zip(before["clips"], before[name], strict=True) if c not in clip_ids]
     told["duration_s"] = round(sum(told["durations_s"]), 2)
-    if "tar" in before:
+    if "tar" in before and not kept:
+        shards.objects.delete([told.pop("tar")["path"]])
+    elif "tar" in before:
         scratch.mkdir(parents=True, exist_ok=True)
         file = scratch / "shard.tar"
         source = shards.objects.local(before["tar"]["path"], fresh=True)
@@ -81,16 +83,15 @@ def _rewritten(shards: ShardSet, key: str, before: dict[str, Any], clip_ids: Col
     shards.put(key, told)
 
 
-def _whole(shards: ShardSet, clip_ids: Collection[str]) -> None:
+def _whole(shards: ShardSet) -> None:
     """Index and card over the shards that are there now."""
     before = shards.read(INDEX)
     if before is None:
         return
     listed = [found for key in shards.lists() if (found := shards.read(key)) is not None]
     listed.sort(key=lambda s: (s["group"], s["number"]))
-    lost = {c: why for c, why in before["left_out"].items() if c not in clip_ids}
     named = {k: before[k] for k in ("format", "tier", "snapshot", "sha256", "formats")}
-    told = index_of(listed, lost, named)
+    told = index_of(listed, named)
     shards.put(INDEX, told)
     if shards.objects.exists("card.json"):
         card = json.loads(shards.objects.local("card.json", fresh=True).read_bytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from store import ledger as tables
-from store.objects import download_s3, local_path
+from store.objects import download_s3, local_path, s3_client, split_s3
 from store.workspace import Workspace
 from tasks.ingest import content_id, local_source
 from tasks.media.errors import MediaError
@@ -31,11 +31,10 @@ class SourceFiles:
         self._lock = Lock()
 
     def lost(self, video_id: str, uri: str) -> str:
-        """Why the video can't be cut from its source; empty when it can. One on S3 is taken to be there until it is
-        fetched."""
+        """Why the video can't be cut from its source; empty when it can. One on S3 is only asked for until it is fetched."""
         reasons = []
         for address, hint in self._addresses(video_id, uri).items():
-            reason = "" if address.startswith("s3://") else _changed(address, hint, video_id)
+            reason = _gone(address) if address.startswith("s3://") else _changed(address, hint, video_id)
             if not reason:
                 return ""
             reasons.append(reason)
@@ -77,6 +76,19 @@ class SourceFiles:
             raise ValueError(f"{address} holds something else than what was curated")
         self._fetched[video_id] = file
         return file
+
+
+def _gone(address: str) -> str:
+    from botocore.exceptions import ClientError
+
+    bucket, key = split_s3(address)
+    try:
+        s3_client().head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
+            return f"{address} is gone"
+        raise
+    return ""
 
 
 def _changed(address: str, hint: str, video_id: str) -> str:

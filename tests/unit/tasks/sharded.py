@@ -16,7 +16,6 @@ from tests.unit.modeling.conftest import HEIGHT, NUM_FRAMES, WIDTH, fill, gray_o
 def fill_with_sources(workspace: Workspace, footage: Path) -> None:
     """`footage/va.mp4` with sound and `footage/vb.mp4` without, at 50 fps."""
     fill(workspace)
-    footage.mkdir(parents=True, exist_ok=True)
     for video in ("va", "vb"):
         put_source(workspace, footage, video)
 
@@ -27,6 +26,7 @@ def put_source(workspace: Workspace, footage: Path, video: str) -> Path:
         made[:, :WIDTH] = 40  # no black border
         return made
 
+    footage.mkdir(parents=True, exist_ok=True)
     seconds = NUM_FRAMES / 25
     heard = beeping([1.0], seconds) if video == "va" else None
     options = {"crf": "4", "preset": "ultrafast", "g": "50", "bf": "0"}

@@ -19,19 +19,23 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from store import shard_table
+from store import residue, shard_table
 from store.clip_groups import group_of
+from store.objects import s3_client
 from store.record import Batch, table_of
 from store.schema import TIMELINES
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
 from tasks import shard as sharding
 from tasks.digest import pack, unpack
+from tasks.ingest import content_id
 from tasks.media.errors import MediaError
 from tasks.new_signal import ROOT
-from tasks.shard import Asked, begun, finish, standing, write_group
+from tasks.shard import finish, standing, write_group
+from tasks.shard_begin import Asked, begun
 from tasks.shard_erase import erase_from_shards
 from tasks.shard_set import only_one, place
+from tasks.source_files import SourceFiles
 from tests.unit.dashboards.conftest import signal_rows
 from tests.unit.modeling.conftest import CLIP_SPANS, NUM_FRAMES, gray_of
 from tests.unit.tasks.sharded import fill_with_sources, put_source
@@ -251,7 +255,7 @@ def test_kill_9_at_any_step_leaves_what_can_be_gone_on_with(corpus: Workspace, s
     whole, rows, out = tree(small), tables(small), tmp_path / "killed"
     code = f"""
 import os, signal, sys, tarfile
-from store import shard_table
+from store import residue, shard_table
 from store.objects import Objects
 from store.workspace import open_workspace
 from tests.unit.tasks.test_shard import shard
@@ -314,7 +318,9 @@ def test_a_source_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     other = tmp_path / "footage" / "vb.mp4"
     other.write_bytes(other.read_bytes() + b"more")
     told = shard(workspace, tmp_path / "out", timelines=())
-    assert told["num_clips"] == 0
+    assert (told["num_clips"], told["shards"]) == (0, [])
+    assert not list((tmp_path / "out").rglob("*.tar"))
+    assert shard(workspace, tmp_path / "out", timelines=())["did"] == "nothing"
     assert told["left_out"] == {
         "a1": f"source: {tmp_path}/footage/va.mp4 is gone",
         "a2": f"source: {tmp_path}/footage/va.mp4 is gone",
@@ -323,6 +329,9 @@ def test_a_source_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     put_source(workspace, tmp_path / "footage", "va")
     told = shard(workspace, tmp_path / "out", timelines=())
     assert (told["num_clips"], list(told["left_out"])) == (2, ["b1"]), "it is back, and so are its clips"
+    (tmp_path / "footage" / "va.mp4").unlink()
+    told = shard(workspace, tmp_path / "out", timelines=())
+    assert (told["did"], told["num_clips"]) == ("nothing", 2), "what was cut stays"
     assert "1 clips of the snapshot are not in them" in (tmp_path / "out" / "card.md").read_text()
 
 
@@ -406,3 +415,44 @@ def test_erased_clips_leave_tars_tables_index_and_card(corpus: Workspace, small:
 )
 def test_groups(kind: str | None, width: int, height: int, seconds: float, group: str) -> None:
     assert group_of(kind, width, height, seconds) == group
+
+
+def test_on_s3_it_is_the_same_and_can_be_erased(corpus: Workspace, out: Path, bucket: str, tmp_path: Path) -> None:
+    url = f"s3://{bucket}/set"
+    told = shard(corpus, url)
+    local = json.loads((out / "index.json").read_text())
+    assert [s["tar"]["sha256"] for s in told["shards"]] == [s["tar"]["sha256"] for s in local["shards"]]
+    assert place(corpus, url).read("index.json") == local
+    assert shard(corpus, url)["did"] == "nothing"
+    targets = residue.Targets(frozenset(["a1" + "0" * 14]), ("a1.mp4",))  # the name of a member
+    found = residue.Searched()
+    for key, _ in place(corpus, url).objects.under(""):
+        found.note(key, targets.in_bytes(place(corpus, url).objects.local(key).read_bytes()))
+    assert any(key.endswith(".tar") for key, _ in found.found)
+    assert erase_from_shards(corpus, url, ["a1"]) == 1
+    after = place(corpus, url)
+    assert set((after.read("index.json") or {})["clips"]) == {"a2", "b1"}
+    searched = residue.search(corpus, targets, buckets=[after.objects], tables=after.tables())
+    assert searched.found == []
+    assert {clip for table in after.tables() for ids in shard_table.shards_in(table).values() for clip in ids} == {
+        "a2",
+        "b1",
+    }
+
+
+def test_a_source_on_s3_is_fetched_and_looked_at(corpus: Workspace, bucket: str, tmp_path: Path) -> None:
+    file = put_source(corpus, tmp_path, "vb")
+    uri = f"s3://{bucket}/raw/vb.mp4"
+    s3_client().upload_file(str(file), bucket, "raw/vb.mp4")
+    name = content_id(file)
+    held = SourceFiles(corpus, tmp_path / "scratch")
+    assert held.lost(name, uri) == ""
+    assert held.open(name, uri).width_px == 192
+    with pytest.raises(MediaError, match="holds something else than what was curated"):
+        held.open("ab" * 8, uri)
+    with pytest.raises(MediaError, match="can't fetch it"):
+        held.open("cd" * 8, f"s3://{bucket}/raw/none.mp4")
+    assert held.lost("cd" * 8, f"s3://{bucket}/raw/none.mp4") == f"s3://{bucket}/raw/none.mp4 is gone"
+    link = tmp_path / "folder"
+    link.mkdir()
+    assert "not a regular file" in held.lost("ef" * 8, str(link))
