@@ -2,6 +2,7 @@
 
     python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--json]
 
+The motion network is timed by itself too, a frame at a time, as torch runs it and as ONNX Runtime does (onnx installed).
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
 portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together.
 The first fragment is timed through the gateway and a real WebSocket, from 100 ms of sound sent until a fragment has been
@@ -87,6 +88,30 @@ def long_run(shown: Avatar, chunks: int) -> dict[str, Any]:
         "chunks": chunks, "fps": chunks / took, "ms_a_frame": 1000 * took / chunks, "mbit_s": written * 8 / (chunks / 25) / 1e6,
         "resident_mib": resident, "growth_mib": last, "wall_s_by_stage": {k: round(v, 1) for k, v in session.told.items()},
     }  # fmt: skip
+
+
+def runtimes(steps: int = 2000) -> dict[str, Any]:
+    """Milliseconds of processor time that the motion network takes for a frame, its state handed on, by what runs it."""
+    from modeling.export import OnnxNet, export, most_apart
+
+    net = module().model[0]
+    nets: dict[str, Any] = {"torch": net}
+    told: dict[str, Any] = {}
+    try:
+        nets["onnx"] = OnnxNet(export(net, {}), net.recipe)
+        told["most_apart"] = most_apart(net, nets["onnx"])
+    except ValueError as error:
+        told["without_onnx"] = str(error)
+    mel = torch.randn(1, 4, net.recipe.num_mels)
+    with torch.inference_mode():
+        for name, one in nets.items():
+            state = one.start(1)
+            for number in range(steps + 100):
+                if number == 100:
+                    began = time.process_time()
+                _, *state = one(mel, *state)
+            told[f"{name}_ms"] = 1000 * (time.process_time() - began) / steps
+    return told
 
 
 def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
@@ -217,7 +242,7 @@ def main(arguments: list[str]) -> None:
     cv2.setNumThreads(1)
     shown = of_picture(given.avatar or PORTRAIT.path())
     found = {"machine": machine(), "first_fragment": first_fragment(shown), "switch": switches(shown),
-             "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
+             "runtimes": runtimes(), "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
     if given.json:
         print(json.dumps(found))
         return
@@ -238,6 +263,9 @@ def main(arguments: list[str]) -> None:
         f"| a live session stands still to change checkpoint | {switch['still_ms']['median']:.3f} ms, at worst "
         f"{switch['still_ms']['worst']:.3f}; {switch['lost_frames']} of {switch['frames']} frames lost |"
     )
+    steps = found["runtimes"]
+    by_onnx = f"{steps['onnx_ms']:.3f} ms by ONNX Runtime" if "onnx_ms" in steps else steps["without_onnx"]
+    print(f"| the motion network's step, a frame | {steps['torch_ms']:.3f} ms by torch, {by_onnx} |")
     print(f"| resident memory over chunks | {memory} |")
     early, late = found["skew"]["click_after_flash_ms"]
     print(f"| sound after picture, early and after {given.hour} s | {early:+.1f} ms, {late:+.1f} ms |")

@@ -16,7 +16,7 @@ COLUMNS = (
     ("clip",),
     ("signals", "identity"),
     ("snapshot",),
-    ("export",),
+    ("export", "checkpoint"),
 )
 """Kinds from left to right, as data flow."""
 COLOURS = {
@@ -29,6 +29,7 @@ COLOURS = {
     "identity": "#b5519c",
     "snapshot": "#c2571a",
     "export": "#7a4b2b",
+    "checkpoint": "#5b3a8c",
 }
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 40, 70, 10, 24
 MAX_LETTERS = 27
@@ -91,7 +92,7 @@ def _signals(clip: str, signals: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    wanted = ("name", "tier", "licence", "states", "status", "start_s", "num_clips", "num_bytes")
+    wanted = ("name", "tier", "recipe", "licence", "states", "status", "start_s", "num_clips", "num_bytes")
     found = [(k, facts[k]) for k in wanted if facts.get(k) is not None]
     if "start_s" in facts and "end_s" in facts:
         return f"{facts['start_s']:g} to {facts['end_s']:g} s"

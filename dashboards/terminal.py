@@ -520,6 +520,11 @@ def trained(told: Mapping[str, Any]) -> None:
     out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
 
 
+def exported(told: Mapping[str, Any]) -> None:
+    out.print(f"{escape(told['path'])}: checkpoint {told['checkpoint']}, {told['num_bytes'] / 1e6:.2f} MB")
+    out.print(f"at most {told['most_apart']:.1e} away from torch (standard deviations of a person's motion)")
+
+
 def rendered(told: Mapping[str, Any]) -> None:
     out.print(
         f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}"
@@ -530,6 +535,7 @@ def rendered(told: Mapping[str, Any]) -> None:
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
     judged(told)
+    out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_lip_distance in a tier")
 
 
 TIME_ALONE = (

@@ -21,7 +21,7 @@ import numpy as np
 from flows import deploy_gates, deploy_probe
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
-from modeling.made_motion import idle_of, network
+from modeling.made_motion import idle_of, network, refuse_not_live
 from store import deployments, registry
 from store.deployments import Deployment, Server
 from store.workspace import Workspace, open_workspace
@@ -151,6 +151,7 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
 def usable(workspace: Workspace, checkpoint: str) -> registry.Checkpoint:
     """Raises ValueError for a checkpoint that is not what was published, or whose network can't be used."""
     found = registry.load(workspace, checkpoint)
+    refuse_not_live(found)
     network(found)
     idle_of(found)
     return found
@@ -188,7 +189,7 @@ def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
 def evaluation_of(workspace: Workspace, found: registry.Checkpoint, snapshot: str) -> Mapping[str, Any]:
     """Of a checkpoint on a snapshot: that of its training, else the one that was kept, else made now. Raises ValueError
     when it can't be made."""
-    from flows.train import run_evaluate
+    from flows.evaluation import run_evaluate
 
     if found.told["snapshot"]["id"] == snapshot and found.told.get("metrics"):
         trained: Mapping[str, Any] = found.told["metrics"]

@@ -6,7 +6,6 @@ is set. A killed run goes on when the same command is given again: what it is of
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from flows.evaluation import baselines_of, judged, rows_of, run_evaluate, tell
+from flows.hearing import Ears, ears_of
+from flows.motion_data import read, refuse_none, stages_read
 from infra.code import code_version
-from modeling.made_motion import made_motion, network
+from modeling.made_motion import made_motion
 from modeling.motion import TIMELINES
 from modeling.recipes.audio_to_motion import STAGE_VALUES, AudioToMotion, recipe
 from store import registry
 from store.frozen import Frozen, frozen, live, snapshot_row, union
 from store.ledger import Manifest
-from store.media import GRID_FPS
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
     from modeling.held_out import Split
     from modeling.motion_metrics import Predict
-    from modeling.motion_set import MotionClip, MotionSet
+    from modeling.motion_set import MotionSet
     from modeling.training import Progress, Stage
-
-SURE_OF_OFFSET = 0.3
-"""The confidence from which a clip's own lip-sync offset is taken out; every own voice reaches it (lip_sync's scorecard)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class Prepared:
     folder: Path
     stages: Sequence[Stage]
     curriculum: Mapping[str, Any] | None = None
+    ears: Ears | None = None
+    """What it hears by, where that is not log-mel."""
 
 
 def run_train(
@@ -62,15 +61,20 @@ def run_train(
     snapshot: str | None = None,
     curriculum: Path | None = None,
     changed: Mapping[str, object] | None = None,
+    device: str = "auto",
+    processes: int = 1,
     on_step: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe on a tier, frozen now, on a snapshot, or through the tiers of a curriculum's file; gives
     `checkpoint.json`, the checkpoint's "id", and "did": "trained", or "nothing" where the same code has trained the same on
-    the same snapshots.
+    the same snapshots. Where it runs, as modeling/ranks.py tells, is no part of what it is.
 
-    Raises ValueError for an unknown recipe, tier or snapshot, a curriculum that can't be meant, and for a tier with too few
-    clips.
+    Raises ValueError for an unknown recipe, tier or snapshot, a curriculum that can't be meant, a device that isn't there, and
+    for a tier with too few clips.
     """
+    from modeling.ranks import Machine
+
+    Machine(device, processes)
     made = recipe(recipe_name, **(changed or {}))  # what is wrong with it is told before anything is begun
     workspace = open_workspace(workspace_root)
     if sum(given is not None for given in (tier, snapshot, curriculum)) != 1:
@@ -82,6 +86,10 @@ def run_train(
     else:
         chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
     if found := trained_before(workspace, made, chosen, course):
+        if (
+            registry.evaluation(workspace, found.id, str(found.told["snapshot"]["id"])) is None
+        ):  # cut off before its clips were told how they did
+            run_evaluate(workspace_root, found.id)
         return {"id": found.id, **found.told, "did": "nothing"}
     before = registry.of_snapshot(workspace, recipe_name, chosen)
     from flows.server import prefect_api
@@ -96,6 +104,8 @@ def run_train(
                 chosen,
                 dict(changed or {}),
                 str(course["id"]) if course else None,
+                device,
+                processes,
             )
     return {**told, "did": "nothing" if told["id"] in before else "trained"}
 
@@ -131,29 +141,6 @@ def trained_before(
     return None
 
 
-def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None) -> dict[str, Any]:
-    """Judges a checkpoint on the people of a snapshot (by default its own) whom it did not learn from, and on what it did
-    not see of those whom it did; "held_out" is time where it learnt from everybody. Kept beside the checkpoint, and given.
-
-    Raises ValueError for an unknown checkpoint or snapshot, and when nobody in the snapshot is held out.
-    """
-    workspace = open_workspace(workspace_root)
-    found = registry.load(workspace, checkpoint)
-    if found.told["kind"] in ("detector", "ratings"):
-        raise ValueError(
-            f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
-        )
-    own = str(found.told["snapshot"]["id"])
-    held = frozen(workspace, snapshot or own)
-    if held.snapshot_id == own and "curriculum" in found.told:
-        held = union([held for held, _ in _stages_read(workspace, found.told["curriculum"])])
-    data = read(workspace, held)
-    made = {"checkpoint": found.id, "snapshot": held.snapshot_id, **measured(found, data, held)}
-    text = json.dumps(made, sort_keys=True, indent=1).encode()
-    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{held.snapshot_id}.json")
-    return made
-
-
 # The steps
 
 
@@ -164,10 +151,10 @@ def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepare
 
     held = frozen(workspace, snapshot)
     data = read(workspace, held)
-    _refuse_none(held, data)
-    parts = split(data.clips, made)
-    stages = [Stage(made, parts.train)]
-    return Prepared(made, held, data, parts, _folder(workspace, made, stages), stages)
+    refuse_none(held, data)
+    parts, ears = split(data.clips, made), ears_of(made)
+    stages = [Stage(made, ears.heard(parts.train), ears.quiet()) if ears else Stage(made, parts.train)]
+    return Prepared(made, held, data, parts, _folder(workspace, made, stages), stages, ears=ears)
 
 
 def prepare_curriculum(
@@ -181,14 +168,15 @@ def prepare_curriculum(
     from modeling.training import Stage
 
     told = [stage_of(stage["asked"]) for stage in course["stages"]]
-    read_ = _stages_read(workspace, course)
+    read_ = stages_read(workspace, course)
     held = union([snapshot for snapshot, _ in read_])
     data = read(workspace, held)
-    _refuse_none(held, data)
-    parts = split(data.clips, made)
+    refuse_none(held, data)
+    parts, ears = split(data.clips, made), ears_of(made)
+    learnt, quiet = (ears.heard(parts.train), ears.quiet()) if ears else (parts.train, None)
     stages = []
     for number, (stage, (snapshot, weights)) in enumerate(zip(told, read_, strict=True), 1):
-        clips = [replace(c, weight=weights[c.clip_id]) for c in parts.train if c.clip_id in weights]
+        clips = [replace(c, weight=weights[c.clip_id]) for c in learnt if c.clip_id in weights]
         if not clips:
             raise ValueError(
                 f"curriculum {course['id']}: stage {number}: of the {len(weights)} clips of {snapshot.tier} that it asks for "
@@ -197,17 +185,11 @@ def prepare_curriculum(
         values = recipe(made.name, **{**changed, **stage.set})
         epoch_steps = sum(len(c) for c in clips) / (values.batch_size * values.crop_frames)
         num_steps = stage.steps or max(1, math.ceil((stage.epochs or 0) * epoch_steps))
-        stages.append(Stage(replace(values, num_steps=num_steps), clips))
+        stages.append(Stage(replace(values, num_steps=num_steps), clips, quiet))
     whole = replace(made, num_steps=sum(s.recipe.num_steps for s in stages))
     return Prepared(
-        whole, held, data, parts, _folder(workspace, made, stages), stages, {**course, "base": asdict(made)}
+        whole, held, data, parts, _folder(workspace, made, stages), stages, {**course, "base": asdict(made)}, ears
     )
-
-
-def _refuse_none(held: Frozen, data: MotionSet) -> None:
-    if not data.clips:
-        reasons = "; ".join(sorted(set(data.left_out.values()))) or "it is empty"
-        raise ValueError(f"snapshot {held.snapshot_id}: no clip can be learnt from ({reasons})")
 
 
 def _folder(workspace: Workspace, made: AudioToMotion, stages: Sequence[Stage]) -> Path:
@@ -216,46 +198,12 @@ def _folder(workspace: Workspace, made: AudioToMotion, stages: Sequence[Stage]) 
     return workspace.settings.workspace / "runs" / f"{made.name}-{run_key(stages)[:16]}"
 
 
-def _stages_read(workspace: Workspace, course: Mapping[str, Any]) -> list[tuple[Frozen, dict[str, float | None]]]:
-    """Of each stage its snapshot with the clips that it asks for, and their weights, None without."""
-    found = []
-    for entry in course["stages"]:
-        stage, held = stage_of(entry["asked"]), frozen(workspace, str(entry["snapshot"]["id"]))
-        sizes = workspace.record.read(
-            Manifest(0, dict(held.versions), ""), "clips", ["clip_id", "source_width_px", "source_height_px"]
-        ).to_pylist()
-        short_px = {r["clip_id"]: min(r["source_width_px"] or 0, r["source_height_px"] or 0) for r in sizes}
-        rows = held.clips.to_pylist()
-        kept = [
-            (stage.min_length_s or 0)
-            <= (r["end_frame"] - r["start_frame"]) / GRID_FPS
-            <= (stage.max_length_s or math.inf)
-            and short_px[r["clip_id"]] >= (stage.min_short_side_px or 0)
-            for r in rows
-        ]
-        clips = held.clips.filter(pa.array(kept, pa.bool_())).combine_chunks()
-        weights = {r["clip_id"]: r.get("weight") for r, keep in zip(rows, kept, strict=True) if keep}
-        found.append((replace(held, clips=clips), weights))
-    return found
+def train(work: Prepared, on_step: Callable[[Progress], None], device: str = "cpu", processes: int = 1) -> MotionNet:
+    from modeling.ranks import Machine, train_on
 
-
-def read(workspace: Workspace, held: Frozen) -> MotionSet:
-    """The clips of a snapshot, with the people and the lip-sync offsets that stood when it was frozen."""
-    from modeling.motion_set import read_motion
-
-    with workspace.views(Manifest(0, dict(held.versions), "")) as reader:
-        who = dict(reader.sql("SELECT clip_id, identity FROM identities").iter_rows())
-        late: dict[str, float] = {}
-        if "lip_sync_offset_ms" in reader.columns("signals"):
-            query = "SELECT clip_id, lip_sync_offset_ms FROM signals WHERE lip_sync_confidence >= ?"
-            late = dict(reader.sql(query, [SURE_OF_OFFSET]).iter_rows())
-    return read_motion(held, who, late)
-
-
-def train(work: Prepared, on_step: Callable[[Progress], None]) -> MotionNet:
-    from modeling.training import train_stages
-
-    return train_stages(work.stages, work.folder, on_step)
+    net = train_on(Machine(device, processes), work.stages, work.folder, on_step)
+    net.hear = work.ears.hear if work.ears else None
+    return net
 
 
 def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, Predict]]:
@@ -263,7 +211,7 @@ def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, 
     from modeling.motion_metrics import baselines
 
     beside = baselines(work.parts.train)
-    return _judged(net, beside, work.parts), beside
+    return judged(net, beside, work.parts), beside
 
 
 def publish(
@@ -283,6 +231,7 @@ def publish(
         "recipe": asdict(work.recipe),
         "snapshot": {"id": work.held.snapshot_id, "sha256": work.held.sha256, "tier": work.held.tier},
         **({"curriculum": _told_course(work)} if work.curriculum else {}),
+        **({"hearing": work.ears.told} if work.ears else {}),
         "parameters": list(PARAMETERS),
         "metrics": dict(metrics),
         "idle": fit_idle(work.parts.train, heads).to_dict(),
@@ -292,6 +241,14 @@ def publish(
     }
     made = registry.publish(workspace, save(net.state_dict()), told)
     return {"id": made.id, **made.told}
+
+
+def tell_clips(
+    workspace: Workspace, work: Prepared, net: MotionNet, told: Mapping[str, Any], beside: Mapping[str, Predict]
+) -> dict[str, Any]:
+    """Of a checkpoint that was just published: how it did on each held-out clip, into the store, and its evaluation."""
+    found = registry.load(workspace, str(told["id"]))
+    return tell(workspace, found, work.held.snapshot_id, told["metrics"], rows_of(net, beside, work.parts, found.id))
 
 
 def _told_course(work: Prepared) -> dict[str, Any]:
@@ -336,38 +293,6 @@ def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
     }
 
 
-def measured(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> dict[str, Any]:
-    """Measures of a checkpoint on whoever it did not learn from; where it was trained, also on the ends it did not see, or on
-    these alone when nobody was held out."""
-    from modeling.held_out import Split, split
-
-    made, card = AudioToMotion(**found.told["recipe"]), found.told["data"]
-    net, beside, own = network(found), baselines_of(found), held.sha256 == found.told["snapshot"]["sha256"]
-    if own and card.get("held_out") == "time":
-        return _judged(net, beside, split(data.clips, made))
-    learnt_people, learnt_clips = set(card["people"]["train"]), set(card["clips"]["train"])
-    learnt_videos = {c.video_id for c in data.clips if c.clip_id in learnt_clips}
-    strangers = [c for c in data.clips if c.who not in learnt_people and c.video_id not in learnt_videos]
-    if not strangers:
-        raise ValueError(
-            f"snapshot {held.snapshot_id}: checkpoint {found.id} learnt from everybody in it; give another snapshot"
-        )
-    later: Sequence[MotionClip] = [c for c in data.clips if c.who in learnt_people and c.video_id not in learnt_videos]
-    if own:
-        later = split(data.clips, made).held_time
-    return _judged(net, beside, Split([], later, strangers))
-
-
-def _judged(net: MotionNet, beside: Mapping[str, Predict], parts: Split) -> dict[str, Any]:
-    from modeling.motion_metrics import evaluate as judge
-    from modeling.training import predict
-
-    predictors: dict[str, Predict] = {"ours": lambda sound: predict(net, sound), **beside}
-    held, alone = {"held_people": parts.held_people, "held_time": parts.held_time}, parts.held_out == "time"
-    figures = {name: judge(predictors, clips, over_clips=alone) for name, clips in held.items() if clips}
-    return {"held_out": parts.held_out, **figures}
-
-
 # One clip, to be looked at
 
 
@@ -402,7 +327,9 @@ def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = 
     curves = {"stored": true}
     if checkpoint is not None:
         published = registry.load(workspace, checkpoint)
-        curves[f"checkpoint {published.id[:8]}"] = made_motion(published, found.sound, seed)
+        ears = ears_of(AudioToMotion(**published.told["recipe"]), published.told.get("hearing"))
+        told = made_motion(published, found.sound, seed, ears.hear if ears else None)
+        curves[f"checkpoint {published.id[:8]}"] = told
         rms = np.full((len(found), NUM_PARAMETERS), np.nan, np.float32)
         rms[:, :4] = baselines_of(published)["rms_to_mouth"](found.sound)
         curves["rms to mouth"] = rms
@@ -413,9 +340,3 @@ def motion_of_clip(workspace: Workspace, clip_id: str, checkpoint: str | None = 
     return Shown(
         {**row, "first_frame": found.first_frame, "face": face}, held.local(row["proxy_uri"]), found.sound, curves
     )
-
-
-def baselines_of(found: registry.Checkpoint) -> dict[str, Predict]:
-    from modeling.motion_metrics import baselines_from
-
-    return baselines_from(found.told["baselines"])

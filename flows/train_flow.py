@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,17 +10,29 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from prefect import Task, flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from flows import train as steps
+from modeling.audio_to_motion import MotionNet
+from modeling.motion_metrics import Predict, rms_to_mouth
+from modeling.motion_picture import draw_samples, png
 from modeling.recipes.audio_to_motion import recipe
-from modeling.training import Progress
+from modeling.training import Progress, network_in, predict
+from store.scrub import PICTURES
 from store.workspace import open_workspace
 from tasks.curriculum import load_curriculum
 
 ARTIFACT_INTERVAL_S = 2.0
+PICTURE_INTERVAL_S = 60.0
+NUM_PICTURED = 3
+"""Held-out clips whose curves are drawn; the erasure of one of them drops the pictures."""
 TIME_ALONE = (
     "**held_out: time.** Too few people to hold some out: it is judged on ends of the clips that it learnt from, "
     "which says nothing of people it never saw."
@@ -55,6 +68,8 @@ def train(
     snapshot: str,
     changed: dict[str, Any] | None = None,
     curriculum: str | None = None,
+    device: str = "cpu",
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Trains a recipe on a snapshot, or through a frozen curriculum of which it is the last; judges it on people (or, with
     too few of them, on time) that it never saw, and publishes the checkpoint."""
@@ -78,13 +93,19 @@ def train(
         len(parts.train), held, len(work.data.left_out), work.folder,
     )  # fmt: skip
     watcher = _watcher.get()
-    with _Shown(work.folder, watcher) as shown:
-        net = _step("train", f"train {made.name}, {work.recipe.num_steps} steps", lambda: steps.train(work, shown))
+    with _Shown(work, watcher) as shown:
+        net = _step(
+            "train",
+            f"train {made.name}, {work.recipe.num_steps} steps",
+            lambda: steps.train(work, shown, device, processes),
+        )
         metrics, beside = _step("evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net))
         shown.figures(metrics)
+        shown.picture(net, work.recipe.num_steps, whole=True)
     told: dict[str, Any] = _step(
         "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
     )
+    _step("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told),
@@ -131,12 +152,17 @@ def _cell(told: Mapping[str, float]) -> str:
 
 
 class _Shown:
-    """Losses as TensorBoard events in the run's folder, and as a progress bar in the Prefect UI."""
+    """Losses, and curves of held-out clips as they come to look, as TensorBoard events in the run's folder; a progress bar and
+    the last picture in the Prefect UI."""
 
-    def __init__(self, folder: Any, watcher: OnStep | None) -> None:
-        self._folder, self._watcher = folder, watcher
+    def __init__(self, work: steps.Prepared, watcher: OnStep | None) -> None:
+        self._folder, self._watcher, self._save_every = work.folder, watcher, work.recipe.save_every
+        self._clips = sorted([*work.parts.held_people, *work.parts.held_time], key=lambda c: c.clip_id)[:NUM_PICTURED]
+        self._hear = work.ears.hear if work.ears else None
+        self._loud = rms_to_mouth(work.parts.train)
         self._bar: Any = None
         self._written_at = 0.0
+        self._drawn_at = time.monotonic()
 
     def __enter__(self) -> _Shown:
         from tensorboardX import SummaryWriter
@@ -152,6 +178,11 @@ class _Shown:
             self._board.add_scalar(f"loss/{name}", value, done.step)
         if self._watcher:
             self._watcher(done)
+        fresh = done.step > self._save_every and done.step % self._save_every == 1  # the step after one that was saved
+        if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := network_in(self._folder)):
+            self._drawn_at = time.monotonic()
+            net.hear = self._hear
+            self.picture(net, done.step - 1)
         if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
             self._written_at = time.monotonic()
             percent = round(100 * done.step / done.num_steps, 1)
@@ -161,6 +192,21 @@ class _Shown:
                 self._bar = create_progress_artifact(percent, key="progress-train", description=told)
             else:
                 update_progress_artifact(self._bar, percent, description=told)
+
+    def picture(self, net: MotionNet, step: int, whole: bool = False) -> None:
+        """What the network makes of held-out clips; of the whole training also for the Prefect UI and as samples.png."""
+        predictors: dict[str, Predict] = {"network": lambda sound: predict(net, sound), "rms to mouth": self._loud}
+        drawn = draw_samples(predictors, self._clips)
+        self._board.add_image("held_out/motion", drawn, step, dataformats="HWC")
+        if whole:
+            data = png(drawn)
+            (self._folder / "samples.png").write_bytes(data)
+            told = "Stored motion (white), the network's (amber), loudness (teal): clips "
+            create_image_artifact(
+                image_url=f"data:image/png;base64,{base64.b64encode(data).decode()}",
+                key=PICTURES,
+                description=told + ", ".join(c.clip_id for c in self._clips),
+            )
 
     def figures(self, metrics: Mapping[str, Any]) -> None:
         for part, judged in parts_of(metrics).items():

@@ -32,6 +32,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: cuda where there is one; of audio_to_motion.")
+    ] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the work (FSDP2), a GPU each on cuda; of audio_to_motion.")
+    ] = 1,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,6 +58,8 @@ def train(
         )
     if curriculum is not None and recipe in ("detector", "visual_quality"):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
+    if recipe in ("detector", "visual_quality") and (device != "auto" or processes > 1):
+        raise ValueError(f"train: {recipe} takes seconds on one core; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
         made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
@@ -63,8 +71,9 @@ def train(
         return
     with terminal.training(quiet=as_json) as on_step:
         told = run_train(
-            root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed, on_step=on_step
-        )
+            root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed,
+            device=device, processes=processes, on_step=on_step,
+        )  # fmt: skip
     terminal.show(told, terminal.trained, as_json)
 
 
@@ -77,10 +86,27 @@ def evaluate(
 ) -> None:
     """Judge a checkpoint on people it never saw, beside the baselines."""
     from dashboards import terminal
-    from flows.train import run_evaluate
+    from flows.evaluation import run_evaluate
 
     told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
     terminal.show(told, terminal.evaluated, as_json)
+
+
+@app.command("export-model")
+def export_model(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="FILE.onnx", help="The file to write (default: beside the checkpoint).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a checkpoint's network as an ONNX graph of a stream's step, compared with torch before it is written."""
+    from dashboards import terminal
+    from flows.export import run_export
+
+    told = run_export(existing(workspace).workspace.settings.workspace, checkpoint, out)
+    terminal.show(told, terminal.exported, as_json)
 
 
 @app.command()

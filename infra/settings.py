@@ -20,6 +20,8 @@ class Settings:
     default_consent: str = "unknown"
     backends: str = ""
     """HEADROOM_BACKENDS as it was read: a worker elsewhere must compute signals by the same backends."""
+    motion_runtime: str = "torch"
+    """What runs the motion network of a live session: torch, or onnx for the graph that `headroom export-model` made."""
 
 
 def load(workspace: str | Path | None = None) -> Settings:
@@ -32,6 +34,7 @@ def load(workspace: str | Path | None = None) -> Settings:
         default_licence=os.environ.get("HEADROOM_DEFAULT_LICENCE", "unknown"),
         default_consent=os.environ.get("HEADROOM_DEFAULT_CONSENT", "unknown"),
         backends=os.environ.get("HEADROOM_BACKENDS", ""),
+        motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME", "torch"),
     )
 
 

@@ -3,12 +3,17 @@
 There is one way through it, `forward` with a state: a whole clip is one chunk, a stream is many, and both give the same.
 It is causal at 25 Hz; all the lookahead is that of the log-mel windows of the frame itself (modeling/log_mel.py).
 
+It hears log-mel windows, or, where the recipe says so, a row of HuBERT's features for each frame (M = T, C = F then).
+
 Legend: B batch, M log-mel windows (four to a frame), C mel bands, T frames, D width, L layers, H heads, W frames that the
 transformer remembers, P predicted parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +26,11 @@ PREDICTED = (*PARAMETERS[MOUTH], *PARAMETERS[HEAD])
 """What sound tells about: blinks come from modeling/idle_motion.py."""
 PAST_WINDOWS = 8
 """Before its own four, a frame's front sees these many windows: 80 ms."""
+PAST_ROWS = 2
+"""Of HuBERT's features, one to a frame, it sees the two before its own."""
+
+Hear = Callable[[np.ndarray], np.ndarray]
+"""From a sound of 640 T samples to features, float32 (T, F)."""
 
 State = tuple[Tensor, ...]
 
@@ -31,25 +41,39 @@ class MotionNet(nn.Module):
     def __init__(self, recipe: AudioToMotion) -> None:
         super().__init__()
         self.recipe = recipe
-        self.near = nn.Conv1d(recipe.num_mels, recipe.width, 5)
-        self.stride = nn.Conv1d(recipe.width, recipe.width, 8, stride=WINDOWS_PER_FRAME)
+        self.hear: Hear | None = None
+        """With hearing="hubert", what makes the features; whoever has the checkpoint of it sets it."""
+        self.stride: nn.Conv1d | None = None
+        if recipe.hearing == "hubert":
+            self.near = nn.Conv1d(recipe.num_features, recipe.width, PAST_ROWS + 1)
+        else:
+            self.near = nn.Conv1d(recipe.num_mels, recipe.width, 5)
+            self.stride = nn.Conv1d(recipe.width, recipe.width, 8, stride=WINDOWS_PER_FRAME)
         self.drop = nn.Dropout(recipe.dropout)
         self.body: Recurrent | Attending = Recurrent(recipe) if recipe.kind == "gru" else Attending(recipe)
         self.out = nn.Linear(recipe.width, len(PREDICTED))
         nn.init.zeros_(self.out.bias)
 
+    def blocks(self) -> list[nn.Module]:
+        """What is compiled, and spread over devices, piece by piece."""
+        return [self.body] if isinstance(self.body, Recurrent) else list(self.body.blocks)
+
     def start(self, batch: int) -> State:
         """The state before any sound: silence was heard."""
         device = self.out.weight.device
-        past = torch.full((batch, PAST_WINDOWS, self.recipe.num_mels), SILENCE, device=device)
+        if self.recipe.hearing == "hubert":
+            past = torch.zeros(batch, PAST_ROWS, self.recipe.num_features, device=device)
+        else:
+            past = torch.full((batch, PAST_WINDOWS, self.recipe.num_mels), SILENCE, device=device)
         return (past, *self.body.start(batch, device))
 
     def forward(self, mel_BMC: Tensor, past: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         heard = torch.cat([past, mel_BMC], dim=1)
         front = functional.gelu(self.near(heard.transpose(1, 2)))
-        steps_BTD = self.drop(functional.gelu(self.stride(front)).transpose(1, 2))
-        body_BTD, *after = self.body(steps_BTD, *state)
-        return (self.out(self.drop(body_BTD)), heard[:, -PAST_WINDOWS:], *after)
+        if self.stride is not None:
+            front = functional.gelu(self.stride(front))
+        body_BTD, *after = self.body(self.drop(front.transpose(1, 2)), *state)
+        return (self.out(self.drop(body_BTD)), heard[:, -past.shape[1] :], *after)
 
 
 class Recurrent(nn.Module):

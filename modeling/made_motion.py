@@ -10,7 +10,7 @@ from modeling.recipes.audio_to_motion import AudioToMotion
 from store.registry import Checkpoint
 
 if TYPE_CHECKING:
-    from modeling.audio_to_motion import MotionNet
+    from modeling.audio_to_motion import Hear, MotionNet
     from modeling.idle_motion import Idle
 
 KIND = "audio_to_motion"
@@ -55,11 +55,23 @@ def idle_of(found: Checkpoint) -> Idle:
     return made
 
 
-def made_motion(found: Checkpoint, sound: np.ndarray, seed: int = 0) -> np.ndarray:
-    """All nine parameters of a whole sound, float32 (T, 9): the network's mouth and head, swayed, and blinks."""
+def refuse_not_live(found: Checkpoint) -> None:
+    """Raises ValueError for a checkpoint that hears more of the future than a live session can wait for."""
+    if found.told["recipe"].get("hearing") == "hubert":
+        raise ValueError(
+            f"checkpoint {found.id}: hears by HuBERT, 2 s ahead, so no live session can use it; headroom motion draws what "
+            "it makes of a clip, and one that hears log-mel can be served"
+        )
+
+
+def made_motion(found: Checkpoint, sound: np.ndarray, seed: int = 0, hear: Hear | None = None) -> np.ndarray:
+    """All nine parameters of a whole sound, float32 (T, 9): the network's mouth and head, swayed, and blinks. `hear` is what
+    it hears by, where that is not log-mel."""
     from modeling.idle_motion import IdleMotion, loudness_db
     from modeling.training import predict
 
-    told = predict(network(found), sound)
+    net = network(found)
+    net.hear = hear
+    told = predict(net, sound)
     idle = IdleMotion(idle_of(found), seed).step(loudness_db(sound))
     return np.concatenate([told[:, :4], idle[:, :2], told[:, 4:] + idle[:, 2:]], axis=1)

@@ -6,7 +6,7 @@ Legend: T frames at 25 fps, P parameters of modeling/motion.py, M log-mel window
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class MotionClip:
     speech: np.ndarray
     weight: float | None = None
     """How often it is to be drawn, relative to others, where a snapshot is balanced."""
+    heard: np.ndarray | None = None
+    """Features of its sound, float32 (T, F), where it is not heard by log-mel."""
 
     def __len__(self) -> int:
         return len(self.motion.values)
@@ -44,9 +46,14 @@ class MotionClip:
     def cut(self, start: int, end: int) -> MotionClip:
         """Frames [start, end) of it."""
         motion = Motion(self.motion.values[start:end], self.motion.seen[start:end])
-        sound = self.sound[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
-        first, speech = self.first_frame + start, self.speech[start:end]
-        return MotionClip(self.clip_id, self.video_id, self.who, first, motion, sound, speech, self.weight)
+        return replace(
+            self,
+            first_frame=self.first_frame + start,
+            motion=motion,
+            sound=self.sound[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME],
+            speech=self.speech[start:end],
+            heard=None if self.heard is None else self.heard[start:end],
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 So a run that was killed and goes on from its last save draws what it would have drawn, and its losses are the same bit for
 bit on one device. What is saved, every `save_every` steps and in one piece, is weights, the optimiser, and the losses.
 
+Several processes (modeling/ranks.py) each take their rows of every batch and train one network that is spread over them: the
+losses and gradients are those of one process, up to rounding. What they save is the same: a run may go on with another number.
+
 Legend: B batch, T frames, P predicted parameters, M log-mel windows, C mel bands, N samples.
 """
 
@@ -26,6 +29,7 @@ from modeling.audio_to_motion import PREDICTED, MotionNet
 from modeling.log_mel import SAMPLES_PER_FRAME, log_mel
 from modeling.motion import HEAD, MOUTH
 from modeling.motion_set import MotionClip
+from modeling.ranks import ALONE, Place
 from modeling.recipes.audio_to_motion import AudioToMotion
 
 NUM_MOUTH = MOUTH.stop
@@ -49,6 +53,8 @@ class Stage:
 
     recipe: AudioToMotion
     clips: Sequence[MotionClip]
+    quiet: np.ndarray | None = None
+    """Where clips have features: those of a quiet room, float32 (rows, F), to be put in as silence."""
 
 
 def train(
@@ -62,36 +68,58 @@ def train(
 
 
 def train_stages(
-    stages: Sequence[Stage], folder: Path, on_step: Callable[[Progress], None] = lambda step: None
+    stages: Sequence[Stage],
+    folder: Path,
+    on_step: Callable[[Progress], None] = lambda step: None,
+    place: Place = ALONE,
 ) -> MotionNet:
     """Trains one network through the stages, from where `folder` stands, saves into it, and gives it ready to predict.
 
     Steps are counted through all stages; the learning rate rises and falls in each. The state is also saved where a stage
-    ends. Raises ValueError for a folder that holds a run of another recipe or other clips, and for a stage without a clip.
+    ends. At a `place` that is one of several processes all of them call it, and the first alone writes and calls `on_step`.
+    Raises ValueError for a folder that holds a run of another recipe or other clips, and for a stage without a clip.
     """
-    if not all(stage.clips for stage in stages):
-        raise ValueError("train: no clip to learn from; give a larger tier")
+    refuse_wrong(stages, folder, place.world_size)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, num_steps = stages[0].recipe, sum(stage.recipe.num_steps for stage in stages)
     with _deterministic(recipe.seed):
-        net = MotionNet(recipe)
+        net, run, saved, begins = MotionNet(recipe), run_key(stages), saved_state(folder), 0
+        if saved:
+            net.load_state_dict(saved["net"])
+        net = place.spread(net, recipe.compile)
         optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        run = run_key(stages)
-        first, begins = _go_on(folder, run, net, optimiser), 0
+        if saved:
+            optimiser.load_state_dict(place.cut(saved["optimiser"], optimiser))
+        first = int(saved["step"]) if saved else 0
         net.train()
         for number, stage in enumerate(stages, 1):
             ends = begins + stage.recipe.num_steps
-            batches = Batches(stage.recipe, stage.clips)
+            batches = Batches(stage.recipe, stage.clips, place.rank, place.world_size, stage.quiet)
             for step in range(max(first, begins), ends):
-                losses = _one_step(stage.recipe, net, optimiser, batches, step, step - begins)
+                losses = _one_step(stage.recipe, net, optimiser, batches, step, step - begins, place)
                 done = Progress(step + 1, num_steps, losses, number, len(stages))
-                with (folder / "losses.jsonl").open("a") as log:
-                    log.write(json.dumps({"step": done.step, **done.losses}) + "\n")
-                on_step(done)
+                if place.is_first:
+                    with (folder / "losses.jsonl").open("a") as log:
+                        log.write(json.dumps({"step": done.step, **done.losses}) + "\n")
+                    on_step(done)
                 if (step + 1) % recipe.save_every == 0 or step + 1 == ends:
-                    _save(folder, run, step + 1, net, optimiser)
+                    _save(folder, run, step + 1, net, optimiser, place)
             begins = ends
-    return net.eval()
+        trained = MotionNet(recipe)
+        trained.load_state_dict(place.whole(net.state_dict()))
+    return trained.eval()
+
+
+def refuse_wrong(stages: Sequence[Stage], folder: Path, world_size: int = 1) -> None:
+    """Raises ValueError for a stage without a clip, a batch that can't be shared out, and another run's folder."""
+    if not all(stage.clips for stage in stages):
+        raise ValueError("train: no clip to learn from; give a larger tier")
+    for size in (stage.recipe.batch_size for stage in stages):
+        if size % world_size:
+            raise ValueError(f"train: batch_size {size} can't be shared by {world_size} processes; make it a multiple")
+    saved = saved_state(folder)
+    if saved and saved["run"] != run_key(stages):
+        raise ValueError(f"{folder} holds a run of another recipe or other clips; give another folder, or remove it")
 
 
 def _one_step(
@@ -101,17 +129,20 @@ def _one_step(
     batches: Batches,
     step: int,
     step_of_stage: int,
+    place: Place,
 ) -> dict[str, float]:
-    torch.manual_seed(_seed(recipe.seed, step))  # of this step's dropout
+    torch.manual_seed(_seed(recipe.seed, step, place.rank))  # of this step's dropout
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(recipe, step_of_stage)
         group["weight_decay"] = recipe.weight_decay
-    losses = losses_of(recipe, net, *batches(step))
+    mel, target, weight, silent = (part.to(place.device) for part in batches(step))
+    losses = losses_of(recipe, net, mel, target, weight, silent, place)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_gradient_norm)
     optimiser.step()
-    return {k: float(v.detach()) for k, v in losses.items()}
+    told = place.mean(torch.stack([v.detach() for v in losses.values()]))
+    return dict(zip(losses, told.tolist(), strict=True))
 
 
 def run_key(stages: Sequence[Stage]) -> str:
@@ -123,20 +154,29 @@ def run_key(stages: Sequence[Stage]) -> str:
             told.update(f"{clip.clip_id}:{clip.first_frame}:{clip.who}".encode())
             if clip.weight is not None:
                 told.update(repr(clip.weight).encode())
-            for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech):
-                told.update(np.ascontiguousarray(values).tobytes())
+            for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech, clip.heard):
+                if values is not None:
+                    told.update(np.ascontiguousarray(values).tobytes())
     return told.hexdigest()
 
 
 class Batches:
     """Crops of clips by the number of the step: (mel, target, weight, silent). A clip is drawn as often as its weight says
-    where clips have one, else by its length.
+    where clips have one, else by its length. Of several ranks each gets every `world_size`-th row of the same batch.
 
-    Raises ValueError when all weights are 0.
+    Clips that have features are heard by them: then "mel" is these, their loudness is left as it is, and silence is a stretch
+    of `quiet`. Raises ValueError when all weights are 0.
     """
 
-    def __init__(self, recipe: AudioToMotion, clips: Sequence[MotionClip]) -> None:
-        self.recipe, self.clips = recipe, clips
+    def __init__(
+        self,
+        recipe: AudioToMotion,
+        clips: Sequence[MotionClip],
+        rank: int = 0,
+        world_size: int = 1,
+        quiet: np.ndarray | None = None,
+    ) -> None:
+        self.recipe, self.clips, self._mine, self._quiet = recipe, clips, slice(rank, None, world_size), quiet
         weights = [c.weight for c in clips if c.weight is not None]
         often = np.array(weights if len(weights) == len(clips) else [len(c) for c in clips], np.float64)
         if not often.sum() > 0:
@@ -148,12 +188,16 @@ class Batches:
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """mel (B, M, C); target (B, T, P) and its weight, 0 where nothing is known; silent (B, T), 1 where silence was
         put in and the mouth had time to close."""
-        draw = np.random.default_rng([self.recipe.seed, step])
+        seed = self.recipe.seed
+        drawn = np.random.default_rng([seed, step]).choice(len(self.clips), self.recipe.batch_size, p=self._share)
+        # Each row has a draw of its own, so that a rank need not make those of others.
         rows = [
-            self._crop(draw, self.clips[i]) for i in draw.choice(len(self.clips), self.recipe.batch_size, p=self._share)
+            self._crop(np.random.default_rng([seed, step, 2 + row]), self.clips[clip])
+            for row, clip in list(enumerate(drawn))[self._mine]
         ]
         sound, target, weight, silent = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
-        return log_mel(sound, self.recipe.num_mels), target, weight, silent
+        heard = sound if self.recipe.hearing == "hubert" else log_mel(sound, self.recipe.num_mels)
+        return heard, target, weight, silent
 
     def _crop(self, draw: np.random.Generator, clip: MotionClip) -> tuple[np.ndarray, ...]:
         num = self.recipe.crop_frames
@@ -165,9 +209,20 @@ class Batches:
         target = np.pad(cut.motion.values[:, predicted], ((0, short), (0, 0)))
         weight = np.pad(cut.motion.seen[:, predicted].astype(np.float32), ((0, short), (0, 0)))
         silent = np.zeros(num, np.float32)
+        put_in = self.recipe.silence_share
+        if cut.heard is not None:
+            heard = np.pad(cut.heard, ((0, short), (0, 0)))
+            if draw.random() < put_in and self._quiet is not None:
+                start, end = self._silence(draw, weight, silent)
+                begin = int(draw.integers(0, max(1, len(self._quiet) - num)))
+                heard[start:end] = np.resize(self._quiet[begin:], (end - start, heard.shape[1]))
+            return heard, target, weight, silent
         sound = self._louder_or_softer(draw, sound)
-        if draw.random() < self.recipe.silence_share:
-            self._silence(draw, sound, weight, silent)
+        if draw.random() < put_in:
+            start, end = self._silence(draw, weight, silent)
+            level = 10 ** ((self.recipe.noise_db - 40 * draw.random()) / 20)
+            place = slice(start * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
+            sound[place] = draw.normal(0, level, place.stop - place.start)
         return sound, target, weight, silent
 
     def _louder_or_softer(self, draw: np.random.Generator, sound_N: np.ndarray) -> np.ndarray:
@@ -175,40 +230,48 @@ class Batches:
         level = np.sqrt(np.square(gained).mean()) * 10 ** (-(LEAST_SNR_DB + 30 * draw.random()) / 20)
         return np.asarray(gained + draw.normal(0, level + 1e-6, len(gained)), np.float32)
 
-    def _silence(
-        self, draw: np.random.Generator, sound_N: np.ndarray, weight_TP: np.ndarray, silent_T: np.ndarray
-    ) -> None:
-        """From a frame on, for 0.6 s or more, the sound is noise as soft as a room's, and the mouth comes to rest."""
+    def _silence(self, draw: np.random.Generator, weight_TP: np.ndarray, silent_T: np.ndarray) -> tuple[int, int]:
+        """(start, end) of frames, 0.6 s or more, in which the sound is to be as soft as a room's, and the mouth comes to
+        rest."""
         num = self.recipe.crop_frames
         start = int(draw.integers(0, max(1, num - 15)))
         end = num if draw.random() < 0.5 else min(num, start + 15 + int(draw.integers(0, 20)))
-        level = 10 ** ((self.recipe.noise_db - 40 * draw.random()) / 20)
-        place = slice(start * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
-        sound_N[place] = draw.normal(0, level, place.stop - place.start)
         settled = start + (self.recipe.settle_frames if start else 0)
         weight_TP[start:end] = 0
         silent_T[settled:end] = 1
         # A voice that sets in again: the lips move before it, which the sound can't tell.
         weight_TP[end : end + 3] = 0
+        return start, end
 
 
 def losses_of(
-    recipe: AudioToMotion, net: MotionNet, mel_BMC: Tensor, target_BTP: Tensor, weight_BTP: Tensor, silent_BT: Tensor
+    recipe: AudioToMotion,
+    net: MotionNet,
+    mel_BMC: Tensor,
+    target_BTP: Tensor,
+    weight_BTP: Tensor,
+    silent_BT: Tensor,
+    place: Place = ALONE,
 ) -> dict[str, Tensor]:
-    """The loss and its parts; velocity and acceleration are differences from frame to frame."""
-    made_BTP = net(mel_BMC, *net.start(len(mel_BMC)))[0]
-    scale = torch.tensor([1.0] * NUM_MOUTH + [recipe.head] * (len(PREDICTED) - NUM_MOUTH))
+    """The loss and its parts; velocity and acceleration are differences from frame to frame. Of several ranks the mean of
+    their losses is that of the whole batch."""
+    with torch.autocast(mel_BMC.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        made_BTP = net(mel_BMC, *net.start(len(mel_BMC)))[0].float()
+    scale = torch.tensor([1.0] * NUM_MOUTH + [recipe.head] * (len(PREDICTED) - NUM_MOUTH), device=weight_BTP.device)
     weight = weight_BTP * scale
     wrong = made_BTP - target_BTP
     pair = weight[:, 1:] * weight_BTP[:, :-1]
     triple = pair[:, 1:] * weight_BTP[:, :-2]
     second = wrong.diff(n=2, dim=1)
+    still = silent_BT[..., None].expand(-1, -1, NUM_MOUTH)
+    weights = (weight, pair, triple, still)
+    position, velocity, acceleration, rest = place.sum(torch.stack([w.sum() for w in weights])) / place.world_size
     parts = {
-        "position": _mean(wrong, weight),
-        "velocity": _mean(wrong.diff(dim=1), pair),
-        "acceleration": _mean(second, triple),
+        "position": _sum(wrong, weight) / (position + 1e-6),
+        "velocity": _sum(wrong.diff(dim=1), pair) / (velocity + 1e-6),
+        "acceleration": _sum(second, triple) / (acceleration + 1e-6),
         "smoothness": made_BTP.diff(n=2, dim=1).square().mean(),
-        "rest": _mean(made_BTP[..., :NUM_MOUTH], silent_BT[..., None].expand(-1, -1, NUM_MOUTH)),
+        "rest": _sum(made_BTP[..., :NUM_MOUTH], still) / (rest + 1e-6),
     }
     loss = torch.stack([getattr(recipe, name) * value for name, value in parts.items()]).sum()
     return {"loss": loss, **parts}
@@ -217,9 +280,22 @@ def losses_of(
 @torch.no_grad()
 def predict(net: MotionNet, sound_N: np.ndarray) -> np.ndarray:
     """What the network says of a whole sound of 640 T samples: float32 (T, P), mouth and head, normalised."""
-    mel = log_mel(torch.from_numpy(sound_N)[None], net.recipe.num_mels)
-    made: np.ndarray = net(mel, *net.start(1))[0][0].numpy()
+    if net.recipe.hearing == "hubert":
+        assert net.hear is not None, "whoever loads a network that hears by HuBERT sets net.hear"
+        heard = torch.from_numpy(net.hear(sound_N))[None]
+    else:
+        heard = log_mel(torch.from_numpy(sound_N)[None], net.recipe.num_mels)
+    made: np.ndarray = net(heard, *net.start(1))[0][0].numpy()
     return made
+
+
+def network_in(folder: Path) -> MotionNet | None:
+    """The network as a run saved it last, ready to predict; None before that."""
+    if not (saved := saved_state(folder)):
+        return None
+    net = MotionNet(AudioToMotion(**saved["recipe"]))
+    net.load_state_dict(saved["net"])
+    return net.eval()
 
 
 def losses_in(folder: Path) -> Iterator[dict[str, float]]:
@@ -234,11 +310,9 @@ def losses_in(folder: Path) -> Iterator[dict[str, float]]:
     yield from (told[step] for step in sorted(told))
 
 
-def _mean(wrong: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of the Huber loss with its bend at 1: a mesh that jumps must not rule."""
-    return (torch.nn.functional.huber_loss(wrong, torch.zeros_like(wrong), reduction="none") * weight).sum() / (
-        weight.sum() + 1e-6
-    )
+def _sum(wrong: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of the Huber loss with its bend at 1: a mesh that jumps must not rule."""
+    return (torch.nn.functional.huber_loss(wrong, torch.zeros_like(wrong), reduction="none") * weight).sum()
 
 
 def _schedule(recipe: AudioToMotion, step: int) -> float:
@@ -249,8 +323,9 @@ def _schedule(recipe: AudioToMotion, step: int) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * done))
 
 
-def _seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Ranks drop different things; the first one drops what a process alone does."""
+    return int(np.random.SeedSequence([seed, step, 1, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
@@ -264,9 +339,14 @@ def _deterministic(seed: int) -> Iterator[None]:
         torch.set_rng_state(kept)
 
 
-def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.optim.Optimizer) -> None:
+def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.optim.Optimizer, place: Place) -> None:
+    """Whole tensors, whoever holds them: ranks give their parts, and the first one writes."""
+    weights, moments = place.whole(net.state_dict()), place.whole(optimiser.state_dict())
+    if not place.is_first:
+        return
     part = folder / ".state.part"
-    state: dict[str, Any] = {"run": run, "step": step, "net": net.state_dict(), "optimiser": optimiser.state_dict()}
+    told = {"run": run, "recipe": asdict(net.recipe), "step": step}
+    state: dict[str, Any] = {**told, "net": weights, "optimiser": moments}
     with part.open("wb") as sink:
         torch.save(state, sink)
         sink.flush()
@@ -274,13 +354,9 @@ def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.op
     part.replace(folder / "state.pt")
 
 
-def _go_on(folder: Path, run: str, net: MotionNet, optimiser: torch.optim.Optimizer) -> int:
-    """Loads what is saved; gives the number of steps that are done."""
+def saved_state(folder: Path) -> dict[str, Any]:
+    """What is saved; empty where nothing is."""
     if not (folder / "state.pt").exists():
-        return 0
-    state = torch.load(folder / "state.pt", weights_only=True)
-    if state["run"] != run:
-        raise ValueError(f"{folder} holds a run of another recipe or other clips; give another folder, or remove it")
-    net.load_state_dict(state["net"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+        return {}
+    state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+    return state

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
-from modeling.made_motion import idle_of, network
+from modeling.made_motion import idle_of, network, refuse_not_live
 from serving.avatar import Avatar
 from serving.engine import Chunk, Module, Pipeline, Session
 from serving.face_warp import FaceWarp
@@ -30,7 +31,27 @@ def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module
             f"no checkpoint is published yet that makes motion of sound ({error}); headroom train {RECIPE} --tier a2v_bronze "
             "trains one"
         ) from error
-    return Module("audio_to_motion", found.id, (network(found), idle_of(found)))
+    return Module("audio_to_motion", found.id, (_network(workspace, found), idle_of(found)))
+
+
+def _network(workspace: Workspace, found: registry.Checkpoint) -> MotionNet:
+    """What steps through the sound, by the setting HEADROOM_MOTION_RUNTIME: the network, or its graph, which is called as the
+    network is. Raises ValueError for a graph that is missing or says something else than the network."""
+    refuse_not_live(found)
+    net, runtime = network(found), workspace.settings.motion_runtime
+    if runtime == "torch":
+        return net
+    if runtime != "onnx":
+        raise ValueError(f"HEADROOM_MOTION_RUNTIME {runtime!r} is none of torch, onnx")
+    from modeling.export import MOST_APART, OnnxNet, most_apart
+
+    graph = registry.exported(workspace, found.id)
+    if graph is None:
+        raise ValueError(f"checkpoint {found.id}: has no graph to serve; headroom export-model {found.id[:8]} makes it")
+    served = OnnxNet(graph, net.recipe)
+    if not most_apart(net, served) <= MOST_APART:
+        raise ValueError(f"checkpoint {found.id}: its graph is of other weights; headroom export-model makes it anew")
+    return cast(MotionNet, served)
 
 
 class DrawnFace:

@@ -127,6 +127,17 @@ def evaluation(workspace: Workspace, checkpoint: str, snapshot: str) -> dict[str
     return found
 
 
+def exported_key(checkpoint: str) -> str:
+    """Where the graph lies that `headroom export-model` made of a checkpoint."""
+    return f"checkpoints/{checkpoint}/model.onnx"
+
+
+def exported(workspace: Workspace, checkpoint: str) -> bytes | None:
+    """The graph of a checkpoint; None when it was never exported."""
+    uri = workspace.objects.uri(exported_key(checkpoint))
+    return workspace.objects.local(uri, fresh=True).read_bytes() if workspace.objects.exists(uri) else None
+
+
 def redact(workspace: Workspace, without: Callable[[bytes], bytes]) -> list[str]:
     """Rewrites what checkpoints and their evaluations say by `without`; gives the ids of those that it changed.
     The weights stay: what was learnt can't be taken out of them."""

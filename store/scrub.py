@@ -11,6 +11,8 @@ from typing import Any
 from store.residue import Targets, places
 
 PUT_IN_PLACE = b"forgotten"
+PICTURES = "motion-samples"
+"""The key of Prefect artifacts that draw how people move. Their description names the clips; no search finds them within."""
 
 
 def scrub_sqlite(file: Path, targets: Targets) -> None:
@@ -42,6 +44,14 @@ def scrub_sqlite(file: Path, targets: Targets) -> None:
         database.execute("COMMIT")
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def drop_pictures(file: Path) -> None:
+    """Takes the drawn motion out of Prefect's database: of whom it is, only its description tells."""
+    with closing(sqlite3.connect(file, timeout=60)) as database, database:
+        for table in ("artifact", "artifact_collection"):
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone():
+                database.execute(f'DELETE FROM "{table}" WHERE key = ?', [PICTURES])
 
 
 def without(data: bytes, targets: Targets) -> bytes:

@@ -21,12 +21,13 @@ import pyarrow as pa
 from store import ledger as tables
 from store.objects import local_path, local_uri
 from store.record import Batch, table_of
-from store.schema import CLIPPING, CLIPS, PROVENANCE, RIGHTS, VIDEOS, signal_fields
+from store.schema import CLIPPING, CLIPS, PROVENANCE, RIGHTS, VIDEOS
 from store.workspace import Reader, Workspace
 from tasks.clipping import clip_id
 from tasks.ingest import content_id
 from tasks.jobs import ADOPTED
 from tasks.rights import RIGHTS_KEYS
+from tasks.scores import list_signal, rows_before, wide_rows
 from tasks.signals import discover
 
 FPS = 25
@@ -87,14 +88,7 @@ def adopt(workspace: Workspace, path: Path, name: str | None = None, *, dry_run:
         _add_scores(reader, made, scores, spans)
     if not dry_run:
         workspace.commit(made.batch, expected=manifest)
-        row = {
-            "name": signal,
-            "grain": "adopted",
-            "version": 1,
-            "fingerprint": made.fingerprint,
-            "seen_at": time.time(),
-        }
-        workspace.ledger.put(tables.signals, [row])
+        list_signal(workspace, signal, made.fingerprint)
     return made
 
 
@@ -292,46 +286,11 @@ def _rights(workspace: Workspace, span: Mapping[str, Any]) -> dict[str, Any]:
 
 def _add_scores(reader: Reader, made: Adopted, scores: pl.DataFrame, spans: Sequence[Mapping[str, Any]]) -> None:
     """The wide rows. Columns of an earlier table of this name that the new one lacks are emptied."""
-    name, now = made.signal, time.time()
-    present = reader.columns("_signals")
-    before: list[str] = []
-    if f"{name}_status" in present:
-        rows = reader.sql(f"SELECT clip_id, video_id, active FROM _signals WHERE {name}_status IS NOT NULL").to_dicts()
-        had = {r["clip_id"]: r for r in rows}
-        gone = [r for c, r in had.items() if c not in set(made.clip_ids)]
-        before = [c for c in present if c.startswith(f"{name}_") and _is_own(c, name)]
-        made.num_cleared = len(gone)
-    else:
-        gone = []
-    fields = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
-    fields += signal_fields(name, list(made.columns.items()))
-    schema = pa.schema(fields)
-    values = scores.to_dicts()
-    told = []
-    for span, row in zip(spans, values, strict=True):
-        empty = all(v is None for v in row.values())
-        state = {"status": "not_applicable", "reason": "the table has no value"} if empty else {"status": "ok"}
-        digest = int(hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16], 16)
-        stamp = {
-            "fingerprint": made.fingerprint,
-            "input_digest": 0,
-            "output_digest": digest,
-            "computed_at": now,
-            "attempts": 1,
-        }
-        wide = {f"{name}_{k}": v for k, v in {**row, **state, **stamp}.items()}
-        told.append({"clip_id": span["clip_id"], "video_id": span["video_id"], "active": True, **wide})
-    told += [{k: r[k] for k in ("clip_id", "video_id", "active")} for r in gone]
-    table = table_of(told, schema)
-    for column in (c for c in before if c not in schema.names):
-        kind = reader.arrow(f"SELECT {column} FROM _signals LIMIT 0").schema.field(0).type
-        table = table.append_column(column, pa.nulls(table.num_rows, kind))
-    made.batch.add("signals", table)
-
-
-def _is_own(column: str, name: str) -> bool:
-    """Not of a signal whose longer name begins so."""
-    return not any(column.startswith(f"{other}_") for other in discover() if other.startswith(f"{name}_"))
+    own = set(made.clip_ids)
+    gone = [row for clip, row in rows_before(reader, made.signal).items() if clip not in own]
+    made.num_cleared = len(gone)
+    told = [(s["clip_id"], s["video_id"], row) for s, row in zip(spans, scores.to_dicts(), strict=True)]
+    made.batch.add("signals", wide_rows(reader, made.signal, made.fingerprint, made.columns, told, gone))
 
 
 def _dtype(column: pl.Series) -> pa.DataType:

@@ -351,6 +351,7 @@ def _runs(workspace: Workspace, made: Erasure) -> None:
         for part in (file, file.with_name(file.name + "-wal")):
             residue.search_file(part, made.targets, told)
         if told.found:
+            scrub.drop_pictures(file)
             scrub.scrub_sqlite(file, made.targets)
 
 

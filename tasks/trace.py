@@ -12,6 +12,7 @@ from store import registry
 from store import snapshot as snapshots
 from store.workspace import Reader, Workspace
 from tasks.signals import discover
+from tasks.tier import adopted
 
 
 @dataclass
@@ -131,6 +132,13 @@ def _clip(
         facts = {k: row[f"{name}_{k}"] for k in ("status", "reason", "fingerprint", "computed_at")}
         facts["current"] = row[f"{name}_fingerprint"] == signal.fingerprint
         node.children.append(Node("signal", name, _told(facts)))
+    for name, fingerprint in adopted(workspace).items():
+        if row.get(f"{name}_status") is not None:
+            facts = {k: row[f"{name}_{k}"] for k in ("status", "reason", "fingerprint", "computed_at")}
+            facts["current"] = row[f"{name}_fingerprint"] == fingerprint
+            if judged := row.get(f"{name}_checkpoint"):  # of an evaluation: which network was judged on it
+                facts["checkpoint"] = judged
+            node.children.append(Node("signal", name, _told(facts)))
     shown = reader.sql("SELECT identity FROM identities WHERE clip_id = ?", [clip["clip_id"]])
     node.children += [Node("identity", i) for (i,) in shown.iter_rows()]
     for frozen in frozen_in:
@@ -177,6 +185,8 @@ def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Nod
         "commit": told["code"]["commit"],
         "weights_sha256": told["weights_sha256"],
     }
+    if judged := _evaluations(workspace, reader, checkpoint_id):
+        facts["evaluated"] = ", ".join(judged)
     part_of = {clip: part for part, clips in told["data"]["clips"].items() for clip in clips}
     stages = told.get("curriculum", {}).get("stages", [told])
     by_id: dict[str, Node] = {}
@@ -194,6 +204,14 @@ def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Nod
             for clip in video.children:
                 clip.facts["part"] = part_of.get(clip.id, "left out")
     return Node("checkpoint", checkpoint_id, facts, list(by_id.values()))
+
+
+def _evaluations(workspace: Workspace, reader: Reader, checkpoint_id: str) -> list[str]:
+    """The signals that hold what an evaluation of this checkpoint says of clips now."""
+    columns = reader.columns("_signals")
+    held = [n for n in adopted(workspace) if f"{n}_checkpoint" in columns]
+    query = "SELECT count(*) FROM _signals WHERE {}_checkpoint = ?"
+    return [n for n in held if reader.sql(query.format(n), [checkpoint_id]).item()]
 
 
 def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:

@@ -15,6 +15,12 @@ class AudioToMotion:
 
     # the model; it steps at 25 Hz and never looks beyond the log-mel windows of its own frame: 55 ms
     kind: Literal["gru", "transformer"] = "gru"
+    hearing: Literal["log_mel", "hubert"] = "log_mel"
+    """By HuBERT it hears 2 s ahead: for motion of whole recordings, not for live sessions."""
+    hubert: str = ""
+    """A folder or a name on the hub, with settings after `?` as docs/backends.md lists them; none: that page's checkpoint."""
+    num_features: int = 1024
+    """Of HuBERT's rows: 1024 of a large checkpoint, 768 of a base one."""
     num_mels: int = 40
     width: int = 96
     num_layers: int = 1
@@ -41,6 +47,10 @@ class AudioToMotion:
     warmup_steps: int = 50
     max_gradient_norm: float = 1.0
     save_every: int = 200
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's arithmetic while it trains, by autocast; weights, losses and the optimiser are float32."""
+    compile: Literal["", "inductor", "aot_eager"] = ""
+    """The backend of torch.compile for the transformer's blocks; none by default. A GRU is one kernel already."""
 
     # the losses, each a mean over frames and parameters in normalised units
     position: float = 1.0
@@ -88,6 +98,13 @@ STAGE_VALUES = (
 )  # fmt: skip
 """What a stage of a curriculum may set for itself; the network and what is held out are the same in all of them."""
 
+CHOICES = {
+    "kind": ("gru", "transformer"),
+    "hearing": ("log_mel", "hubert"),
+    "precision": ("float32", "bfloat16"),
+    "compile": ("", "inductor", "aot_eager"),
+}
+
 
 def recipe(name: str, **changed: object) -> AudioToMotion:
     """A variant by name, with values changed. Raises ValueError for an unknown name or value, and for a wrong type."""
@@ -104,6 +121,9 @@ def recipe(name: str, **changed: object) -> AudioToMotion:
         except ValueError:
             raise ValueError(f"recipe {name}: {key}={value!r} is no {type(before).__name__}") from None
     made = replace(base, **told)  # type: ignore[arg-type]
-    if made.kind not in ("gru", "transformer"):
-        raise ValueError(f"recipe {name}: kind {made.kind!r} is none of gru, transformer")
+    for key, allowed in CHOICES.items():
+        if (value := getattr(made, key)) not in allowed:
+            raise ValueError(f"recipe {name}: {key} {value!r} is none of {', '.join(a or 'nothing' for a in allowed)}")
+    if made.compile and made.kind == "gru":
+        raise ValueError(f"recipe {name}: compile={made.compile!r} is for kind=transformer; leave it out of a gru")
     return made

@@ -36,6 +36,15 @@ def test_only_one_choice_of_signals(arguments: list[str], tmp_path: Path, capsys
     assert "give one of them" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [["--device", "cpu"], ["--processes", "2"]])
+def test_what_trains_in_seconds_takes_no_device(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        headroom.main(["train", "visual_quality", "--workspace", str(tmp_path / "w"), *more])
+    assert "leave --device and --processes out" in capsys.readouterr().err
+
+
 def test_an_unknown_signal_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="signal 'nothing' is none of"):
         headroom.open(tmp_path / "w").curate(signals=["nothing"])

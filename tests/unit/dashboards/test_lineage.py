@@ -26,7 +26,7 @@ def tree() -> dict[str, Any]:
     signals = [
         node("signal", n, status=s, current=c) for n, s, c in (("a", "ok", True), ("b", "ok", True), ("c", "ok", False))
     ]
-    frozen = node("snapshot", "s1", node("export", "/shards/one"), tier="gold")
+    frozen = node("snapshot", "s1", node("export", "/shards/one"), node("checkpoint", "k1", recipe="net"), tier="gold")
     clips = [node("clip", f"c{i}", frozen, *signals, start_s=float(i), end_s=i + 1.5) for i in range(2)]
     return node("video", "v1", node("source", f"/footage/{EVIL}"), node("rights", "CC0"), *clips, name=EVIL)
 
@@ -34,10 +34,11 @@ def tree() -> dict[str, Any]:
 def test_each_thing_is_drawn_once_and_data_flow_to_the_right() -> None:
     made = graph_of(tree())
     assert sorted(kind for kind, _ in made.boxes) == [
-        "clip", "clip", "export", "rights", "signals", "signals", "snapshot", "source", "video",
+        "checkpoint", "clip", "clip", "export", "rights", "signals", "signals", "snapshot", "source", "video",
     ]  # fmt: skip
     assert (("source", f"/footage/{EVIL}"), ("video", "v1")) in made.edges
     assert {(("clip", f"c{i}"), ("snapshot", "s1")) for i in range(2)} <= made.edges
+    assert (("snapshot", "s1"), ("checkpoint", "k1")) in made.edges
     assert made.boxes["signals", "of c0"].facts == "2 ok, 1 of an earlier version"
     drawn = ElementTree.fromstring(svg(tree()))
     left = {t.text: float(t.get("x", 0)) for t in drawn.iter(f"{SVG}text")}

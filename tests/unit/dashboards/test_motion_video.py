@@ -8,18 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from dashboards.motion_video import (
-    LABEL_PX,
-    LANE_PX,
-    PICTURE_PX,
-    WIDTH_PX,
-    beside,
-    draw_lanes,
-    square_around,
-    with_cursor,
-    write_motion_video,
-)  # fmt: skip
+from dashboards.motion_video import PICTURE_PX, beside, square_around, with_cursor, write_motion_video
 from modeling.motion import PARAMETERS
+from modeling.motion_picture import LABEL_PX, LANE_PX, WIDTH_PX, draw_lanes
 from tests.unit.modeling.conftest import HEIGHT, WIDTH, make_proxy
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import headroom
 from flows.detector import run_detector
-from flows.train import run_evaluate
+from flows.evaluation import run_evaluate
 from modeling.detector import Model, auc
 from store import registry
 from store.record import Batch, table_of

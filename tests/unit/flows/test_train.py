@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from dashboards import terminal
 from flows import deploy
 from flows import train as steps
+from flows.evaluation import run_evaluate
 from modeling import held_out
+from modeling.made_motion import made_motion, network
 from modeling.recipes.audio_to_motion import recipe
 from store import registry
 from store.workspace import Workspace, open_workspace
@@ -69,7 +72,7 @@ def test_the_same_again_trains_nothing_and_is_the_same_checkpoint(
 
 
 def test_it_is_judged_anew_with_the_same_figures(place: Workspace, snapshot: str, told: dict[str, Any]) -> None:
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert anew["held_people"] == told["metrics"]["held_people"]
     kept = place.objects.local(place.objects.uri(f"checkpoints/{told['id']}/evaluations/{snapshot}.json"))
     assert json.loads(kept.read_text()) == anew
@@ -88,10 +91,10 @@ def test_it_is_traced_to_its_clips_and_back(place: Workspace, snapshot: str, tol
 def test_what_it_makes_of_a_sound_follows_from_the_seed(place: Workspace, told: dict[str, Any]) -> None:
     found = registry.load(place, told["id"])
     sound = np.random.default_rng(0).normal(0, 0.1, 640 * 50).astype(np.float32)
-    made = steps.made_motion(found, sound, seed=1)
+    made = made_motion(found, sound, seed=1)
     assert made.shape == (50, 9)
-    assert np.array_equal(made, steps.made_motion(found, sound, seed=1))
-    assert not np.array_equal(made, steps.made_motion(found, sound, seed=2))
+    assert np.array_equal(made, made_motion(found, sound, seed=1))
+    assert not np.array_equal(made, made_motion(found, sound, seed=2))
     shown = steps.motion_of_clip(place, "ca", told["id"])
     assert [v.shape for v in shown.curves.values()] == [(100, 9)] * 3
     assert shown.clip["face"][0] < shown.clip["face"][2]
@@ -107,7 +110,7 @@ def test_what_cannot_be_done_says_why(place: Workspace, snapshot: str, told: dic
         steps.motion_of_clip(place, "ce")
     other = registry.publish(place, b"", {**told, "kind": "renderer"})
     with pytest.raises(ValueError, match="is of kind 'renderer', not audio_to_motion"):
-        steps.network(other)
+        network(other)
 
 
 def test_one_that_was_never_evaluated_is_before_it_is_deployed(
@@ -141,7 +144,7 @@ def test_with_too_few_people_time_is_held_out_and_never_called_people(
     assert card["seconds"] == {"train": 9.6, "held_time": 6.4}
     interval = judged["held_time"]["measures"]["ours"]["lip_distance"]
     assert interval["low"] < interval["high"], "over clips, since nobody is held out"
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert {k: anew[k] for k in judged} == judged
     terminal.trained(told)
     assert "says nothing of people it never saw" in capsys.readouterr().out.replace("\n", " ")
@@ -207,7 +210,7 @@ def test_a_checkpoint_knows_all_stages_and_is_known_of_each(place: Workspace, co
         below = trace(place, stage["snapshot"]["id"]).to_dict()["children"]
         assert told["id"] in [n["id"] for n in below if n["kind"] == "checkpoint"]
         assert told["id"] in [r["id"] for r in registry.learnt_from(place, [stage["snapshot"]["id"]])]
-    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    anew = run_evaluate(place.settings.workspace, told["id"])
     assert anew["held_people"] == told["metrics"]["held_people"]
 
 
@@ -242,7 +245,8 @@ def test_a_stage_that_can_not_be_trained_says_why(place: Workspace, course: Path
 
 @pytest.mark.slow
 def test_the_flow_walks_through_a_curriculum(prefect: str, place: Workspace, course: Path) -> None:
-    told = steps.run_train(place.settings.workspace, TINY, curriculum=course)
+    changed = {"seed": 5}  # else a clean checkout knows that it was trained before
+    told = steps.run_train(place.settings.workspace, TINY, curriculum=course, changed=changed, processes=2)
     assert [s["snapshot"]["tier"] for s in told["curriculum"]["stages"]] == ["spoken", "ann"]
     page = next(a["data"] for a in artifacts(prefect, "checkpoint") if "1. snapshot" in a["data"])
     assert "12 steps" in page
@@ -262,4 +266,10 @@ def test_the_flow_shows_its_progress_and_what_came_of_it(
     assert made["id"] != told["id"]
     assert f"Snapshot {snapshot}" in artifacts(prefect, "checkpoint")[0]["data"]
     assert artifacts(prefect, "progress-train")[0]["data"] == 100
-    assert list(root.glob(f"runs/{TINY}-*/events/*tfevents*"))
+    samples = max(root.glob(f"runs/{TINY}-*/samples.png"), key=lambda file: file.stat().st_mtime)
+    drawn = artifacts(prefect, "motion-samples")[0]
+    assert base64.b64decode(drawn["data"].removeprefix("data:image/png;base64,")) == samples.read_bytes()
+    assert "clips c" in drawn["description"]
+    logged = b"".join(f.read_bytes() for f in samples.parent.glob("events/*tfevents*"))
+    assert b"held_out/motion" in logged
+    assert b"loss/position" in logged

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import headroom
@@ -25,6 +26,7 @@ from tasks import forget, shard_set, tier
 from tasks.annotation.delivery import deliver, deliver_existing
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
+from tasks.scores import put_scores
 from tests.annotators import Crew, rated
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.test_shard import shard
@@ -75,6 +77,8 @@ def planted(
     batch.add("duplicate_pairs", table_of([pair], DUPLICATE_PAIRS))
     batch.add("pairs", table_of([{**pair, "identity": PERSON, "held": True}], PAIRS))
     workspace.commit(batch)
+    judged = {c: {"checkpoint": "c0ffee", "lip_distance": 1.5} for c in ids}
+    put_scores(workspace, "eval_net", "f1", {"checkpoint": pa.string(), "lip_distance": pa.float64()}, judged)
     root = workspace.settings.workspace
     (root / "tiers").mkdir()
     media = [{**c, "start_frame": 0, "end_frame": 50, "proxy_uri": "p"} for c in clips]
@@ -93,6 +97,9 @@ def planted(
         database.execute("CREATE TABLE task_run (name TEXT, parameters TEXT)")
         told = json.dumps({"paths": [str(footage / "interview älter.mp4")]})
         database.execute("INSERT INTO task_run VALUES (?, ?)", ("faces: other.mp4, interview älter.mp4", told))
+        database.execute("CREATE TABLE artifact (key TEXT, data TEXT, description TEXT)")
+        for key, what in (("motion-samples", f"clips {ids[0]}, {ids[1]}"), ("checkpoint", f"learnt from {ids[0]}")):
+            database.execute("INSERT INTO artifact VALUES (?, ?, ?)", (key, "a picture", what))
     return workspace
 
 
@@ -152,6 +159,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     with planted.views() as reader:
         assert reader.sql("SELECT name FROM videos")["name"].to_list() == ["other.mp4"]
         assert reader.sql("SELECT count(*) FROM signals").item() == 1
+        assert reader.sql("SELECT count(eval_net_lip_distance) FROM _signals").item() == 1
         left_over = reader.sql("SELECT task_type, count(*) AS n FROM _labels GROUP BY task_type").to_dicts()
         assert left_over == [{"task_type": "likert", "n": 4}], "of a pair that showed it nothing is told any more"
     assert deliver_existing(planted).labels == 0
@@ -163,6 +171,9 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     assert "other.mp4" in (planted.settings.workspace / "prefect" / "server.log").read_text()
     with closing(sqlite3.connect(planted.settings.workspace / "prefect" / "prefect.db")) as database:
         assert database.execute("SELECT name FROM task_run").fetchone() == ("faces: other.mp4, forgotten",)
+        assert database.execute("SELECT key FROM artifact").fetchall() == [("checkpoint",)], (
+            "drawn motion shows a person"
+        )
     assert bring_up_to_date(planted, stand_in.serial(planted)).tally.computed == {}
 
     report = json.loads(Path(told["report"]).read_text())

@@ -1,0 +1,45 @@
+"""A published checkpoint as an ONNX graph: in a file, or beside the checkpoint, where a server finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modeling.made_motion import network, refuse_not_live
+from store import registry
+from store.workspace import open_workspace
+
+
+def run_export(workspace_root: str | Path | None, checkpoint: str, out: Path | None = None) -> dict[str, Any]:
+    """Exports a checkpoint; gives {"checkpoint", "path", "num_bytes", "most_apart"}, the last its distance from torch.
+
+    Raises ValueError for an unknown checkpoint or one of another kind, a file that is not called .onnx, a missing package, and
+    a graph that says something else than the network.
+    """
+    from modeling.export import OnnxNet, export, most_apart
+
+    if out is not None and out.suffix != ".onnx":
+        raise ValueError(f"{out.name}: an exported network is a file of .onnx; name it so")
+    workspace = open_workspace(workspace_root)
+    found = registry.load(workspace, checkpoint)
+    refuse_not_live(found)
+    net = network(found)
+    told = found.told
+    about = {
+        "checkpoint": found.id,
+        "weights_sha256": told["weights_sha256"],
+        "snapshot": told["snapshot"]["id"],
+        "licences": told["data"]["licences"],
+        "commit": told["code"]["commit"],
+    }
+    graph = export(net, about)
+    if out is None:
+        path = workspace.objects.uri(workspace.objects.put_bytes(graph, registry.exported_key(found.id)))
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = out.with_name(f".{out.name}.part")
+        part.write_bytes(graph)
+        part.replace(out)
+        path = str(out)
+    apart = most_apart(net, OnnxNet(graph, net.recipe))
+    return {"checkpoint": found.id, "path": path, "num_bytes": len(graph), "most_apart": apart}
