@@ -34,6 +34,8 @@ SPEECH_DB, SPEECH_SLOPE_DB, SPEECH_TAU_S = -42.0, 4.0, 0.4
 FIT_LAG = 5
 """Autocorrelation is read at 0.2 s: from one frame to the next most of a still head's change is the mesh's jitter."""
 
+SKIP_FRAMES = 1000
+
 
 @dataclass(frozen=True)
 class Idle:
@@ -105,6 +107,11 @@ class IdleMotion:
             made[t, 2:] = gain * self._low[1] * (SILENT_SHARE + (1 - SILENT_SHARE) * self._spoken)
             made[t, :2] = self._lid(noise[0])
         return made
+
+    def skip(self, num_frames: int) -> None:
+        """Goes on by so many frames of silence: blinks and the sway's noise do not depend on what is said."""
+        for at in range(0, num_frames, SKIP_FRAMES):
+            self.step(np.full(min(SKIP_FRAMES, num_frames - at), -100.0))
 
     def _lid(self, noise: float) -> float:
         if self._in_blink < len(BLINK_SHAPE):
