@@ -1,168 +1,161 @@
-"""`headroom serve` with worker processes: one is killed under a session with sound, one hangs, and what they leave behind."""
+"""`headroom serve` with worker processes: one is killed under a session with sound, one hangs, and what viewers leave behind."""
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
-import psutil
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
+from benchmarks import serving_workers
+from benchmarks.serving_workers import (
+    ROOT,
+    START_S,
+    Served,
+    Viewer,
+    cycles,
+    faults,
+    first_fragment,
+    killed,
+    real_time,
+    started,
+    waited,
+)  # fmt: skip
 from serving.join import gateway_of
 from serving.serve import check_there_is_one, local, shared_out
 from store import deployments
 from store.deployments import Server
-from store.workspace import Workspace, open_workspace
+from store.workspace import open_workspace
 from tests.unit.serving.talker import published
 from tests.unit.serving.test_failover import apart, heard, voice
 from tests.unit.serving.test_render import portrait
 
-START_S = 150.0
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, Server, psutil.Process]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Two workers, each with room for one session."""
     folder = tmp_path_factory.mktemp("served")
     place = open_workspace(folder / "ws")
     published(place)
-    command = [sys.executable, "-m", "headroom", "serve", "--workspace", str(folder / "ws"), "--port", "0"]
-    command += ["--workers", "2", "--sessions", "2", "--avatar", str(portrait(folder))]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-    try:
-        until = time.monotonic() + START_S
-        while not (there := deployments.servers(place)) and time.monotonic() < until and process.poll() is None:
-            time.sleep(0.2)
-        assert there, (folder / "log").read_text()
-        waited(lambda: len(workers_of(there[0])) == 2)
-        yield place, there[0], psutil.Process(process.pid)
-    finally:
-        children = psutil.Process(process.pid).children() if process.poll() is None else []
-        process.terminate()
-        process.wait(30)
-        _, alive = psutil.wait_procs(children, timeout=20)
-        for child in alive:
-            child.kill()
-        assert not alive, "workers end with their gateway"
-
-
-def waited(done: Callable[[], Any]) -> None:
-    until = time.monotonic() + START_S
-    while not done():
-        assert time.monotonic() < until, "it never came"
-        time.sleep(0.1)
-
-
-def workers_of(server: Server) -> dict[str, dict[str, int]]:
-    answer = httpx.get(f"{server.url}/api/checkpoints", headers={"x-headroom-probe": server.key}, timeout=20)
-    return dict(answer.json().get("workers", {}))
-
-
-def process_of(gateway: psutil.Process, worker: str) -> psutil.Process:
-    return next(child for child in gateway.children() if worker in child.cmdline())
-
-
-def opened(server: Server) -> httpx.Response:
-    key = httpx.get(f"{server.url}/api/avatars", timeout=20).json()["avatars"][0]["key"]
-    return httpx.post(f"{server.url}/api/sessions", json={"avatar": key}, timeout=30)
-
-
-def line_of(server: Server, made: dict[str, str]) -> ClientConnection:
-    line = connect(f"{server.url.replace('http', 'ws', 1)}/api/sessions/{made['id']}", max_size=None)
-    line.send(json.dumps({"token": made["token"]}))
-    return line
+    with started(place, portrait(folder), 2, 2) as made:
+        yield made
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_dies_under_a_session_loses_no_frame_and_is_replaced(
-    served: tuple[Workspace, Server, psutil.Process], how: signal.Signals
+    served: Served, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, server, gateway = served
-    made = opened(server).json()
-    name = next(worker for worker, told in workers_of(server).items() if told["sessions"])
-    victim = process_of(gateway, name)
-    sound, data, came = voice(16_000 * 6), b"", list[float]()
-    clock: dict[str, float] = {}
-    with line_of(server, made) as line:
-        for at in range(0, len(sound), 16_000):
-            line.send(sound[at : at + 16_000].astype("<i2").tobytes())
-        killed_at = 0.0
-        while clock.get("taken", 0) < len(sound):
-            message = line.recv(timeout=30)
-            if isinstance(message, bytes):
-                data += message
-                came.append(time.monotonic())
-            elif (told := json.loads(message))["type"] == "clock":
-                clock = told
-                if not killed_at and clock["taken"] >= 16_000:
-                    victim.send_signal(how)
-                    killed_at = time.monotonic()
-        line.send("end")
-    with av.open(io.BytesIO(data)) as container:
-        times = [int(f.pts) for f in container.decode(video=0)]
+    viewers: list[Viewer] = []
+
+    class Kept(Viewer):
+        def __init__(self, of: Served) -> None:
+            super().__init__(of)
+            viewers.append(self)
+
+    monkeypatch.setattr(serving_workers, "Viewer", Kept)
+    monkeypatch.setattr(serving_workers, "voice", voice)
+    told = killed(served, how)
+    assert told["gap_s"] < 5
+    assert told["lost_frames"] == 0
+    viewer = viewers[0]
+    times = viewer.frames()
     assert times == [1024 + 640 * n for n in range(len(times))], "every frame once, in its place"
-    assert len(times) == round((clock["at_s"] - 1024 / 16_000) * 25) - 1, "as many as the clock says, one is held back"
-    begins = round((clock["at_s"] - 1024 / 16_000) * 16_000) - len(sound)
-    assert apart(heard(data)[begins:], sound) < 0.05, "and what was said is heard, with its picture"
-    gap = max(b - a for a, b in itertools.pairwise(came))
-    assert gap < 5, f"it stood still for {gap:.1f} s"
-    assert max(t for t in came) > killed_at
-    waited(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
-    waited(lambda: len(workers_of(server)) == 2)
-    told = httpx.get(f"{server.url}/metrics", timeout=20).text
-    assert f'headroom_worker_capacity{{worker="{name}"}} 1.0' in told
-    assert "headroom_workers_lost_total 0.0" not in told
-    print(f"{how.name}: gap {gap:.2f} s")
+    sound, coded = voice(6 * 16_000), heard(bytes(viewer.data))
+    fits = [at for at in range(0, len(coded) - len(sound), 640) if apart(coded[at:], sound) < 0.05]
+    assert len(fits) == 1, "what was said is heard whole, at one place"
+    assert fits[0] % 1280 == 0, "which is where a tick's pictures begin"
+    metrics = httpx.get(f"{served.server.url}/metrics", timeout=30).text
+    assert 'headroom_worker_capacity{worker="worker-1"} 1.0' in metrics
+    assert "headroom_workers_lost_total 0.0" not in metrics
 
 
 @pytest.mark.slow
-def test_when_capacity_is_gone_a_session_is_refused_and_room_comes_back(
-    served: tuple[Workspace, Server, psutil.Process],
-) -> None:
-    _, server, _ = served
-    waited(lambda: httpx.get(f"{server.url}/api/avatars", timeout=20).json()["free"] == 2)
-    both = [opened(server).json(), opened(server).json()]
-    refused = opened(server)
+def test_the_first_fragment_and_two_sessions_at_once_are_timed(served: Served) -> None:
+    first = first_fragment(served, 2)
+    assert 0 < first["first_ms"]["median"] <= first["said_ms"]["median"] < 30_000
+    told = real_time(served, 2, 2.0)
+    assert [s["lost_frames"] for s in told["sessions"]] == [0, 0]
+    assert all(0 < s["fps"] < 26 for s in told["sessions"])
+
+
+@pytest.mark.slow
+def test_viewers_who_come_and_go_leave_nothing_behind(served: Served) -> None:
+    left = cycles(served, 100)
+    assert left["threads"] <= 0, left
+    assert left["files"] <= 0, left
+    assert left["processes"] == 0, left
+    assert left["resident_mib"] <= 5, left
+
+
+@pytest.mark.slow
+def test_when_capacity_is_gone_a_session_is_refused_and_room_comes_back(served: Served) -> None:
+    waited(lambda: served.free() == 2)
+    viewers = [Viewer(served), Viewer(served)]
+    made = [viewer.open().json() for viewer in viewers]
+    refused = Viewer(served).open()
     assert (refused.status_code, refused.json()["error"]) == (503, "all 2 sessions are taken; try again in a minute")
-    assert [told["sessions"] for told in workers_of(server).values()] == [1, 1]
-    for made in both:
-        with line_of(server, made) as line:
-            line.send("end")
-            with pytest.raises(ConnectionClosed, match="the session is over"):
-                while True:
-                    line.recv(timeout=20)
-    waited(lambda: httpx.get(f"{server.url}/api/avatars", timeout=20).json()["free"] == 2)
+    assert [told["sessions"] for told in served.workers().values()] == [1, 1]
+    for viewer, told in zip(viewers, made, strict=True):
+        with viewer.line(told) as line:
+            viewer.leave(line)
+    waited(lambda: served.free() == 2)
 
 
 @pytest.mark.slow
-def test_whoever_has_no_key_is_no_worker(served: tuple[Workspace, Server, psutil.Process]) -> None:
-    place, server, _ = served
-    assert gateway_of(place, None) == (server.url, server.key)
-    command = [sys.executable, "-m", "headroom", "worker", server.url, "--workspace", str(place.settings.workspace)]
+def test_whoever_has_no_key_is_no_worker(served: Served) -> None:
+    assert gateway_of(served.place, None) == (served.server.url, served.server.key)
+    command = [sys.executable, "-m", "headroom", "worker", served.server.url]
+    command += ["--workspace", str(served.place.settings.workspace)]
     told = {**os.environ, "HEADROOM_GATEWAY_KEY": "wrong"}
     done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, timeout=START_S, check=False)
     assert done.returncode != 0
     assert "lets it in" in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(workers_of(server)) == 2
+    assert len(served.workers()) == 2
+
+
+@pytest.mark.slow
+def test_a_server_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
+    place = open_workspace(tmp_path / "ws")
+    name = published(place)
+    (place.objects.local(str(checkpoint_uri(place, name))).parent / "weights.safetensors").write_bytes(b"other")
+    command = [sys.executable, "-m", "headroom", "serve", "--port", "0", "--avatar", str(portrait(tmp_path))]
+    command += ["--workspace", str(place.settings.workspace), "--workers", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
+    assert done.returncode != 0
+    assert "its weights are not what was published" in done.stderr
+    assert "worker-1 could not start" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def checkpoint_uri(place: Any, name: str) -> str:
+    from store import registry
+
+    return str(registry.checkpoint_row(place, name)["uri"])
+
+
+def test_the_benchmark_sees_what_is_not_as_it_must_be() -> None:
+    good = {
+        "real_time": {"sessions": [{"late_ratio": 0.01, "lost_frames": 0}]},
+        "killed": [{"gap_s": 1.0, "lost_frames": 0}],
+        "cycles": {"threads": 0, "files": -1, "processes": 0, "resident_mib": 4.9},
+    }
+    assert faults(good) == []
+    for part, bad in (
+        ("real_time", {"sessions": [{"late_ratio": 0.06, "lost_frames": 0}]}),
+        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 1}]}),
+        ("killed", [{"gap_s": 5.1, "lost_frames": 0}]),
+        ("cycles", {"threads": 1, "files": 0, "processes": 0, "resident_mib": 0}),
+        ("cycles", {"threads": 0, "files": 0, "processes": 0, "resident_mib": 5.1}),
+    ):
+        assert len(faults({**good, part: bad})) == 1
 
 
 def test_a_gateway_must_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
