@@ -141,12 +141,16 @@ def serve(
             min=0, help="Processes of this machine that draw (default: 2; 0: only workers that join from elsewhere)."
         ),
     ] = None,
+    rtmp: Annotated[
+        str | None,
+        typer.Option(help="Publish each session to a media server: rtmp://HOST/APP/{session}, with its id there."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve live talking avatars on a page, until Ctrl-C."""
     from serving.serve import serve as run_serve
 
-    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers)
+    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp)
 
 
 @app.command()

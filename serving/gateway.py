@@ -89,7 +89,8 @@ def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAP
             return _refused(503, "no worker is here to draw it; try again in a minute")
         if made is None:
             return _refused(503, f"all {gateway.capacity} sessions are taken; try again in a minute")
-        return JSONResponse({"id": made.id, "token": made.token}, 201)
+        watch = f"/hls/{made.id}/{made.watch_token}/index.m3u8"
+        return JSONResponse({"id": made.id, "token": made.token, "watch": watch}, 201)
 
     @app.get("/api/checkpoints")
     async def checkpoints(request: Request) -> Response:
@@ -120,6 +121,15 @@ def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAP
         await socket.accept()
         with suppress(LostError, TimeoutError, RuntimeError):
             await gateway.attach(SocketLine(socket))
+
+    @app.get("/hls/{session_id}/{token}/{name}")
+    async def hls(session_id: str, token: str, name: str) -> Response:
+        talk = gateway.talks.get(session_id)
+        if talk is None or not hmac.compare_digest(token.encode(), talk.watch_token.encode()):
+            return _refused(404, "there is no such session to watch")
+        found = talk.hls.playlist() if name == "index.m3u8" else talk.hls.file(name)
+        kind = "application/vnd.apple.mpegurl" if name == "index.m3u8" else "video/mp4"
+        return Response(found, media_type=kind) if found else _refused(404, "it is not there yet, or not any more")
 
     app.mount("/static", StaticFiles(directory=PAGES), name="static")
     return app

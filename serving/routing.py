@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 from serving.avatar import Avatar
 from serving.checkpoints import Split
 from serving.engine import SAMPLE_HZ
+from serving.hls import Hls
 from serving.inbox import Inbox
 from serving.lines import Line, LostError, avatar_bytes
 from serving.publish import PRIMING, Sent
 from serving.remote import LOST_S, RefusedError, Worker
+from serving.rtmp import Rtmp
 from serving.vitals import Vitals
 from store.media import GRID_FPS
 
@@ -67,22 +69,36 @@ class Talk:
     changed_header: bytes = b""
     """Of a worker that codes otherwise than the one before: it goes out before the next fragment."""
     told_first: bool = False
+    watch_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    """Of those who only watch."""
+    hls: Hls = field(default_factory=Hls)
+    rtmp: Rtmp | None = None
     late_ticks: int = 0
     viewer: asyncio.Event | None = None
     """Of whoever watches now; set when another one comes."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     under_way: asyncio.Task[Any] | None = None
 
+    @property
+    def outputs(self) -> list[Hls | Rtmp]:
+        """Where the stream goes besides its viewer."""
+        return [self.hls, self.rtmp] if self.rtmp else [self.hls]
+
 
 class Gateway:
     """Sessions by id, as many as the workers have room for, and one more for a probe."""
 
-    def __init__(self, avatars: Sequence[Avatar], probe_key: str = "") -> None:
-        """Whoever tells `probe_key` may open a probe: one at a time, beside the others, on a checkpoint of its choice; and be
+    def __init__(
+        self, avatars: Sequence[Avatar], probe_key: str = "", publish: Callable[[str], Rtmp] | None = None
+    ) -> None:
+        """`publish` gives what hands a session on to a media server, by the session's id.
+
+        Whoever tells `probe_key` may open a probe: one at a time, beside the others, on a checkpoint of its choice; and be
         a worker."""
         if not avatars:
             raise ValueError("serve: there is no avatar to show; give --avatar PICTURE")
         self.avatars, self.probe_key = {a.key: a for a in avatars}, probe_key
+        self._publish = publish
         self.split: Split | None = None
         """What workers are to follow; None: whatever they hold."""
         self.workers: dict[str, Worker] = {}
@@ -200,6 +216,7 @@ class Gateway:
                 except LostError:
                     continue
                 made = Talk(name, secrets.token_urlsafe(24), key, seed, probe, worker, told["checkpoint"])
+                made.rtmp = self._publish(name) if self._publish and not probe else None
                 self.talks[made.id] = made
                 return made
             return None
@@ -211,6 +228,8 @@ class Gateway:
         Raises NoWorkerError when its worker died and there is no other."""
         words, header = await self._whole(talk, lambda: self._watched(talk))
         talk.sent, talk.header = Sent(**words["sent"]), header
+        for output in talk.outputs:
+            output.begin(header)
         return str(words["mime"]), header
 
     async def tick(self, talk: Talk, late_s: float = 0.0, *, tell: bool = False) -> tuple[bytes, dict[str, Any]]:
@@ -235,6 +254,8 @@ class Gateway:
             task.add_done_callback(self._later.discard)
 
     async def _closed(self, talk: Talk) -> None:
+        for output in talk.outputs:
+            output.end()
         with suppress(LostError, RefusedError):
             await talk.worker.ask({"do": "close", "id": talk.id})
 
@@ -269,6 +290,10 @@ class Gateway:
         talk.next_frame, talk.checkpoint = talk.sent.next_frame, words["checkpoint"]
         at_s = (inbox.place - talk.sent.first_frame) / GRID_FPS + PRIMING / SAMPLE_HZ
         told = {"taken": float(inbox.taken), "at_s": at_s}
+        for output in talk.outputs:
+            if talk.changed_header:
+                output.begin(talk.changed_header)
+            output.put(made)
         made, talk.changed_header = talk.changed_header + made, b""
         return made, {**told, "state": words["told"]} if tell else told
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serving.avatar import Avatar, avatar
 from serving.checkpoints import NONE_YET, RECIPE
 from serving.follow import follow
 from serving.gateway import make_app
 from serving.routing import Gateway
+from serving.rtmp import Rtmp
 from serving.supervise import keep, together
 from store import deployments, registry
 from store.deployments import Server
 from store.workspace import Workspace
+from tasks.media.transcode import ffmpeg_binary
 
 MOST_OFFERED = 6
 MOST_WORKERS = 2
@@ -32,12 +34,13 @@ ONE_CLIP_EACH = """
 
 def serve(
     workspace: Workspace, named: Sequence[str], host: str, port: int, capacity: int | None = None,
-    checkpoint: str | None = None, num_workers: int | None = None,
+    checkpoint: str | None = None, num_workers: int | None = None, rtmp: str | None = None,
 ) -> None:  # fmt: skip
     """`named` are clips and pictures; by default up to six people of the workspace, by their longest clips. `port` 0 takes
     any free one. With a checkpoint it serves that one and follows nothing; else what `headroom deploy` says. `capacity`
     sessions (by default one a core) are shared out among `num_workers` processes of this machine, by default two, so that one
-    takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`).
+    takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
+    address to which each session is published, "{session}" in it being the session's id.
 
     Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, and when no worker can
     start.
@@ -46,7 +49,7 @@ def serve(
 
     check_there_is_one(workspace, checkpoint)
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
-    gateway = Gateway(offered, secrets.token_urlsafe(24))
+    gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None)
     failures: list[ValueError] = []
     with listening(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -83,6 +86,15 @@ async def _run(
             await follow(gateway, workspace, server_at(address, gateway))
 
     await together(keep(gateway, workspace, local(address), checkpoint, shares), told())
+
+
+def published_to(url: str) -> Callable[[str], Rtmp]:
+    """What hands a session on. Raises ValueError for an address that is no RTMP server's, or the same for all sessions."""
+    if not url.startswith(("rtmp://", "rtmps://")) or "{session}" not in url:
+        raise ValueError(
+            f"serve: --rtmp {url}: must be rtmp://HOST/APP/{{session}}, the last part being each session's id"
+        )
+    return lambda session: Rtmp(url.replace("{session}", session), ffmpeg_binary())
 
 
 def shared_out(capacity: int, num_workers: int) -> list[int]:
