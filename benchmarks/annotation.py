@@ -1,33 +1,40 @@
 """The annotation desk under a simulated workforce, and under load.
 
     python -m benchmarks.annotation workforce [--people 120] [--days 14] [--answers 12] [--types likert flags]
-    python -m benchmarks.annotation load [--people 120] [--seconds 60] [--think 10]
+    python -m benchmarks.annotation load [--database sqlite|postgres] [--people 120] [--seconds 35] [--think 10] [--kills 20]
 
 `workforce` lets people of known accuracy work under a simulated clock, once with the closed loop (calibration, hidden
 gold, audits, pause) and once without, and holds labels, agreement, pauses and pay against the truth. `load` asks the
-web app over HTTP from another process, everybody with a time to think. Both print the machine first.
+web app over HTTP from another process: everybody with a time to think, without media and with; 150 requests a second; and
+while the server is killed. Both print the machine first, and end with 1 where a figure is beyond its limit.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from unittest import mock
 
 import sqlalchemy as sa
 
-from benchmarks.annotation_crowd import Simulation, World, likeness, pay_of, stages
+from benchmarks.annotation_crowd import WORKS, Simulation, World, likeness, pay_of, stages, task_type_of
 from benchmarks.annotation_load import Load, measure
 from benchmarks.machine import machine
 from store.annotation import audit_log, items, scores
 from store.annotation_database import Database
 from store.annotation_work import answers_in, batch, labels_of
 from tasks.annotation import answers, results
+from tasks.annotation.agreement import ALPHA_FLOOR, PAIRWISE_FLOOR, TARGET
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,22 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Type:
-    """One task type: its raters' agreement with each other, and its labels' likeness to the truth."""
+    """One of WORKS: its raters' agreement with each other, and its labels' likeness to the truth."""
 
-    task_type: str
+    work: str
     num_labels: int
+    num_answers: int
+    num_set_aside: int
+    agreement_of_all: float
+    """Also of the answers that were set aside when whoever gave them was paused."""
     agreement: float
     alpha: float
     likeness: float
+
+    @property
+    def holds(self) -> bool:
+        floor = PAIRWISE_FLOOR if task_type_of(self.work) == answers.PAIRWISE else ALPHA_FLOOR
+        return self.agreement > TARGET and self.alpha >= floor
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ def result(c: Any, simulation: Simulation) -> Result:
     met = c.execute(sa.select(sa.func.count()).select_from(scores).where(scores.c.kind == "gold")).scalar_one()
     return Result(
         crowds,
-        [_of_type(c, simulation, t) for t in simulation.world.task_types],
+        [_of_type(c, simulation, work) for work in simulation.world.works],
         int(met),
         len(simulation.wrong_gold),
         sum(retired),
@@ -107,18 +123,22 @@ def result(c: Any, simulation: Simulation) -> Result:
     )
 
 
-def _of_type(c: Any, simulation: Simulation, task_type: str) -> Type:
-    key = simulation.batches[task_type]
+def _of_type(c: Any, simulation: Simulation, work: str) -> Type:
+    key = simulation.batches[work]
     told = batch(c, key)
     assert told is not None
-    questions = results.agreement_of(told, answers_in(c, key))["questions"]
-    labels = [likeness(task_type, row["media"][0]["clip_id"], row["value"]) for row in labels_of(c, key)]
+    given, everything = answers_in(c, key), answers_in(c, key, set_aside=True)
+    questions = results.agreement_of(told, given)["questions"]
+    labels = [likeness(task_type_of(work), row["media"][0]["clip_id"], row["value"]) for row in labels_of(c, key)]
     return Type(
-        task_type,
+        work,
         len(labels),
+        len(given),
+        len(everything) - len(given),
+        mean(q.agreement.value for q in results.agreement_of(told, everything)["questions"]),
         mean(q.agreement.value for q in questions),
         mean(q.alpha.value for q in questions),
-        mean(labels),
+        mean(labels) if labels else float("nan"),
     )
 
 
@@ -130,14 +150,29 @@ def tables(on: Result, off: Result) -> str:
         lines.append(
             f"| {c.kind} | {c.num_people} | {ended} | {c.num_pauses} | {c.num_labels:,} | {c.likeness:.2f} | {c.euro:,.0f} EUR |"
         )
-    lines += ["", "| task type | | labels | agreement | alpha | labels' likeness to the truth |", "|---|---|---|---|---|---|"]  # fmt: skip
+    lines += ["", "| task | | labels | answers | set aside | agreement | with those set aside | alpha | labels' likeness to the truth |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for one, other in zip(on.types, off.types, strict=True):
         for name, t in (("with the loop", one), ("without", other)):
-            lines.append(
-                f"| {t.task_type} | {name} | {t.num_labels:,} | {t.agreement:.3f} | {t.alpha:.3f} | {t.likeness:.3f} |"
-            )
+            counted = f"{t.num_labels:,} | {t.num_answers:,} | {t.num_set_aside:,}"
+            figures = f"{t.agreement:.3f} | {t.agreement_of_all:.3f} | {t.alpha:.3f} | {t.likeness:.3f}"
+            lines.append(f"| {t.work} | {name} | {counted} | {figures} |")
     told = f"hidden gold was met {on.hidden_gold:,} times; of {on.wrong_gold} wrong gold items {on.wrong_gold_retired}"
     return "\n".join([*lines, "", f"{told} were retired, and {on.right_gold_retired} right ones"])
+
+
+@contextmanager
+def _at(database: str) -> Iterator[None]:
+    """Where workspaces opened meanwhile have their annotation: a file, or a PostgreSQL server of their own that waits for
+    its disk."""
+    if database == "sqlite":
+        yield
+        return
+    from tests.databases import can_run_postgres, postgres_server
+
+    if why := can_run_postgres():
+        sys.exit(f"--database postgres: {why}")
+    with postgres_server(fsync=True) as url, mock.patch.dict(os.environ, {"HEADROOM_LEDGER_URL": url}):
+        yield
 
 
 def main() -> None:
@@ -146,19 +181,29 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--answers", type=int, default=12, help="a day and person")
-    parser.add_argument("--types", nargs="+", choices=answers.TASK_TYPES, default=answers.TASK_TYPES)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--types", nargs="+", choices=WORKS, default=WORKS)
+    parser.add_argument("--seconds", type=float, default=35.0, help="of each run under load")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--kills", type=int, default=20, help="of the server, under load")
     parser.add_argument("--think", type=float, default=10.0, help="seconds between a claim and its answer, on average")
     options = parser.parse_args()
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if options.part == "load":
-            print(measure(Load(options.people, options.seconds, options.think), Path(folder)).told())
+            with _at(options.database):
+                load = Load(options.people, options.seconds, options.think, num_kills=options.kills)
+                found = measure(load, Path(folder), options.database)
+            print(found.told())
+            if missed := found.beyond():
+                sys.exit("\n".join(missed))
             return
         size = {"num_people": options.people, "num_days": options.days, "answers_per_day": options.answers}
-        size["task_types"] = tuple(options.types)
+        size["works"] = tuple(options.types)
         on, off = (simulated(World(**size, loop=loop), Path(folder)) for loop in (True, False))
         print(tables(on, off))
+        print(f"{time.process_time():.0f} s of CPU time")
+        if missed := [t.work for t in on.types if not t.holds]:
+            sys.exit(f"agreement is not above {TARGET}, or alpha under its floor, of {', '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ MONDAY = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 DAY_S = 86400.0
 CLIP_FRAMES = 100
 FLAG_SHARE = 0.15
+BENCHMARK = "benchmark"
+"""Pairs whose sides are two systems', compared blind: a batch of its own beside the plain pairs."""
+WORKS = (*answers.TASK_TYPES, BENCHMARK)
 REGION = {"name": "eu", "currency": "EUR", "hourly_floor_minor": 1300, "rate": 1.0, "media_host": ""}
 PRICE_MILLI = 20_000
 """20 cents an answer: at 40 s each that is 18 euros an hour."""
@@ -50,13 +53,17 @@ KINDS = {
 """With the share of the workforce; the colluding come in pairs that give each other's answers."""
 
 
+def task_type_of(work: str) -> str:
+    return answers.PAIRWISE if work == BENCHMARK else work
+
+
 @dataclass
 class Member:
-    """One person at work on one task type."""
+    """One person at work on one of WORKS."""
 
     id: int
     kind: Kind
-    task_type: str
+    work: str
     role: str = "annotator"
     pair: int = 0
     num_answers: int = 0
@@ -146,13 +153,13 @@ class World:
     num_people: int = 120
     num_days: int = 14
     answers_per_day: int = 12
-    num_gold: int = 60
-    num_training: int = 10
-    num_exam: int = 20
+    num_gold: int = 120
+    num_training: int = 20
+    num_exam: int = 40
     wrong_gold_share: float = 0.05
     loop: bool = True
     seed: int = 0
-    task_types: tuple[str, ...] = answers.TASK_TYPES
+    works: tuple[str, ...] = WORKS
 
 
 class Simulation:
@@ -173,37 +180,38 @@ class Simulation:
     def _begin(self, c: Any) -> None:
         annotation_people.put_region(c, REGION)
         boss = annotation_people.add_person(c, "boss", "-", "administrator", "eu", MONDAY)
-        for task_type in self.world.task_types:
+        for work in self.world.works:
             numbers = (self.world.num_training, self.world.num_exam) if self.world.loop else (0, 0)
+            task_type = task_type_of(work)
             body = answers.DEFAULTS[task_type]
-            made = batches.make_schema(c, boss, f"s_{task_type}", task_type, body, "Look.", *numbers, MONDAY)
-            self.schemas[task_type] = made
-            reviewer = annotation_people.add_person(c, f"reviewer {task_type}", "-", "reviewer", "eu", MONDAY)
-            self.reviewers.append(Member(reviewer, Kind("reviewer", 0.98, 0.98), task_type, "reviewer"))
+            made = batches.make_schema(c, boss, f"s_{work}", task_type, body, "Look.", *numbers, MONDAY)
+            self.schemas[work] = made
+            reviewer = annotation_people.add_person(c, f"reviewer {work}", "-", "reviewer", "eu", MONDAY)
+            self.reviewers.append(Member(reviewer, Kind("reviewer", 0.98, 0.98), work, "reviewer"))
             if self.world.loop:
-                plan = batches.Plan(f"gold {task_type}", made, "made", goal="gold")
-                batches.make_batch(c, boss, plan, _media(task_type, "g", self.world.num_gold), MONDAY)
+                plan = batches.Plan(f"gold {work}", made, "made", goal="gold")
+                batches.make_batch(c, boss, plan, _media(work, "g", self.world.num_gold), MONDAY)
         self._hire(c)
-        per_type = self.world.num_people / len(self.world.task_types) * self.world.num_days * self.world.answers_per_day
-        for task_type, schema in self.schemas.items():
+        per_work = self.world.num_people / len(self.world.works) * self.world.num_days * self.world.answers_per_day
+        for work, schema in self.schemas.items():
             money = {"price_milli": PRICE_MILLI, "budget_milli": 10**12}
-            plan = batches.Plan(f"work {task_type}", schema, "made", overlap=2, max_raters=3, **money)
-            media = _media(task_type, "w", int(per_type / 2) + 10)
-            self.batches[task_type] = batches.make_batch(c, boss, plan, media, MONDAY)
+            plan = batches.Plan(f"work {work}", schema, "made", overlap=2, max_raters=3, **money)
+            media = _media(work, "w", int(per_work / 2) + 10)
+            self.batches[work] = batches.make_batch(c, boss, plan, media, MONDAY)
 
     def _hire(self, c: Any) -> None:
-        """Kinds by their shares, spread over the task types; the colluding two by two on the same one."""
+        """Kinds by their shares, spread over the works; the colluding two by two on the same one."""
         kinds: list[tuple[Kind, int]] = []
         for kind, share in KINDS.values():
             num = max(1, round(share * self.world.num_people)) if kind.name != "careful" else 0
             kinds += [(kind, i // 2) for i in range(num + num % 2 if kind.habit == "shared" else num)]
         kinds += [(KINDS["careful"][0], 0)] * (self.world.num_people - len(kinds))
         for i, (kind, pair) in enumerate(kinds):
-            types = self.world.task_types
-            task_type = types[(pair if kind.habit == "shared" else i) % len(types)]
+            works = self.world.works
+            work = works[(pair if kind.habit == "shared" else i) % len(works)]
             key = annotation_people.add_person(c, f"{kind.name}-{i}", "-", "annotator", "eu", MONDAY)
-            annotation_work.acknowledge(c, key, self.schemas[task_type], MONDAY)
-            self.members.append(Member(key, kind, task_type, pair=pair, rng=random.Random(f"{self.world.seed}:{i}")))
+            annotation_work.acknowledge(c, key, self.schemas[work], MONDAY)
+            self.members.append(Member(key, kind, work, pair=pair, rng=random.Random(f"{self.world.seed}:{i}")))
 
     def run(self) -> None:
         self.database.write(lambda c: self._reviews(c, MONDAY))
@@ -251,20 +259,22 @@ class Simulation:
                 at += spent
 
 
-def _media(task_type: str, prefix: str, num: int) -> Sequence[tuple[float, list[dict[str, Any]]]]:
+def _media(work: str, prefix: str, num: int) -> Sequence[tuple[float, list[dict[str, Any]]]]:
     def clip(name: str) -> dict[str, Any]:
         span = {"start_frame": 0, "end_frame": CLIP_FRAMES, "proxy_uri": "made"}
         return {"video_id": name, "clip_id": name, **span}
 
-    names = [f"{prefix}-{task_type}-{i}" for i in range(num)]
-    return [(0.0, [clip(n), *([clip(f"{n}-other")] if task_type == answers.PAIRWISE else [])]) for n in names]
+    names = [f"{prefix}-{work}-{i}" for i in range(num)]
+    if work == BENCHMARK:
+        return [(0.0, [{**clip(n), "system": "a"}, {**clip(f"{n}-other"), "system": "b"}]) for n in names]
+    return [(0.0, [clip(n), *([clip(f"{n}-other")] if work == answers.PAIRWISE else [])]) for n in names]
 
 
 def stages(c: Any, simulation: Simulation) -> dict[int, Mapping[str, Any]]:
     """By person: {"stage", "failures", ...} at the end; who never was in calibration is qualified."""
     found = {}
     for m in simulation.members:
-        row = annotation_work.qualification(c, m.id, simulation.schemas[m.task_type])
+        row = annotation_work.qualification(c, m.id, simulation.schemas[m.work])
         found[m.id] = row or {"stage": calibration.QUALIFIED, "failures": 0, "why": ""}
     return found
 

@@ -1,6 +1,6 @@
 """Tier queries at 1 M and 10 M clips, staleness planning at 1 M, on generated rows; prints machine and versions.
 
-    python -m benchmarks.store [--clips 1000000 10000000] [--folder DIR]
+    python -m benchmarks.store [--clips 1000000 10000000] [--plan-up-to 1000000] [--svg FILE] [--folder DIR]
 
 The wide table has the real columns of every discovered clip signal. Planning is the whole no-change night: every
 row is fresh, and the answer is that nothing is stale.
@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.growth import log_log
 from benchmarks.machine import machine
 from store.record import Batch
 from store.schema import BASE_SCHEMAS, signal_fields
@@ -37,6 +39,7 @@ from tasks.signals import discover
 ROWS = 250_000
 CLIPS_PER_VIDEO = 4
 WIDTH_PX = 640
+UPSERTED = 100_000
 
 TIER_10_CLAUSES = """SELECT clip_id FROM signals WHERE
     face_track_face_ratio >= 0.9 AND face_track_main_face_height_px >= 100 AND motion_camera_speed <= 20
@@ -234,16 +237,31 @@ def timed(call: Callable[[], object], runs: int = 5) -> tuple[float, float, obje
     return statistics.median(spent), max(spent), result
 
 
-def tier_query(workspace: Workspace) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """Seconds for one thing over so many clips."""
+
+    what: str
+    clips: int
+    median_s: float
+    worst_s: float
+    limit_s: float
+    told: str
+
+    def __str__(self) -> str:
+        cells = (f"{self.what}, {self.clips:,} clips ({self.told})", f"{self.median_s:.3f} s", f"{self.worst_s:.3f} s")
+        return f"| {' | '.join(cells)} | {self.limit_s:g} s | {self.median_s / self.limit_s:.2f} |"
+
+
+def tier_query(workspace: Workspace) -> Measured:
     with workspace.views() as reader:
         count = reader.sql("SELECT count(*) FROM signals").item()
         query = f"SELECT count(*) FROM ({TIER_10_CLAUSES})"
         median, worst, found = timed(lambda: reader.sql(query).item())
-    limit = 0.1 if count <= 1_000_000 else 1.0
-    return f"| tier of 10 clauses, {count:,} clips ({found:,} pass) | {median:.3f} s | {worst:.3f} s | {limit} s | {median / limit:.2f} |"
+    return Measured("tier of 10 clauses", count, median, worst, 0.1 if count <= 1_000_000 else 1.0, f"{found:,} pass")
 
 
-def planning(workspace: Workspace) -> str:
+def planning(workspace: Workspace, runs: int = 3) -> Measured:
     wanted = plan.wanted_signals(None)
 
     def night() -> int:
@@ -252,14 +270,15 @@ def planning(workspace: Workspace) -> str:
         assert not found.jobs, f"the generated rows are not fresh: {found.stage}, {len(found.jobs)} jobs"
         return 0
 
-    median, worst, jobs = timed(night, runs=3)
+    median, worst, jobs = timed(night, runs)
     count = workspace.record.read(workspace.ledger.manifest(), "clips", ["clip_id"]).num_rows
-    return f"| planning a night without change, {count:,} clips ({jobs} jobs) | {median:.2f} s | {worst:.2f} s | 5 s | {median / 5:.2f} |"
+    limit = 5.0 if count <= 1_000_000 else 40.0
+    return Measured("planning a night without change", count, median, worst, limit, f"{jobs} jobs")
 
 
 def upsert(workspace: Workspace) -> str:
     """One signal's column over 100,000 clips, through the committer."""
-    count = 100_000
+    count = UPSERTED
     ids = [f"{v:016x}-0" for v in range(count)]
     values = np.random.default_rng(0).uniform(0, 1, count).astype(np.float32)
     rows = pa.table(
@@ -277,25 +296,36 @@ def upsert(workspace: Workspace) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--plan-up-to", type=int, default=1_000_000, metavar="CLIPS")
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--svg", type=Path, default=None, help="draw how times grow with the clips")
     options = parser.parse_args()
     print(machine())
     print("| what | median | worst | limit | of the limit |\n|---|---|---|---|---|")
+    found: list[Measured] = []
     for num_clips in options.clips:
         folder = Path(tempfile.mkdtemp(prefix="store", dir=options.folder))
         try:
-            with_provenance = num_clips <= 1_000_000
+            with_provenance = num_clips <= options.plan_up_to
             workspace = filled(folder, num_clips, with_provenance)
-            print(tier_query(workspace), flush=True)
+            found.append(tier_query(workspace))
+            print(found[-1], flush=True)
             if with_provenance:
-                print(planning(workspace), flush=True)
+                found.append(planning(workspace, runs=3 if num_clips <= 1_000_000 else 1))
+                print(found[-1], flush=True)
+            if with_provenance and num_clips >= UPSERTED:
                 print(upsert(workspace), flush=True)
         finally:
             shutil.rmtree(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"\npeak memory {peak:.1f} GiB")
+    if options.svg:
+        series: dict[str, list[tuple[float, float]]] = {}
+        for one in found:
+            series.setdefault(one.what, []).append((one.clips, one.median_s))
+        options.svg.write_text(log_log(series, x="clips", y="seconds"))
 
 
 if __name__ == "__main__":

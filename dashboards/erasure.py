@@ -13,7 +13,7 @@ STEPS = {
     "rows": "rows of all tables",
     "media": "media, copies, files under way, report pages",
     "snapshots": "snapshots: what they say of it",
-    "exports": "exported shards",
+    "exports": "shards",
     "versions": "old versions of the tables",
     "sources": "addresses",
     "runs": "names in the logs of runs",

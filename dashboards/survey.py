@@ -19,6 +19,7 @@ def surveyed(told: Mapping[str, Any]) -> None:
     out.print(
         f"footage {_span(told['hours'])} h; to curate it all {_span(told['cpu_hours'])} CPU-hours of this machine"
     )
+    out.print(_gpu(told), soft_wrap=True)
     table = Table("tier", box=None, header_style="dim")
     for name in ("files that yield", "hours in all"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -43,6 +44,14 @@ def surveyed(told: Mapping[str, Any]) -> None:
         table.add_row(line["field"], f"{line['told']} of {line['of']}", str(line["values"]), line["verdict"] + wrong)
     out.print(table)
     out.print(f"preview: {told['grid']}" if told["grid"] else "no clip to preview", soft_wrap=True, markup=False)
+
+
+def _gpu(told: Mapping[str, Any]) -> str:
+    asking = ", ".join(told["gpu_signals"])
+    if not asking:
+        return "GPU-hours 0: no signal asks for a GPU with the backends that are chosen (HEADROOM_BACKENDS)"
+    where = "" if told["gpu_device"] == "cuda" else "; their models ran on the CPU here, so a GPU will take less"
+    return f"GPU-hours {_span(told['gpu_hours'])}, for {escape(asking)}{where}"
 
 
 def _span(told: Mapping[str, float], *, mark: bool = True) -> str:

@@ -144,6 +144,9 @@ def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
         out.print(f"spared, since a cheaper clause keeps the clip out: {spared}")
     if told.get("out_of_budget"):
         out.print("the time allowed is spent; what is left is computed by the next run")
+    for failure in told.get("failures", []):
+        line = f"{failure['signal']} on {failure['what']}: {failure['reason']}"
+        out.print(f"[yellow]failed[/]  {escape(line)}", soft_wrap=True)
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}", soft_wrap=True)
     if gone := told.get("gone"):
@@ -170,7 +173,8 @@ def status(told: Mapping[str, Any]) -> None:
     out.print(", ".join(facts))
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
     if told["identities"]["clips"]:
-        out.print(f"{told['identities']['people']:,} people in {told['identities']['clips']:,} of the clips")
+        people = told["identities"]["people"]
+        out.print(f"{people:,} {'person' if people == 1 else 'people'} in {told['identities']['clips']:,} of the clips")
     if told["pairs"]["pairs"]:
         out.print(
             f"{told['pairs']['pairs']:,} reference pairs, of {told['pairs']['people']:,} people seen in two places"
@@ -440,19 +444,6 @@ def signal_written(told: Mapping[str, Any]) -> None:
     out.print(f"[dim]see it on footage:[/] headroom signal try {escape(told['files'][0])}", soft_wrap=True)
 
 
-def shard_written(shard: Mapping[str, Any]) -> None:
-    """Progress, beside the output that a program may read."""
-    err.print(f"{escape(shard['path'])}: {shard['num_clips']} clips, {shard['bytes'] / 1e6:.1f} MB", soft_wrap=True)
-
-
-def exported(told: Mapping[str, Any]) -> None:
-    size = sum(s["bytes"] for s in told["shards"]) / 1e6
-    out.print(
-        f"{told['tier']} snapshot {told['snapshot']}: {told['num_clips']:,} clips in {told['num_shards']} shards, {size:,.1f} MB"
-    )
-    out.print(f"manifest: {escape(told['path'])}", soft_wrap=True)
-
-
 def tried(told: Mapping[str, Any]) -> None:
     """A signal under development."""
     states = ", ".join(f"{count} {status}" for status, count in told["status"].items())
@@ -520,6 +511,9 @@ def trained(told: Mapping[str, Any]) -> None:
         f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
         f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
     )
+    for number, stage in enumerate(told.get("curriculum", {}).get("stages", ()), 1):
+        of = f"{escape(stage['snapshot']['tier'])}, snapshot {stage['snapshot']['id']}"
+        out.print(f"  stage {number}: {of}: {stage['num_clips']:,} clips, {stage['num_steps']:,} steps")
     if told.get("did") == "nothing":
         out.print("it was trained already, by this code on these clips: nothing was trained")
     judged(told["metrics"])

@@ -14,13 +14,14 @@ from typing import Any
 from prefect import Task, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.curate import Begun, begin, begun, demand, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
-from flows.summary import Summary, markdown, recomputed, summary
+from flows.summary import Summary, markdown, outcome_told, recomputed, summary
 from store.workspace import Workspace, open_workspace
 from tasks import freeze, plan, promote, tier
 from tasks.curate import Outcome, Progress, bring_up_to_date
@@ -159,6 +160,7 @@ def _up_to_date(
     wall_s = time.monotonic() - start.since
     result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
     _publish(place, outcome, result)
+    _name_by_outcome(result)
     return result.to_dict()
 
 
@@ -176,11 +178,19 @@ def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:
     log = get_run_logger()
     for line in recomputed(result):
         log.info(line)
+    for failure in outcome.tally.failures:
+        log.warning("failed: %s on %s: %s", failure.signal, failure.what, failure.reason)
     for name, reason in outcome.quarantined:
         log.warning("put aside: %s: %s", name, reason)
     create_markdown_artifact(
         markdown(place, result), key="summary", description="From files to tiers, what was computed, what was put aside"
     )
+
+
+def _name_by_outcome(result: Summary) -> None:
+    """After a week of nights their list tells them apart only by what came of them."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, name=f"{flow_run.name}: {outcome_told(result)}")
 
 
 class _ProgressArtifacts:

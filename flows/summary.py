@@ -25,6 +25,8 @@ class Summary:
     """In the workspace."""
     computed: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    """The first of them: signal, what (the clip, or the minute of a video) and reason."""
     stopped: dict[str, int] = field(default_factory=dict)
     """Rows downstream of a recomputed one that were spared, since its output did not change."""
     outdated: dict[str, int] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def summary(
         clips=clips,
         computed=dict(outcome.tally.computed),
         failed=dict(outcome.tally.failed),
+        failures=[asdict(f) for f in outcome.tally.failures],
         stopped=outcome.stopped,
         outdated=dict(outcome.outdated),
         skipped=dict(outcome.skipped),
@@ -119,6 +122,11 @@ def markdown(workspace: Workspace, made: Summary) -> str:
         "## Computed by this run",
         _table(("signal", "computed", "stopped by unchanged output", "failed", "of all"), ran),
     ]
+    if made.failures:
+        parts += [
+            failures_title(made),
+            _table(("signal", "what", "reason"), [tuple(f.values()) for f in made.failures]),
+        ]
     if made.outdated:
         parts.append(
             "Of another version before this run: " + ", ".join(f"{n} ({c:,} rows)" for n, c in made.outdated.items())
@@ -131,6 +139,23 @@ def markdown(workspace: Workspace, made: Summary) -> str:
     if made.quarantined_files:
         parts += ["## Put aside by this run", _table(("file", "reason"), made.quarantined_files[:MAX_FILES_SHOWN])]
     return "\n\n".join(parts)
+
+
+def failures_title(made: Summary) -> str:
+    total = sum(made.failed.values())
+    return "## Failed" + (f", the first {len(made.failures)} of {total:,}" if total > len(made.failures) else "")
+
+
+def outcome_told(made: Summary) -> str:
+    """Such as "1,204 rows, 2 failed, 1 put aside", for the name of a run."""
+    told = [f"{made.videos['done']:,} videos"] if made.videos["done"] > 1 else []
+    told += ["1 video"] if made.videos["done"] == 1 else []
+    rows, failed = sum(made.computed.values()), sum(made.failed.values())
+    told += [f"{rows:,} row{'s' if rows != 1 else ''} computed"] if rows else []
+    told += [f"{failed:,} failed"] if failed else []
+    told += [f"{made.videos['quarantined']:,} put aside"] if made.videos["quarantined"] else []
+    told += ["out of time"] if made.out_of_budget else []
+    return ", ".join(told) or "nothing to compute"
 
 
 def recomputed(made: Summary) -> list[str]:

@@ -7,30 +7,34 @@ is set. A killed run goes on when the same command is given again: what it is of
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from infra.code import code_version
 from modeling.made_motion import made_motion, network
 from modeling.motion import TIMELINES
-from modeling.recipes.audio_to_motion import AudioToMotion, recipe
+from modeling.recipes.audio_to_motion import STAGE_VALUES, AudioToMotion, recipe
 from store import registry
-from store.frozen import Frozen, frozen, live, snapshot_row
+from store.frozen import Frozen, frozen, live, snapshot_row, union
 from store.ledger import Manifest
+from store.media import GRID_FPS
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
+from tasks.curriculum import freeze_curriculum, read_curriculum, stage_of
 
 if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
     from modeling.held_out import Split
     from modeling.motion_metrics import Predict
     from modeling.motion_set import MotionClip, MotionSet
-    from modeling.training import Progress
+    from modeling.training import Progress, Stage
 
 SURE_OF_OFFSET = 0.3
 """The confidence from which a clip's own lip-sync offset is taken out; every own voice reaches it (lip_sync's scorecard)."""
@@ -38,13 +42,16 @@ SURE_OF_OFFSET = 0.3
 
 @dataclass(frozen=True)
 class Prepared:
-    """A snapshot, read and split, and where its run keeps its state."""
+    """A snapshot, read and split, and where its run keeps its state. Of a curriculum `held`, `data` and `parts` are of the
+    clips of all stages, and `recipe` counts all steps."""
 
     recipe: AudioToMotion
     held: Frozen
     data: MotionSet
     parts: Split
     folder: Path
+    stages: Sequence[Stage]
+    curriculum: Mapping[str, Any] | None = None
 
 
 def run_train(
@@ -53,20 +60,28 @@ def run_train(
     *,
     tier: str | None = None,
     snapshot: str | None = None,
+    curriculum: Path | None = None,
     changed: Mapping[str, object] | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe on a tier, frozen now, or on a snapshot; gives `checkpoint.json`, the checkpoint's "id", and "did":
-    "trained", or "nothing" where the same code has trained the same on the same snapshot.
+    """Trains a recipe on a tier, frozen now, on a snapshot, or through the tiers of a curriculum's file; gives
+    `checkpoint.json`, the checkpoint's "id", and "did": "trained", or "nothing" where the same code has trained the same on
+    the same snapshots.
 
-    Raises ValueError for an unknown recipe, tier or snapshot, and for a tier with too few clips.
+    Raises ValueError for an unknown recipe, tier or snapshot, a curriculum that can't be meant, and for a tier with too few
+    clips.
     """
     made = recipe(recipe_name, **(changed or {}))  # what is wrong with it is told before anything is begun
     workspace = open_workspace(workspace_root)
-    if (tier is None) == (snapshot is None):
-        raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
-    chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
-    if found := trained_before(workspace, made, chosen):
+    if sum(given is not None for given in (tier, snapshot, curriculum)) != 1:
+        raise ValueError("train: give a tier, which is frozen now, a snapshot, or a curriculum; one of them")
+    course = None
+    if curriculum is not None:
+        course = course_of(workspace, recipe_name, curriculum, changed or {})
+        chosen = str(course["stages"][-1]["snapshot"]["id"])
+    else:
+        chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
+    if found := trained_before(workspace, made, chosen, course):
         return {"id": found.id, **found.told, "did": "nothing"}
     before = registry.of_snapshot(workspace, recipe_name, chosen)
     from flows.server import prefect_api
@@ -76,21 +91,42 @@ def run_train(
 
         with train_flow.watched(on_step):
             told: dict[str, Any] = train_flow.train(
-                str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {})
+                str(workspace.settings.workspace),
+                recipe_name,
+                chosen,
+                dict(changed or {}),
+                str(course["id"]) if course else None,
             )
     return {**told, "did": "nothing" if told["id"] in before else "trained"}
 
 
-def trained_before(workspace: Workspace, made: AudioToMotion, snapshot: str) -> registry.Checkpoint | None:
-    """The checkpoint that this code made of this recipe and snapshot, None without one that can be read. Code that differs
-    from its commit is not known again."""
+def course_of(workspace: Workspace, recipe_name: str, file: Path, changed: Mapping[str, object]) -> dict[str, Any]:
+    """A curriculum's file, frozen. Raises ValueError for one that can't be meant, also by the recipe."""
+    stages = read_curriculum(file)
+    for number, stage in enumerate(stages, 1):
+        if other := set(stage.set) - set(STAGE_VALUES):
+            raise ValueError(
+                f"curriculum {file}: stage {number}: set has {', '.join(sorted(other))}; a stage may set "
+                f"{', '.join(STAGE_VALUES)}; --set changes the others, for all stages"
+            )
+        recipe(recipe_name, **{**changed, **stage.set})
+    return freeze_curriculum(workspace, stages)
+
+
+def trained_before(
+    workspace: Workspace, made: AudioToMotion, snapshot: str, course: Mapping[str, Any] | None = None
+) -> registry.Checkpoint | None:
+    """The checkpoint that this code made of this recipe and snapshot, or of this curriculum, None without one that can be
+    read. Code that differs from its commit is not known again."""
     code = code_version()
     for name in registry.of_snapshot(workspace, made.name, str(snapshot_row(workspace, snapshot)["id"])):
         try:
             found = registry.load(workspace, name)
         except ValueError:
             continue  # damaged: training it again mends it
-        if (found.told["recipe"], found.told["code"]) == (asdict(made), code) and not code["commit"].endswith("+"):
+        through = found.told.get("curriculum", {})
+        before = (through.get("base", found.told["recipe"]), through.get("sha256"), found.told["code"])
+        if before == (asdict(made), course and course["sha256"], code) and not code["commit"].endswith("+"):
             return found
     return None
 
@@ -107,7 +143,10 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
         raise ValueError(
             f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
         )
-    held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
+    own = str(found.told["snapshot"]["id"])
+    held = frozen(workspace, snapshot or own)
+    if held.snapshot_id == own and "curriculum" in found.told:
+        held = union([held for held, _ in _stages_read(workspace, found.told["curriculum"])])
     data = read(workspace, held)
     made = {"checkpoint": found.id, "snapshot": held.snapshot_id, **measured(found, data, held)}
     text = json.dumps(made, sort_keys=True, indent=1).encode()
@@ -121,16 +160,83 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
 def prepare(workspace: Workspace, made: AudioToMotion, snapshot: str) -> Prepared:
     """Reads a snapshot for a recipe. Raises ValueError when nothing of it can be held out."""
     from modeling.held_out import split
-    from modeling.training import run_key
+    from modeling.training import Stage
 
     held = frozen(workspace, snapshot)
     data = read(workspace, held)
+    _refuse_none(held, data)
+    parts = split(data.clips, made)
+    stages = [Stage(made, parts.train)]
+    return Prepared(made, held, data, parts, _folder(workspace, made, stages), stages)
+
+
+def prepare_curriculum(
+    workspace: Workspace, made: AudioToMotion, course: Mapping[str, Any], changed: Mapping[str, object]
+) -> Prepared:
+    """Reads the snapshots of a frozen curriculum for a recipe. Who is held out of one stage is held out of all.
+
+    Raises ValueError when nothing can be held out, and for a stage of which no clip is left.
+    """
+    from modeling.held_out import split
+    from modeling.training import Stage
+
+    told = [stage_of(stage["asked"]) for stage in course["stages"]]
+    read_ = _stages_read(workspace, course)
+    held = union([snapshot for snapshot, _ in read_])
+    data = read(workspace, held)
+    _refuse_none(held, data)
+    parts = split(data.clips, made)
+    stages = []
+    for number, (stage, (snapshot, weights)) in enumerate(zip(told, read_, strict=True), 1):
+        clips = [replace(c, weight=weights[c.clip_id]) for c in parts.train if c.clip_id in weights]
+        if not clips:
+            raise ValueError(
+                f"curriculum {course['id']}: stage {number}: of the {len(weights)} clips of {snapshot.tier} that it asks for "
+                "none can be learnt from, or all are held out; give a larger tier or fewer conditions"
+            )
+        values = recipe(made.name, **{**changed, **stage.set})
+        epoch_steps = sum(len(c) for c in clips) / (values.batch_size * values.crop_frames)
+        num_steps = stage.steps or max(1, math.ceil((stage.epochs or 0) * epoch_steps))
+        stages.append(Stage(replace(values, num_steps=num_steps), clips))
+    whole = replace(made, num_steps=sum(s.recipe.num_steps for s in stages))
+    return Prepared(
+        whole, held, data, parts, _folder(workspace, made, stages), stages, {**course, "base": asdict(made)}
+    )
+
+
+def _refuse_none(held: Frozen, data: MotionSet) -> None:
     if not data.clips:
         reasons = "; ".join(sorted(set(data.left_out.values()))) or "it is empty"
         raise ValueError(f"snapshot {held.snapshot_id}: no clip can be learnt from ({reasons})")
-    parts = split(data.clips, made)
-    run = run_key(made, parts.train)[:16]
-    return Prepared(made, held, data, parts, workspace.settings.workspace / "runs" / f"{made.name}-{run}")
+
+
+def _folder(workspace: Workspace, made: AudioToMotion, stages: Sequence[Stage]) -> Path:
+    from modeling.training import run_key
+
+    return workspace.settings.workspace / "runs" / f"{made.name}-{run_key(stages)[:16]}"
+
+
+def _stages_read(workspace: Workspace, course: Mapping[str, Any]) -> list[tuple[Frozen, dict[str, float | None]]]:
+    """Of each stage its snapshot with the clips that it asks for, and their weights, None without."""
+    found = []
+    for entry in course["stages"]:
+        stage, held = stage_of(entry["asked"]), frozen(workspace, str(entry["snapshot"]["id"]))
+        sizes = workspace.record.read(
+            Manifest(0, dict(held.versions), ""), "clips", ["clip_id", "source_width_px", "source_height_px"]
+        ).to_pylist()
+        short_px = {r["clip_id"]: min(r["source_width_px"] or 0, r["source_height_px"] or 0) for r in sizes}
+        rows = held.clips.to_pylist()
+        kept = [
+            (stage.min_length_s or 0)
+            <= (r["end_frame"] - r["start_frame"]) / GRID_FPS
+            <= (stage.max_length_s or math.inf)
+            and short_px[r["clip_id"]] >= (stage.min_short_side_px or 0)
+            for r in rows
+        ]
+        clips = held.clips.filter(pa.array(kept, pa.bool_())).combine_chunks()
+        weights = {r["clip_id"]: r.get("weight") for r, keep in zip(rows, kept, strict=True) if keep}
+        found.append((replace(held, clips=clips), weights))
+    return found
 
 
 def read(workspace: Workspace, held: Frozen) -> MotionSet:
@@ -147,9 +253,9 @@ def read(workspace: Workspace, held: Frozen) -> MotionSet:
 
 
 def train(work: Prepared, on_step: Callable[[Progress], None]) -> MotionNet:
-    from modeling.training import train as run
+    from modeling.training import train_stages
 
-    return run(work.recipe, work.parts.train, work.folder, on_step)
+    return train_stages(work.stages, work.folder, on_step)
 
 
 def evaluate(work: Prepared, net: MotionNet) -> tuple[dict[str, Any], dict[str, Predict]]:
@@ -176,6 +282,7 @@ def publish(
         "kind": "audio_to_motion",
         "recipe": asdict(work.recipe),
         "snapshot": {"id": work.held.snapshot_id, "sha256": work.held.sha256, "tier": work.held.tier},
+        **({"curriculum": _told_course(work)} if work.curriculum else {}),
         "parameters": list(PARAMETERS),
         "metrics": dict(metrics),
         "idle": fit_idle(work.parts.train, heads).to_dict(),
@@ -185,6 +292,16 @@ def publish(
     }
     made = registry.publish(workspace, save(net.state_dict()), told)
     return {"id": made.id, **made.told}
+
+
+def _told_course(work: Prepared) -> dict[str, Any]:
+    """The curriculum with what became of each stage."""
+    assert work.curriculum is not None
+    stages = [
+        {**entry, "num_steps": stage.recipe.num_steps, "num_clips": len(stage.clips)}
+        for entry, stage in zip(work.curriculum["stages"], work.stages, strict=True)
+    ]
+    return {**work.curriculum, "stages": stages}
 
 
 def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:

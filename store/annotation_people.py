@@ -50,15 +50,19 @@ def add_session(c: Connection, token_sha256: str, person_id: int, csrf: str, now
     c.execute(sessions.insert().values(token_sha256=token_sha256, person_id=person_id, csrf=csrf, **times))
 
 
+_SESSION = (
+    sa.select(sessions, people.c.login, people.c.role, people.c.region, people.c.quality, regions.c.media_host)
+    .join(people, people.c.id == sessions.c.person_id)
+    .join(regions, regions.c.name == people.c.region)
+    .where(sessions.c.token_sha256 == sa.bindparam("token"), sessions.c.expires_at > sa.bindparam("now"))
+    .where(people.c.active)
+)
+
+
 def session(c: Connection, token_sha256: str, now: float) -> Row | None:
     """The session with its person; None when it ended, or the person may not work here any more."""
-    query = (
-        sa.select(sessions, people.c.login, people.c.role, people.c.region, people.c.quality, regions.c.media_host)
-        .join(people, people.c.id == sessions.c.person_id)
-        .join(regions, regions.c.name == people.c.region)
-        .where(sessions.c.token_sha256 == token_sha256, sessions.c.expires_at > now, people.c.active)
-    )
-    return _one(c, query)
+    row = c.execute(_SESSION, {"token": token_sha256, "now": now}).mappings().one_or_none()
+    return dict(row) if row else None
 
 
 def end_sessions(c: Connection, at: float, *, token_sha256: str = "", person_id: int = 0) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store.annotation import (
+    STANDS,
     acknowledgements,
     assignments,
     batches,
@@ -41,27 +42,63 @@ def all_schemas(c: Connection) -> list[Row]:
     return _rows(c, sa.select(schemas, gold.label("num_gold")).order_by(schemas.c.name, schemas.c.version.desc()))
 
 
+_PERSON: sa.BindParameter[Any] = sa.bindparam("person")
+_SCHEMA: sa.BindParameter[Any] = sa.bindparam("schema")
+_URGENT = (
+    sa.select(batches.c.schema_id, sa.func.max(batches.c.priority).label("priority"))
+    .where(batches.c.state == "open", batches.c.goal == "work")
+    .group_by(batches.c.schema_id)
+    .subquery()
+)
+_OPEN_SCHEMAS = (
+    sa.select(
+        schemas, qualifications.c.stage, qualifications.c.round, qualifications.c.failures, qualifications.c.why,
+        qualifications.c.changed_at, acknowledgements.c.at.label("acknowledged_at"),
+    )
+    .join(_URGENT, _URGENT.c.schema_id == schemas.c.id)
+    .outerjoin(
+        qualifications, (qualifications.c.schema_id == schemas.c.id) & (qualifications.c.person_id == _PERSON)
+    )
+    .outerjoin(
+        acknowledgements, (acknowledgements.c.schema_id == schemas.c.id) & (acknowledgements.c.person_id == _PERSON)
+    )
+    .order_by(_URGENT.c.priority.desc(), schemas.c.id)
+)  # fmt: skip
+_QUALIFICATION = (
+    sa.select(qualifications)
+    .where(qualifications.c.person_id == _PERSON, qualifications.c.schema_id == _SCHEMA)
+    .with_for_update()
+)
+_SCORES = (
+    sa.select(scores)
+    .where(scores.c.person_id == _PERSON, scores.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+    .where(scores.c.at >= sa.bindparam("since"), (scores.c.schema_id == _SCHEMA) | (_SCHEMA == 0))
+    .order_by(scores.c.at, scores.c.assignment_id)
+)
+_ROUND_SCORES = (
+    sa.select(scores)
+    .join(assignments, assignments.c.id == scores.c.assignment_id)
+    .where(scores.c.person_id == _PERSON, scores.c.schema_id == _SCHEMA, scores.c.kind == sa.bindparam("kind"))
+    .where(assignments.c.round == sa.bindparam("round"))
+)
+_NUM_ROUND_SCORES = _ROUND_SCORES.with_only_columns(sa.func.count())
+_GOLD_SCORES = (
+    sa.select(scores.c.score)
+    .join(assignments, assignments.c.id == scores.c.assignment_id)
+    .outerjoin(
+        qualifications,
+        (qualifications.c.person_id == scores.c.person_id) & (qualifications.c.schema_id == scores.c.schema_id),
+    )
+    .where(assignments.c.item_id == sa.bindparam("item"), scores.c.kind.in_(["gold", "exam"]))
+    .where(sa.func.coalesce(qualifications.c.stage, "qualified") == "qualified")
+)
+_SCORED = sa.select(scores.c.at).where(scores.c.assignment_id == sa.bindparam("assignment"))
+_ADD_SCORE = scores.insert()
+
+
 def open_schemas(c: Connection, person_id: int) -> list[Row]:
     """Schemas with open work, the most urgent first, with the person's stage and whether the guidelines are acknowledged."""
-    mine = (qualifications.c.schema_id == schemas.c.id) & (qualifications.c.person_id == person_id)
-    read = (acknowledgements.c.schema_id == schemas.c.id) & (acknowledgements.c.person_id == person_id)
-    urgent = (
-        sa.select(batches.c.schema_id, sa.func.max(batches.c.priority).label("priority"))
-        .where(batches.c.state == "open", batches.c.goal == "work")
-        .group_by(batches.c.schema_id)
-        .subquery()
-    )
-    query = (
-        sa.select(
-            schemas, qualifications.c.stage, qualifications.c.round, qualifications.c.failures, qualifications.c.why,
-            acknowledgements.c.at.label("acknowledged_at"),
-        )
-        .join(urgent, urgent.c.schema_id == schemas.c.id)
-        .outerjoin(qualifications, mine)
-        .outerjoin(acknowledgements, read)
-        .order_by(urgent.c.priority.desc(), schemas.c.id)
-    )  # fmt: skip
-    return _rows(c, query)
+    return _rows(c, _OPEN_SCHEMAS, person=person_id)
 
 
 def acknowledge(c: Connection, person_id: int, schema_id: int, now: float) -> None:
@@ -77,8 +114,7 @@ def put_qualification(c: Connection, person_id: int, schema_id: int, **values: A
 
 
 def qualification(c: Connection, person_id: int, schema_id: int) -> Row | None:
-    mine = (qualifications.c.person_id == person_id) & (qualifications.c.schema_id == schema_id)
-    return next(iter(_rows(c, sa.select(qualifications).where(mine).with_for_update())), None)
+    return next(iter(_rows(c, _QUALIFICATION, person=person_id, schema=schema_id)), None)
 
 
 def all_qualifications(c: Connection) -> list[Row]:
@@ -92,38 +128,44 @@ def all_qualifications(c: Connection) -> list[Row]:
 
 def add_score(c: Connection, assignment: Row, kind: str, by_question: dict[str, float], now: float) -> None:
     """A score that is there already stays: an answer is scored once. Without a question the two agreed, on no flag."""
-    if c.execute(sa.select(scores.c.at).where(scores.c.assignment_id == assignment["id"])).scalar():
+    if c.execute(_SCORED, {"assignment": assignment["id"]}).scalar():
         return
     who = {k: assignment[k] for k in ("person_id", "schema_id")}
     score = sum(by_question.values()) / len(by_question) if by_question else 1.0
     told = {"kind": kind, "score": score, "by_question": json.dumps(by_question, sort_keys=True), "at": now}
-    c.execute(scores.insert().values(assignment_id=assignment["id"], **who, **told))
+    c.execute(_ADD_SCORE, {"assignment_id": assignment["id"], **who, **told})
 
 
 def scores_of(
-    c: Connection, person_id: int, kinds: Sequence[str], *, schema_id: int = 0, since: float = 0.0, limit: int = 100_000
+    c: Connection, person_id: int, kinds: Sequence[str], *, schema_id: int = 0, since: float = 0.0
 ) -> list[Row]:
-    """The latest ones, oldest first."""
-    query = sa.select(scores).where(scores.c.person_id == person_id, scores.c.kind.in_(kinds), scores.c.at >= since)
-    if schema_id:
-        query = query.where(scores.c.schema_id == schema_id)
-    return _rows(c, query.order_by(scores.c.at.desc(), scores.c.assignment_id.desc()).limit(limit))[::-1]
+    """Oldest first; of one schema, or (0) of all."""
+    return _rows(c, _SCORES, person=person_id, kinds=list(kinds), schema=schema_id, since=since)
 
 
 def round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> list[Row]:
+    return _rows(c, _ROUND_SCORES, person=person_id, schema=schema_id, kind=kind, round=round_)
+
+
+def num_round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> int:
+    told = {"person": person_id, "schema": schema_id, "kind": kind, "round": round_}
+    return int(c.execute(_NUM_ROUND_SCORES, told).scalar_one())
+
+
+def compared(c: Connection, assignment_ids: Sequence[int]) -> dict[int, tuple[Row, Row]]:
+    """By assignment, the answer and what it was held against: gold's truth, or the label of an audit."""
     query = (
-        sa.select(scores)
-        .join(assignments, assignments.c.id == scores.c.assignment_id)
-        .where(scores.c.person_id == person_id, scores.c.schema_id == schema_id, scores.c.kind == kind)
-        .where(assignments.c.round == round_)
+        sa.select(assignments.c.id, assignments.c.value, sa.func.coalesce(items.c.truth, labels.c.value).label("truth"))
+        .join(items, items.c.id == assignments.c.item_id)
+        .outerjoin(labels, labels.c.item_id == items.c.id)
+        .where(assignments.c.id.in_(list(assignment_ids)))
     )
-    return _rows(c, query)
+    return {row["id"]: (row["value"], row["truth"]) for row in _rows(c, query)}
 
 
 def gold_scores(c: Connection, item_id: int) -> list[float]:
-    query = sa.select(scores.c.score).join(assignments, assignments.c.id == scores.c.assignment_id)
-    kinds = scores.c.kind.in_(["gold", "exam"])
-    return [float(s) for s in c.execute(query.where(assignments.c.item_id == item_id, kinds)).scalars()]
+    """How people who are qualified now met a gold item, hidden or in their exam: who guesses says nothing about it."""
+    return [float(s) for s in c.execute(_GOLD_SCORES, {"item": item_id}).scalars()]
 
 
 def add_batch(c: Connection, told: Row) -> int:
@@ -163,18 +205,22 @@ def all_batches(c: Connection) -> list[Row]:
 
 
 def labels_of(c: Connection, batch_id: int) -> list[Row]:
-    """The batch's labels with their clips, in the items' order."""
+    """The batch's labels with their clips, in the items' order; without those of items that are asked anew."""
     query = sa.select(labels, items.c.media, items.c.kind).join(items, items.c.id == labels.c.item_id)
-    return _rows(c, query.where(items.c.batch_id == batch_id).order_by(items.c.id))
+    return _rows(c, query.where(items.c.batch_id == batch_id, items.c.state != "open").order_by(items.c.id))
 
 
-def answers_in(c: Connection, batch_id: int) -> list[Row]:
-    """Annotators' counted answers to the batch's own items: item, person, value, and whether the sides were swapped."""
+def answers_in(c: Connection, batch_id: int, *, set_aside: bool = False) -> list[Row]:
+    """Annotators' answers to the batch's own items: item, person, value, and whether the sides were swapped.
+
+    Those that count; with `set_aside` also those that count no more.
+    """
     query = (
         sa.select(assignments.c.item_id, assignments.c.person_id, assignments.c.value, assignments.c.swapped)
         .join(items, items.c.id == assignments.c.item_id)
         .where(items.c.batch_id == batch_id, assignments.c.purpose == "label", assignments.c.state == "answered")
     )
+    query = query if set_aside else query.where(STANDS)
     return _rows(c, query.order_by(assignments.c.item_id, assignments.c.id))
 
 
@@ -234,8 +280,8 @@ def _num_items(kind: str | None, states: tuple[str, ...], *, batch: bool = False
     return query.correlate(batches if batch else schemas).scalar_subquery()
 
 
-def _rows(c: Connection, query: Any) -> list[Row]:
-    rows = [dict(r) for r in c.execute(query).mappings()]
+def _rows(c: Connection, query: Any, **told: Any) -> list[Row]:
+    rows = [dict(r) for r in c.execute(query, told).mappings()]
     read = ("body", "media", "value", "truth", "by_question")
     return [{k: json.loads(v) if k in read and isinstance(v, str) else v for k, v in r.items()} for r in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from store.record import Record
 from store.snapshot import Snapshot, load
 from store.workspace import Workspace
 
-_VIDEO = ("video_id", "name", "proxy_uri", "proxy_sha256", "audio_uri", "width_px", "height_px", "num_frames")
+_VIDEO = ("video_id", "name", "uri", "proxy_uri", "proxy_sha256", "audio_uri", "width_px", "height_px", "num_frames")
 _CLIP = ("clip_id", "video_id", "start_frame", "end_frame")
 
 
@@ -102,6 +102,19 @@ def live(workspace: Workspace, clip_ids: Sequence[str]) -> Frozen:
     clips = _with_media(workspace, manifest.versions, clips)
     clips = clips.filter(pc.is_valid(clips["proxy_uri"])).combine_chunks()
     return Frozen(workspace.settings, "", "", "", dict(manifest.versions), clips)
+
+
+def union(snapshots: Sequence[Frozen]) -> Frozen:
+    """Clips of several snapshots as one, without weights: under the last one's name, read at the newest versions that any of
+    them was frozen at."""
+    last = snapshots[-1]
+    versions = {name: max(s.versions.get(name, 0) for s in snapshots) for s in snapshots for name in s.versions}
+    clips: dict[str, Any] = {}
+    for one in snapshots:
+        clips |= {row["clip_id"]: row for row in one.clips.to_pylist()}
+    columns = [f for f in last.clips.schema if f.name != "weight"]
+    rows = [{f.name: clips[c][f.name] for f in columns} for c in sorted(clips)]
+    return replace(last, versions=versions, clips=pa.Table.from_pylist(rows, schema=pa.schema(columns)))
 
 
 def reference_pairs(held: Frozen) -> pa.Table:

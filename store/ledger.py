@@ -74,6 +74,13 @@ checkpoints = sa.Table(
     sa.Column("sha256", sa.String, nullable=False),  # of checkpoint.json as it is now: erasure takes names out of it
     sa.Column("created_at", sa.Float, nullable=False),
 )
+stages = sa.Table(
+    "stages",
+    metadata,
+    sa.Column("checkpoint", sa.String, primary_key=True),
+    sa.Column("stage", sa.Integer, primary_key=True),  # of the curriculum that it walked through, from 0 on
+    sa.Column("snapshot", sa.String, nullable=False, index=True),
+)
 serving = sa.Table(
     "serving",
     metadata,

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from store.ledger import checkpoints as checkpoints_table
+from store.ledger import stages as stages_table
 from store.workspace import Workspace
 
 FORMAT = "headroom checkpoint 1"
@@ -33,7 +34,8 @@ class Checkpoint:
 def publish(workspace: Workspace, weights: bytes, told: Mapping[str, Any]) -> Checkpoint:
     """Writes a checkpoint, whole or not at all; an equal one is left as it is.
 
-    `told` holds "recipe", "snapshot" {"id", "sha256", "tier"}, "metrics", "data", "code" and what else its kind needs.
+    `told` holds "recipe", "snapshot" {"id", "sha256", "tier"}, "metrics", "data", "code" and what else its kind needs; of
+    one that walked through a curriculum also "curriculum" {"stages": [{"snapshot", ...}]}, of which "snapshot" is the last.
     Raises ConnectionError when the storage can't be written now.
     """
     whole = {"format": FORMAT, **told, "weights_sha256": hashlib.sha256(weights).hexdigest()}
@@ -49,6 +51,11 @@ def publish(workspace: Workspace, weights: bytes, told: Mapping[str, Any]) -> Ch
         "sha256": hashlib.sha256(text).hexdigest(),
         "created_at": time.time(),
     }
+    stages = whole.get("curriculum", {}).get("stages", ())
+    passed = [
+        {"checkpoint": made.id, "stage": i, "snapshot": stage["snapshot"]["id"]} for i, stage in enumerate(stages)
+    ]
+    workspace.ledger.put(stages_table, passed)
     if not workspace.ledger.rows(checkpoints_table.select().where(checkpoints_table.c.id == made.id)):
         workspace.ledger.put(checkpoints_table, [row])
     return made
@@ -74,6 +81,15 @@ def of_snapshot(workspace: Workspace, recipe: str, snapshot: str) -> list[str]:
     query = table.select().where(table.c.recipe == recipe, table.c.snapshot == snapshot)
     rows = workspace.ledger.rows(query.order_by(table.c.created_at.desc(), table.c.id))
     return [str(row["id"]) for row in rows if row["sha256"].startswith(row["id"])]
+
+
+def learnt_from(workspace: Workspace, snapshots: Collection[str]) -> list[dict[str, Any]]:
+    """The ledger's rows of all checkpoints that learnt from one of the snapshots, in any stage, the oldest first."""
+    table, passed = checkpoints_table, stages_table
+    rows = workspace.ledger.rows(passed.select().where(passed.c.snapshot.in_(snapshots)))
+    through = {row["checkpoint"] for row in rows}
+    query = table.select().where(table.c.snapshot.in_(snapshots) | table.c.id.in_(through))
+    return workspace.ledger.rows(query.order_by(table.c.created_at))
 
 
 def load(workspace: Workspace, name: str) -> Checkpoint:

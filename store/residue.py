@@ -20,8 +20,9 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from store import snapshot
+from store import shard_table, snapshot
 from store.ledger import erasures, metadata
+from store.objects import Objects
 from store.workspace import Workspace
 
 ID_DIGITS = 16
@@ -110,15 +111,28 @@ class Searched:
 
 
 def search(
-    workspace: Workspace, targets: Targets, folders: Sequence[Path] = (), *, skip: Sequence[Path] = ()
+    workspace: Workspace,
+    targets: Targets,
+    folders: Sequence[Path] = (),
+    *,
+    buckets: Sequence[Objects] = (),
+    tables: Sequence[str] = (),
+    skip: Sequence[Path] = (),
 ) -> Searched:
-    """Every file of the workspace and of `folders` (exports), every table, snapshot and row of the ledger."""
+    """Every file of the workspace, of `folders` and of `buckets` (shards), every table, snapshot and row of the ledger, and
+    the `tables` of shards."""
     told = Searched()
     roots = {workspace.settings.workspace, *folders}
     if "://" not in workspace.settings.objects_url:
         roots.add(Path(workspace.settings.objects_url))
     else:
-        _search_bucket(workspace, targets, told)
+        _search_bucket(workspace.objects, targets, told)
+    for bucket in buckets:
+        _search_bucket(bucket, targets, told)
+    for uri in tables:
+        for text in shard_table.texts(uri):
+            told.rows += 1
+            told.note(f"shards {uri}", targets.in_bytes(text.encode()))
     tops = [r for r in roots if not any(r != other and r.is_relative_to(other) for other in roots)]
     for file in (f for top in sorted(tops) for f in files_below(top)):
         if file not in skip:
@@ -153,14 +167,14 @@ def search_file(file: Path, targets: Targets, told: Searched) -> None:
     told.note(str(file), kinds | ({"media"} if targets.is_media(digest.hexdigest()) else set()))
 
 
-def _search_bucket(workspace: Workspace, targets: Targets, told: Searched) -> None:
+def _search_bucket(objects: Objects, targets: Targets, told: Searched) -> None:
     """Addresses of all objects; the bytes of those that are no media and no table, which are read as tables."""
-    for uri, num_bytes in workspace.objects.under(""):
+    for uri, num_bytes in objects.under(""):
         told.note(uri, {f"{kind} in its address" for kind in targets.in_bytes(uri.encode())})
-        if uri.startswith(("media/", "lance/")):
+        if uri.startswith("media/") or ".lance/" in uri:
             told.unread += 1
             continue
-        file = workspace.objects.local(uri)
+        file = objects.local(uri, fresh=True)
         told.note(uri, targets.in_bytes(file.read_bytes()))
         told.files, told.bytes = told.files + 1, told.bytes + num_bytes
 

@@ -208,6 +208,7 @@ LOG = pa.schema(
         ("window_index", I32),
         *PROVENANCE[:6],
         ("cpu_s", F64),
+        ("model_s", F64),
         ("media_s", F64),
         ("host", S),
     ]

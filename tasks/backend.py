@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -146,6 +147,13 @@ def digest_of_folder(folder: Path) -> str:
 
 _loaded: dict[tuple[str, Checkpoint], Any] = {}
 _turn = threading.Lock()
+_spent = threading.local()
+
+
+def model_s() -> float:
+    """Seconds that models of backends have been at work for this thread so far: what they take of a GPU, where they have
+    one. Waiting for a turn and loading a checkpoint are no part of it."""
+    return float(getattr(_spent, "s", 0.0))
 
 
 def _compute(backend: Backend, checkpoint: Checkpoint, default: Compute) -> Compute:
@@ -158,7 +166,11 @@ def _compute(backend: Backend, checkpoint: Checkpoint, default: Compute) -> Comp
             key = (module_name, checkpoint)
             if key not in _loaded:
                 _loaded[key] = module.load(checkpoint)
-            made: Output = getattr(module, function)(_loaded[key], media, needs, default)
+            began = time.monotonic()
+            try:
+                made: Output = getattr(module, function)(_loaded[key], media, needs, default)
+            finally:
+                _spent.s = model_s() + time.monotonic() - began
             return made
 
     return compute

@@ -31,6 +31,7 @@ DISTRIBUTIONS = (
     "language_language",
 )
 """Columns of `signals` whose values are counted, where the workspace has them."""
+GROUP = "group of shards"
 UNKNOWN = "unknown"
 ONE_SIDED = 0.9
 """A value that more of the clips have than this leaves little to learn of the others."""
@@ -77,11 +78,13 @@ def card(workspace: Workspace, snapshot: Snapshot) -> dict[str, Any]:
 
 def _distributions(reader: Reader) -> dict[str, dict[str, int]]:
     """By property, by value: clips, the commonest value first."""
-    sizes = reader.sql(
-        "SELECT source_width_px, source_height_px, duration_s FROM _members JOIN clips USING (clip_id)"
-    ).iter_rows()
-    found = {"shape, resolution and length": Counter(group_of(w or 1, h or 1, s) for w, h, s in sizes)}
     present = set(reader.columns("signals"))
+    kind = "content_kind" if "content_kind" in present else "NULL"
+    sizes = reader.sql(
+        f"SELECT {kind}, source_width_px, source_height_px, duration_s FROM _members JOIN clips USING (clip_id) "
+        "LEFT JOIN signals USING (clip_id)"
+    ).iter_rows()
+    found = {GROUP: Counter(group_of(k, w or 1, h or 1, s) for k, w, h, s in sizes)}
     for column in (c for c in DISTRIBUTIONS if c in present):
         rows = reader.sql(
             f"SELECT coalesce({column}, '{UNKNOWN}') FROM _members LEFT JOIN signals USING (clip_id)"
@@ -162,6 +165,8 @@ def markdown(told: Mapping[str, Any]) -> str:
     if told["balance"]:
         rows = [tuple(m[k] for k in ("target", "category", "clips", "before", "asked", "got")) for m in told["balance"]]
         parts += ["## Balance", _table(("target", "category", "clips", "share before", "asked", "got"), rows)]
+    if shards := told.get("shards"):
+        parts += ["## Shards", _shards(shards)]
     parts += [
         "## Rules and where they come from",
         _table(("clause", "tier", "source"), [(c["clause"], c["tier"], c["source"]) for c in told["clauses"]]),
@@ -170,6 +175,18 @@ def markdown(told: Mapping[str, Any]) -> str:
         "Signals by fingerprint: " + ", ".join(f"{n} `{f}`" for n, f in told["fingerprints"].items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _shards(told: Mapping[str, Any]) -> str:
+    """Of a shard set: its groups, and how many clips it lacks, by reason."""
+    rows = [
+        (g, of["num_clips"], of["num_shards"], of["duration_s"] / 3600, of["bytes"]) for g, of in told["groups"].items()
+    ]
+    whole = f"{told['num_clips']:,} clips in {told['num_shards']:,} shards, as {' and '.join(told['formats'])}."
+    parts = [whole, _table(("group", "clips", "shards", "hours", "bytes"), rows)]
+    if told["num_left_out"]:
+        parts.append(f"{told['num_left_out']:,} clips of the snapshot are not in them; index.json says why of each.")
+    return "\n\n".join(parts)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.backend import model_s
 from tasks.deadline import within_limit
 from tasks.digest import (
     ContractError,
@@ -26,6 +27,7 @@ from tasks.media.media import Media
 from tasks.signal import LoadedSignal, Needs, NotApplicable, Output, Status
 
 MAX_ATTEMPTS = 5
+FAILURES_SHOWN = 20
 HOST = socket.gethostname()
 
 
@@ -45,6 +47,17 @@ class Held:
     timeline: pa.Table | None = None
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     cpu_s: float = 0.0
+    model_s: float = 0.0
+    """Of `cpu_s`' time, or beside it, that a backend's model was at work."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row that failed, for people: of which signal, on what, and why."""
+
+    signal: str
+    what: str
+    reason: str
 
 
 @dataclass
@@ -53,15 +66,22 @@ class Tally:
 
     computed: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    """The first FAILURES_SHOWN of them."""
 
     def add(self, other: Tally) -> None:
+        self.failures += other.failures[: FAILURES_SHOWN - len(self.failures)]
         for mine, theirs in ((self.computed, other.computed), (self.failed, other.failed)):
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
 
-    def count(self, name: str, held: Held) -> None:
-        part = self.failed if held.status.startswith("failed") else self.computed
+    def count(self, name: str, held: Held, what: str) -> None:
+        """`what` names the clip or the part of a video for people."""
+        has_failed = held.status.startswith("failed")
+        part = self.failed if has_failed else self.computed
         part[name] = part.get(name, 0) + 1
+        if has_failed and len(self.failures) < FAILURES_SHOWN:
+            self.failures.append(Failure(name, what, held.reason))
 
 
 def is_stale(held: Held | None, fingerprint: str, input_digest: int, now: float) -> bool:
@@ -105,7 +125,7 @@ def attempt(
     window: int | None = None,
 ) -> Held:
     """Runs a signal once and turns whatever happens into a row. Nothing a signal raises stops the batch."""
-    began = time.thread_time()
+    began, model_since = time.thread_time(), model_s()
     values = Output()
     try:
         status: Status = "ok"
@@ -136,6 +156,7 @@ def attempt(
         timeline=values.timeline,
         vectors=dict(values.vectors),
         cpu_s=time.thread_time() - began,
+        model_s=model_s() - model_since,
     )
 
 
@@ -212,6 +233,7 @@ def log_row(
         "window_index": window,
         **provenance(held),
         "cpu_s": held.cpu_s,
+        "model_s": held.model_s,
         "media_s": media_s,
         "host": HOST,
     }

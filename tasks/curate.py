@@ -128,7 +128,8 @@ def bring_up_to_date(
             if not todo.jobs or outcome.out_of_budget:
                 outcome.totals = stale.totals(reader, wanted)
                 left = stale.stale_clips(reader, wanted).group_by("name").len()
-                outcome.skipped = dict(left.iter_rows()) if tiers else {}
+                # Out of budget, what is left may still be wanted.
+                outcome.skipped = dict(left.iter_rows()) if tiers and not outcome.out_of_budget else {}
                 outcome.waiting = promote.states(workspace, reader, wanted)
                 return outcome
         if todo.jobs == before:

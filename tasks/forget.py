@@ -23,13 +23,13 @@ from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation_database import existing
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
-from store.ledger import checkpoints, exports, hmac_of, sources
+from store.ledger import exports, hmac_of, sources
 from store.ledger import snapshots as snapshots_table
 from store.objects import local_path
 from store.workspace import Reader, Workspace
-from tasks.export import sha256_of
-from tasks.export_erase import erase_from_export
 from tasks.ingest import address_of, content_id
+from tasks.shard_erase import erase_from_shards
+from tasks.shard_set import place, sha256_of
 
 FORMAT = "headroom erasure 1"
 log = logging.getLogger("headroom")
@@ -255,8 +255,7 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
 def _checkpoints(workspace: Workspace, made: Erasure) -> list[str]:
     """Checkpoints that learnt from a snapshot which held what goes: only training anew takes it out of them."""
     ids = [held["snapshot"] for held in made.counts["snapshots"]]
-    query = checkpoints.select().where(checkpoints.c.snapshot.in_(ids)).order_by(checkpoints.c.created_at)
-    return [row["id"] for row in workspace.ledger.rows(query)]
+    return [row["id"] for row in registry.learnt_from(workspace, ids)]
 
 
 def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:
@@ -272,8 +271,13 @@ def _verified(workspace: Workspace, held: dict[str, Any]) -> dict[str, Any]:
 
 
 def _searched(workspace: Workspace, made: Erasure) -> residue.Searched:
-    folders = [Path(path) for path in made.exports if Path(path).is_dir()]
-    return residue.search(workspace, made.targets, folders, skip=_ledger_files(workspace))
+    sets = [place(workspace, url) for url in made.exports]
+    folders = [Path(s.objects.url) for s in sets if s.objects.is_local and Path(s.objects.url).is_dir()]
+    buckets = [s.objects for s in sets if not s.objects.is_local]
+    tables = [table for s in sets for table in s.tables()]
+    return residue.search(
+        workspace, made.targets, folders, buckets=buckets, tables=tables, skip=_ledger_files(workspace)
+    )
 
 
 def _ledger_files(workspace: Workspace) -> list[Path]:
@@ -301,9 +305,8 @@ def _frozen(workspace: Workspace, made: Erasure) -> None:
 
 
 def _shards(workspace: Workspace, made: Erasure) -> None:
-    for path in made.exports:
-        if Path(path).is_dir():
-            erase_from_export(Path(path), made.clip_ids)
+    for url in made.exports:
+        erase_from_shards(workspace, url, made.clip_ids)
 
 
 def _versions(workspace: Workspace, made: Erasure) -> None:

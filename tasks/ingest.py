@@ -99,7 +99,7 @@ def find_sources(path: str) -> Iterator[Source | str]:
     refuse_missing([path])
     root = Path(os.path.abspath(path))
     if not root.is_dir():
-        yield _local_source(root)
+        yield local_source(root)
         return
     for folder, folders, files in os.walk(root):  # symbolic links to folders are not followed: no circles
         folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -107,7 +107,7 @@ def find_sources(path: str) -> Iterator[Source | str]:
             if name.startswith("."):
                 continue
             if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                yield _local_source(Path(folder) / name)
+                yield local_source(Path(folder) / name)
             elif not name.endswith(RIGHTS_SUFFIX):  # read beside its video
                 yield Path(name).suffix.lower() or name
 
@@ -213,7 +213,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
     return seen
 
 
-def _local_source(file: Path) -> Source:
+def local_source(file: Path) -> Source:
     uri = local_uri(file)
     try:
         found = file.stat()

@@ -108,7 +108,7 @@ def _bring_clip_up_to_date(
         made[signal.name] = outcome
         if signal.name not in candidates:
             held[signal.name] = outcome
-        done.tally.count(signal.name, outcome)
+        done.tally.count(signal.name, outcome, f"clip {clip['clip_id']} of {video['name']}")
         done.cpu_s += outcome.cpu_s
         logged = compute.log_row(signal.name, outcome, clip["video_id"], clip["clip_id"], None, clip["duration_s"])
         done.batch.log.append(table_of([logged], LOG))

@@ -63,7 +63,7 @@ def _bring_window_up_to_date(
             made = attempt(signal, run, expected(signal), held.get(signal.name), now, window)
             made.cpu_s += runs[signal.name].cpu_s if signal.name in runs else 0.0
             held[signal.name] = made
-            done.tally.count(signal.name, made)
+            done.tally.count(signal.name, made, f"{video['name']}, minute {window + 1}")
             done.cpu_s += made.cpu_s
             where = {
                 "video_id": video["video_id"],

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from store import ledger as tables
+from store.record import quoted
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
 from tasks.ingest import Source, find_sources
+from tasks.plan import wanted_signals
+from tasks.signals import discover
 
 NORMAL_95 = 1.959964
 ROUNDS = 2000
@@ -78,6 +81,16 @@ def forecast(
                 (SELECT video_id, sum(cpu_s) AS cpu_s FROM log GROUP BY ALL) USING (video_id)"""
             ).iter_rows()
         )
+        gpu = gpu_signals()
+        at_work = (
+            dict(
+                reader.sql(
+                    f"SELECT video_id, sum(coalesce(model_s, 0)) / 3600 FROM log WHERE signal IN ({quoted(gpu)}) GROUP BY ALL"
+                ).iter_rows()
+            )
+            if gpu
+            else {}
+        )
         rejected, metadata = _reasons(reader, files), _metadata(reader, files)
     # Without a clip nothing can be asked of a tier, and it holds nothing.
     listed = tiers.listed(workspace) if clips else [{"tier": n, "clips": 0} for n in sorted(tiers.sources(workspace))]
@@ -97,12 +110,28 @@ def forecast(
         "seed": seed,
         "hours": total([footage.get(f, 0.0) for f in files], num_all, seed),
         "cpu_hours": total([cost.get(f, 0.0) for f in files], num_all, seed),
+        "gpu_hours": total([at_work.get(f, 0.0) for f in files], num_all, seed),
+        "gpu_signals": gpu,
+        "gpu_device": device() if gpu else "",
         "yields": yields,
         "rejected": rejected,
         "not_judged": {t["tier"]: t.get("error", "its signals are not here") for t in listed if t["clips"] is None},
         "clauses": [c for name in judged if clips for c in _clauses(workspace, name)],
         "metadata": metadata,
     }
+
+
+def gpu_signals() -> list[str]:
+    """The signals that are computed now, by default or by the backends that the settings choose, and ask for a GPU."""
+    known = discover()
+    return [n for n in wanted_signals(None) if known[n].spec.resources.gpu_gib > 0]
+
+
+def device() -> str:
+    """Where the models of such signals ran: "cuda", or "cpu" on a machine without a GPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _hours(workspace: Workspace, name: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from store import ledger as tables
+from store import registry
 from store import snapshot as snapshots
 from store.workspace import Reader, Workspace
 from tasks.signals import discover
@@ -163,15 +164,13 @@ def _identity(reader: Reader, identity: str) -> Node:
 
 def _checkpoints_of(workspace: Workspace, snapshot_id: str) -> list[Node]:
     """The checkpoints that were trained on a snapshot."""
-    table = tables.checkpoints
-    rows = workspace.ledger.rows(table.select().where(table.c.snapshot == snapshot_id).order_by(table.c.created_at))
+    rows = registry.learnt_from(workspace, [snapshot_id])
     return [Node("checkpoint", r["id"], {"recipe": r["recipe"], "created_at": r["created_at"]}) for r in rows]
 
 
 def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Node:
-    """The snapshot it was trained on, and of its clips which it learnt from and which were held out."""
-    from store import registry
-
+    """The snapshot it was trained on (of a curriculum: that of every stage), and of its clips which it learnt from and which
+    were held out."""
     told = registry.load(workspace, checkpoint_id).told
     facts = {
         "recipe": told["recipe"]["name"],
@@ -179,12 +178,22 @@ def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Nod
         "weights_sha256": told["weights_sha256"],
     }
     part_of = {clip: part for part, clips in told["data"]["clips"].items() for clip in clips}
-    snapshot = _snapshot(workspace, reader, str(told["snapshot"]["id"]))
-    snapshot.children = [child for child in snapshot.children if child.kind == "video"]
-    for video in snapshot.children:
-        for clip in video.children:
-            clip.facts["part"] = part_of.get(clip.id, "left out")
-    return Node("checkpoint", checkpoint_id, facts, [snapshot])
+    stages = told.get("curriculum", {}).get("stages", [told])
+    by_id: dict[str, Node] = {}
+    for number, stage in enumerate(stages, 1):
+        name = str(stage["snapshot"]["id"])
+        if name not in by_id:
+            by_id[name] = _snapshot(workspace, reader, name)
+        if "curriculum" in told:
+            passed = f"{number} ({stage['num_steps']} steps)"
+            facts_ = by_id[name].facts
+            facts_["stage"] = f"{facts_['stage']}, {passed}" if "stage" in facts_ else passed
+    for snapshot in by_id.values():
+        snapshot.children = [child for child in snapshot.children if child.kind == "video"]
+        for video in snapshot.children:
+            for clip in video.children:
+                clip.facts["part"] = part_of.get(clip.id, "left out")
+    return Node("checkpoint", checkpoint_id, facts, list(by_id.values()))
 
 
 def _snapshot(workspace: Workspace, reader: Reader, snapshot_id: str) -> Node:

@@ -2,10 +2,10 @@
 
     python -m tasks.voice_corpus OUT.npz --real FILE ... --made FILE ...
 
-Each voice is taken clean, in noise, in a room, with its highest frequencies cut, and after a round trip through MP3,
-AAC and Opus, and all of it once more with pitch and formants moved; real and made alike, so that none of these tells
-the two apart. A file's voice is the part of its name
-before the last underscore; see `modeling/synthetic_audio.py` for what is done with them.
+Each file is taken clean and through several ways that speech comes to a listener, drawn by lot: pitch and formants
+moved, a room, noise of some colour, an equaliser, a narrow band, and one or two round trips through MP3, AAC or Opus at
+a rate of its own; real and made alike, so that none of these tells the two apart. A file's voice is the part of its
+name before the last underscore; see `modeling/synthetic_audio.py` for what is done with them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ CODECS = {
     "opus": ("ogg", "libopus", 24_000),
 }
 """Container, encoder, bits per second: what speech is sent with, at the lower end."""
-NOISE_DB = (10.0, 35.0)
+RATES = {"mp3": (32, 48, 64, 96), "aac": (24, 32, 48, 64), "opus": (12, 16, 24, 32, 48)}
+"""Of the fit, in kbit/s."""
+NUM_WAYS = 4
+MAX_SPEECH_S = 4.0
+NOISE_DB = (10.0, 40.0)
+NOISE_SLOPE = (0.0, 1.0)
+"""White to pink: the amplitude falls by so many powers of the frequency."""
+EQUALISER_DB, EQUALISER_POINTS = 6.0, 8
 LOG_SPEED = (0.06, 0.22)
 """Slower or quicker by a factor of 1.06 to 1.25, pitch and formants with it: another voice, for the fit."""
 EDGE_HZ = (3400.0, 7200.0)
@@ -55,7 +62,7 @@ def export(real: Sequence[Path], made: Sequence[Path], out: Path) -> int:
     for is_made, files in ((False, real), (True, made)):
         before = len(rows["made_R"])
         for file in files:
-            voice = voiced_part(sound_of(str(file)))
+            voice = voiced_part(sound_of(str(file)))[: round(MAX_SPEECH_S * AUDIO_HZ)]
             if len(voice) < MIN_SPEECH_S * AUDIO_HZ:
                 log.info("%s: left out, under a second of speech", file.name)
                 continue
@@ -93,22 +100,51 @@ def voiced_part(audio: np.ndarray) -> np.ndarray:
 
 
 def treatments(voice: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, sound) of the voice, and of the same with another pitch: clean, in noise, narrow, in a room, and after
-    each codec; all as long as what they are made of."""
+    """(name, sound) of the voice clean, and of NUM_WAYS ways by lot; the name says the codecs it went through."""
+    yield "clean", voice
+    for i in range(NUM_WAYS):
+        sound, codecs = on_its_way(voice, rng)
+        yield f"{i} {' '.join(codecs)}".strip(), sound
+
+
+def on_its_way(voice: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
     import soxr
     from scipy.signal import fftconvolve, firwin
 
-    speed = np.exp(rng.choice([-1, 1]) * rng.uniform(*LOG_SPEED))
-    moved = np.asarray(soxr.resample(voice, AUDIO_HZ * speed, AUDIO_HZ), np.float32)
-    for prefix, sound in (("", voice), ("moved ", moved)):
-        yield f"{prefix}clean", sound
-        noise = rng.normal(size=len(sound)) * sound.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
-        yield f"{prefix}noise", np.asarray(sound + noise, np.float32)
-        low_pass = firwin(201, rng.uniform(*EDGE_HZ), fs=AUDIO_HZ)
-        yield f"{prefix}narrow", np.asarray(fftconvolve(sound, low_pass, mode="same"), np.float32)
-        yield f"{prefix}room", np.asarray(fftconvolve(sound, room(rng))[: len(sound)], np.float32)
-        for name in CODECS:
-            yield f"{prefix}{name}", round_trip(sound, name)
+    sound = np.asarray(voice, np.float64)
+    if rng.random() < 0.6:
+        speed = np.exp(rng.choice([-1, 1]) * rng.uniform(*LOG_SPEED))
+        sound = soxr.resample(sound, AUDIO_HZ * speed, AUDIO_HZ)
+    if rng.random() < 0.35:
+        sound = fftconvolve(sound, room(rng))[: len(sound)]
+    if rng.random() < 0.5:
+        sound = sound + noise(len(sound), rng) * sound.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
+    if rng.random() < 0.5:
+        sound = fftconvolve(sound, equaliser(rng), mode="same")
+    if rng.random() < 0.25:
+        sound = fftconvolve(sound, firwin(201, rng.uniform(*EDGE_HZ), fs=AUDIO_HZ), mode="same")
+    sound = np.asarray(sound / max(float(np.abs(sound).max()), 1e-9) * rng.uniform(0.1, 0.95), np.float32)
+    codecs = [str(name) for name in rng.choice(sorted(CODECS), size=int(rng.choice([0, 1, 2], p=[0.25, 0.55, 0.2])))]
+    for name in codecs:
+        sound = round_trip(sound, name, int(rng.choice(RATES[name])) * 1000)
+    return sound, codecs
+
+
+def noise(num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Of unit power, white to pink."""
+    spectrum = np.fft.rfft(rng.normal(size=num_samples))
+    spectrum /= np.maximum(np.fft.rfftfreq(num_samples, 1 / AUDIO_HZ), 50.0) ** rng.uniform(*NOISE_SLOPE)
+    made = np.fft.irfft(spectrum, num_samples)
+    return np.asarray(made / max(float(made.std()), 1e-9))
+
+
+def equaliser(rng: np.random.Generator) -> np.ndarray:
+    """A linear-phase filter that bends the spectrum by a few dB here and there."""
+    from scipy.signal import firwin2
+
+    points_hz = np.linspace(0, AUDIO_HZ / 2, EQUALISER_POINTS)
+    gains_db = rng.uniform(-EQUALISER_DB, EQUALISER_DB, EQUALISER_POINTS)
+    return np.asarray(firwin2(129, points_hz, 10 ** (gains_db / 20), fs=AUDIO_HZ))
 
 
 def room(rng: np.random.Generator) -> np.ndarray:
@@ -120,16 +156,17 @@ def room(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(tail)
 
 
-def round_trip(audio: np.ndarray, codec: str) -> np.ndarray:
-    """16 kHz sound encoded, decoded and cut to its length; the codec's delay stays."""
+def round_trip(audio: np.ndarray, codec: str, bits_per_s: int | None = None) -> np.ndarray:
+    """16 kHz sound encoded (at the rate of CODECS unless told), decoded and cut to its length; the codec's delay
+    stays."""
     import av
 
-    container_name, encoder, bits_per_s = CODECS[codec]
+    container_name, encoder, usual = CODECS[codec]
     held = io.BytesIO()
     with av.open(held, "w", format=container_name) as container:
         stream = container.add_stream(encoder, rate=AUDIO_HZ)
         assert isinstance(stream, av.AudioStream)
-        stream.bit_rate, stream.layout = bits_per_s, "mono"
+        stream.bit_rate, stream.layout = bits_per_s or usual, "mono"
         samples = np.rint(np.clip(audio, -1, 1) * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = AUDIO_HZ

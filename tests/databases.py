@@ -25,8 +25,11 @@ def postgres_binaries() -> Path | None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """The URL of a fresh server that listens on a socket in a folder of its own, and is gone afterwards."""
+def postgres_server(*, fsync: bool = False) -> Iterator[str]:
+    """The URL of a fresh server that listens on a socket in a folder of its own, and is gone afterwards.
+
+    Tests need not wait for its disk; what is measured does (`fsync`).
+    """
     binaries = postgres_binaries()
     assert binaries is not None
     with tempfile.TemporaryDirectory(prefix="headroom-pg-") as folder:
@@ -37,7 +40,7 @@ def postgres_server() -> Iterator[str]:
         data = f"{folder}/data"
         quiet: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder}
         subprocess.run([*as_user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "headroom", "-N"], **quiet)
-        told = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+        told = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync={'on' if fsync else 'off'}"
         control = [*as_user, binaries / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
         subprocess.run([*control, "-o", told, "start"], **quiet)
         try:

@@ -3,7 +3,8 @@
     python -m benchmarks.scorecards.active_speaker
 
 Voices and faces are held against each other over their first 4 s, so that all are alike long and a voice is encoded
-once. The judged people are not those the map was fitted on; the score's middle and slope were chosen on the same footage.
+once. The judged people are not those the map was fitted on. The score's middle and slope were fitted on the same footage,
+so as a probability each person is judged by the two numbers that the others give.
 Baseline: the same comparison of the gap between the lips with the sound's loudness.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,15 @@ MIN_SPEECH_RATIO = 0.3
 SILENT_FACES = frozenset({"face", "portrait", "closeup"})
 NUM_BINS = 10
 SPAN_FRAMES = 100
-Judged = tuple[float, float, bool]
-"""(score, the baseline's margin, does the face speak)"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    score: float
+    margin: float
+    loudness: float
+    """The baseline's margin."""
+    speaks: bool
 
 
 def judged(face: Voice, sound: Voice, speaks: bool) -> Judged:
@@ -48,7 +56,8 @@ def judged(face: Voice, sound: Voice, speaks: bool) -> Judged:
     near = curve[
         active_speaker.MAX_LAG - active_speaker.MAX_OFFSET : active_speaker.MAX_LAG + active_speaker.MAX_OFFSET + 1
     ]
-    return row["speaking_score"], float(near.max() - np.quantile(curve, active_speaker.CHANCE_QUANTILE)), speaks
+    loud = float(near.max() - np.quantile(curve, active_speaker.CHANCE_QUANTILE))
+    return Judged(row["speaking_score"], row["margin"], loud, speaks)
 
 
 def cut(timeline: pa.Table, num_frames: int) -> pa.Table:
@@ -85,25 +94,53 @@ def silent_faces(root: Path) -> list[Voice]:
 
 def calibration_error(values: list[Judged]) -> float:
     """Expected calibration error in ten bins, both classes weighted alike."""
-    score, speaks = np.array([v[0] for v in values]), np.array([v[2] for v in values])
+    score, speaks = np.array([v.score for v in values]), np.array([v.speaks for v in values])
     if speaks.all() or not speaks.any():
         return float("nan")
-    weight = np.where(speaks, 0.5 / speaks.sum(), 0.5 / (~speaks).sum())
+    weight = alike(speaks)
     bins = np.minimum((score * NUM_BINS).astype(int), NUM_BINS - 1)
     inside = [bins == b for b in range(NUM_BINS)]
     return float(sum(abs(((score - speaks) * weight)[i].sum()) for i in inside))
 
 
+def alike(speaks: np.ndarray) -> np.ndarray:
+    """Weights with which both outcomes are alike likely."""
+    return np.asarray(np.where(speaks, 0.5 / speaks.sum(), 0.5 / (~speaks).sum()))
+
+
+def logistic(values: Sequence[Judged]) -> tuple[float, float]:
+    """(middle, slope) of the score's margins, of greatest likelihood, both outcomes alike likely."""
+    from scipy.optimize import minimize
+
+    margin, sign = np.array([v.margin for v in values]), np.array([1.0 if v.speaks else -1.0 for v in values])
+    weight = alike(sign > 0)
+
+    def surprise(told: np.ndarray) -> float:
+        return float(weight @ np.logaddexp(0, -sign * (margin - told[0]) / np.exp(told[1])))
+
+    middle, log_slope = minimize(surprise, (0.15, np.log(0.03)), method="Nelder-Mead").x
+    return float(middle), float(np.exp(log_slope))
+
+
+def judged_by_others(values: Mapping[str, Sequence[Judged]]) -> dict[str, list[Judged]]:
+    """Each person's scores, by the middle and slope that the other people's margins give."""
+    found = {}
+    for person, own in values.items():
+        middle, slope = logistic([v for p, vs in values.items() if p != person for v in vs])
+        found[person] = [replace(v, score=float(1 / (1 + np.exp(-(v.margin - middle) / slope)))) for v in own]
+    return found
+
+
 def by_score(values: list[Judged]) -> float:
-    return auc_of_pairs([(score, speaks) for score, _, speaks in values])
+    return auc_of_pairs([(v.score, v.speaks) for v in values])
 
 
 def by_loudness(values: list[Judged]) -> float:
-    return auc_of_pairs([(margin, speaks) for _, margin, speaks in values])
+    return auc_of_pairs([(v.loudness, v.speaks) for v in values])
 
 
 def taken(values: list[Judged]) -> float:
-    return float(np.mean([score >= 0.5 for score, _, _ in values]))
+    return float(np.mean([v.score >= 0.5 for v in values]))
 
 
 def mean(values: list[float]) -> float:
@@ -153,7 +190,7 @@ def run(root: Path) -> list[Row]:
         row("a voice is taken for a silent face's", "share of pairs", silent, taken, better="lower"),
         row("the second half of the sound is another's: on or off screen, frame by frame", "share of spoken frames", halves, mean, baseline=0.5, baseline_name="always on screen"),
         row("a voice without a face is told a voice-over", "share of clips", unseen, mean),
-        row("speaking_score as a probability, both outcomes alike likely", "ECE", every, calibration_error, goal=0.1, better="lower"),
+        row("speaking_score as a probability, both outcomes alike likely, middle and slope of the other people", "ECE", judged_by_others(every), calibration_error, goal=0.1, better="lower"),
         row("cost", "CPU-s per s of clip", costs, mean, better="lower"),
     ]  # fmt: skip
 

@@ -59,11 +59,6 @@ def probabilities(media: Media) -> np.ndarray:
     return np.array([row[f"{kind}_probability"] for kind in KINDS])
 
 
-def told(p: np.ndarray) -> str:
-    best = int(p.argmax())
-    return list(KINDS)[best] if p[best] >= content.MIN_PROBABILITY else "natural"
-
-
 def flat_share(media: Media) -> float:
     """Baseline: the share of blocks of 8 px whose gray levels span at most 3."""
     import cv2
@@ -94,7 +89,10 @@ def drawn(*, held_out: bool) -> dict[str, list[Judged]]:
                 media = content_corpus.media_of(file)
                 made[kind].append((probabilities(media), flat_share(media)))
                 best = int(made[kind][-1][0].argmax())
-                print(f"{kind} {seed} held_out={held_out}: {told(made[kind][-1][0])}, {list(KINDS)[best]}", flush=True)
+                print(
+                    f"{kind} {seed} held_out={held_out}: {content.named(made[kind][-1][0])}, {list(KINDS)[best]}",
+                    flush=True,
+                )
     return made
 
 
@@ -117,7 +115,7 @@ def run(root: Path) -> list[Row]:
 
 def drawn_rows(made: dict[str, list[Judged]], what: str, plain: float) -> list[Row]:
     """Recall of each kind, of rejection as such, of slides and screens taken as one, and the calibration."""
-    named = {k: [told(p) for p, _ in made[k]] for k in KINDS}
+    named = {k: [content.named(p) for p, _ in made[k]] for k in KINDS}
     rows = []
     for kind in KINDS:
         hits = [[name == kind] for name in named[kind]]
@@ -163,7 +161,7 @@ def footage_rows(root: Path, plain: float) -> list[Row]:
         if set(tags) & set(MIXED) or (folder == "synth" and not wanted):
             continue
         media = media_of(read_frames(entry["path"], 5.0, max_s=SECONDS)[0], 5.0)
-        kind, person = told(probabilities(media)), entry["person"]
+        kind, person = content.named(probabilities(media)), entry["person"]
         print(f"{entry['file']}: {kind}", flush=True)
         if wanted:
             found.setdefault(person, []).append(kind != "natural")

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
 from benchmarks.scorecards.speech_quality import mixed, noises
 from benchmarks.scorecards.voices import AUDIO_HZ, SAMPLES_PER_FRAME, Voice, delayed, films
-from infra.lag import best_lag, lag_correlation
+from infra.lag import best_lag
 from tasks.lip_features import lip_motion, lip_shape
 from tasks.signal import NotApplicable
 from tasks.signals import lip_sync
@@ -43,7 +43,7 @@ class Method:
     weights: np.ndarray
 
     def curve(self, heard_TD: np.ndarray, seen_TD: np.ndarray) -> np.ndarray:
-        return lag_correlation(heard_TD, seen_TD, self.weights, lip_sync.MAX_LAG)
+        return lip_sync.lag_curve(heard_TD, seen_TD, self.weights)
 
 
 def loudness(audio: np.ndarray) -> np.ndarray:

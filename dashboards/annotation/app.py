@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.annotation import labelling, pages, staff
-from dashboards.annotation.visit import EVERYBODY, PUBLIC, TEMPLATES, Handler, Site, add_route, problem
+from dashboards.annotation.visit import (
+    EVERYBODY,
+    MEDIA_THREADS,
+    PUBLIC,
+    TEMPLATES,
+    THREADS,
+    Handler,
+    Site,
+    add_route,
+    problem,
+)
 from store import annotation_people
 from store.annotation_database import Database
 from tasks.annotation import sign_in
@@ -31,7 +42,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("GET", "/", EVERYBODY, pages.home),
     ("GET", "/pay", RATERS, pages.pay),
     ("GET", "/leaderboard", EVERYBODY, pages.leaderboard),
-    ("GET", "/guidelines/{schema_id:int}", ("annotator",), pages.guidelines),
+    ("GET", "/guidelines/{schema_id:int}", RATERS, pages.guidelines),
     ("POST", "/guidelines/{schema_id:int}", ("annotator",), pages.acknowledges),
     ("GET", "/label", RATERS, labelling.page),
     ("POST", "/api/claim", RATERS, labelling.claim),
@@ -54,15 +65,25 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/payouts", ADMINISTRATOR, staff.closes_week),
     ("GET", "/payouts/{period}/pay.csv", ADMINISTRATOR, staff.payout_file),
     ("GET", "/log", ADMINISTRATOR, staff.log),
+    ("GET", "/openapi.json", STAFF, staff.description),
 ]
+
+_HOSTS = "'self' http: https:"
+"""Of media: a region may have a host of its own."""
+HEADERS = {
+    "content-security-policy": f"default-src 'self'; media-src {_HOSTS}; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",  # with none, browsers hide where a form of ours comes from
+    "cache-control": "no-store",
+}
 
 
 def make_app(site: Site) -> FastAPI:
     app = FastAPI(title="Headroom annotation", docs_url=None, redoc_url=None, openapi_url=None)
     for method, path, roles, handler in ROUTES:
-        add_route(app, site, method, path, roles, handler)
+        add_route(app, site, method, path, roles, handler, MEDIA_THREADS if handler is labelling.clip else THREADS)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    app.middleware("http")(_headers)
+    app.add_middleware(_Headers)
     app.add_exception_handler(404, _not_found)
     return app
 
@@ -85,18 +106,21 @@ def first_invitation(database: Database) -> str | None:
     return database.write(work)
 
 
-async def _headers(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await follow(request)
-    hosts = "'self' http: https:"  # a region may have a media host of its own
-    told = {
-        "content-security-policy": f"default-src 'self'; media-src {hosts}; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "same-origin",  # with none, browsers hide where a form of ours comes from
-    }
-    for name, value in told.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("cache-control", "no-store")
-    return response
+class _Headers:
+    """Adds the headers that an answer lacks. Starlette's own way for functions runs each request in a task more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sends(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                held = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    held.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sends if scope["type"] == "http" else send)
 
 
 def _money(minor: int) -> str:

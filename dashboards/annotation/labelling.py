@@ -9,9 +9,9 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from dashboards.annotation import media
 from dashboards.annotation.visit import Missing, Visit
-from store import annotation_people, annotation_queue
+from store import annotation_queue
 from store.annotation_database import Refused
-from tasks.annotation import answers, desk, results
+from tasks.annotation import answers, desk
 
 _RNG = random.SystemRandom()
 
@@ -22,13 +22,9 @@ def page(visit: Visit) -> Response:
 
 def claim(visit: Visit) -> Response:
     """The person's tasks. What is hidden gold, an audit or a repeat looks like any other."""
-    person = {
-        **visit.person,
-        "top_quartile": visit.by in visit.read(lambda c: results.top_quartile(annotation_people.everybody(c))),
-    }
     for left in (True, True, False):
         try:
-            held = visit.write(lambda c: desk.claim(c, person, visit.now, _RNG))
+            held = visit.write(lambda c: desk.claim(c, visit.person, visit.now, _RNG), lasting=False)
             return JSONResponse({"tasks": [_task(visit, a) for a in held]})
         except Refused:
             # Somebody else took the place between our look and our lease.

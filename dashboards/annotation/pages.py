@@ -29,6 +29,7 @@ def signs_in(visit: Visit) -> Response:
         return visit.page(
             "sign_in.html", status=401, why="This login and password do not belong together.", login=login
         )
+    visit.write(lambda c: annotation_people.log(c, visit.now, person["id"], "sign_in", login, address=visit.address))
     return _welcome(visit, int(person["id"]))
 
 
@@ -113,8 +114,10 @@ def acknowledges(visit: Visit) -> Response:
 
 
 def _open_schema(visit: Visit) -> dict[str, Any]:
-    """A schema with open work, which is all that an annotator may see."""
+    """A schema with open work, which is all that an annotator may see; a reviewer decides items of any."""
     wanted = visit.request.path_params["schema_id"]
+    if visit.person["role"] == "reviewer" and (any_ := visit.read(lambda c: annotation_work.schema(c, wanted))):
+        return dict(any_)
     found = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
     schema = next((s for s in found if s["id"] == wanted), None)
     if schema is None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import secrets
+import signal
+import sys
 import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 from dashboards.annotation.app import first_invitation, make_app
 from dashboards.annotation.visit import Site
 from store.annotation_database import Database, database_url
-from store.workspace import Workspace
+from store.workspace import Workspace, open_workspace
 from tasks.annotation.delivery import keep_delivering
+
+COURIER_NICE = 10
+KEEP_ALIVE_S = 75
+SWITCH_S = 0.0005
+"""A request waits for a database a dozen times, and after each for Python's lock: by default up to 5 ms."""
 
 
 def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
@@ -22,16 +35,43 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     if token := first_invitation(database):
         print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
     print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
-    stop = threading.Event()
-    courier = threading.Thread(target=keep_delivering, args=(workspace, database, stop), name="labels")
+    sys.setswitchinterval(SWITCH_S)
+    spawn = multiprocessing.get_context("spawn")
+    theirs, ours = spawn.Pipe(duplex=False)
+    courier = spawn.Process(target=delivers, args=(workspace.settings.workspace, theirs), name="labels")
     courier.start()
+    theirs.close()
     try:
-        # The access log would hold the addresses of invitations and clips.
-        uvicorn.run(make_app(site), host=host, port=port, log_level="warning", access_log=False)
+        # The access log would hold the addresses of invitations and clips. People think longer than uvicorn's five seconds.
+        told: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_keep_alive": KEEP_ALIVE_S}
+        uvicorn.run(make_app(site), host=host, port=port, **told)
     finally:
-        stop.set()
+        ours.close()
         courier.join()
         database.close()
+
+
+def delivers(folder: Path, ours_ends: Connection) -> None:
+    """Brings decided labels into the record until the other end of the pipe is closed, also by the app's death.
+
+    In a process of its own: within the app, a delivery would make requests wait for half a second.
+    """
+    os.nice(COURIER_NICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the app closes its end when it is done
+    workspace = open_workspace(folder)
+    database = Database(database_url(workspace.settings))
+    stop = threading.Event()
+    threading.Thread(target=_waits, args=(ours_ends, stop), daemon=True).start()
+    try:
+        keep_delivering(workspace, database, stop)
+    finally:
+        database.close()
+
+
+def _waits(ours_ends: Connection, stop: threading.Event) -> None:
+    with suppress(EOFError):
+        ours_ends.recv()
+    stop.set()
 
 
 def _secret(workspace: Workspace) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from dashboards.annotation.description import with_security
 from dashboards.annotation.visit import MAX_ID, Missing, Visit, json_object
 from store import annotation_people, annotation_work
 from store.annotation import ROLES
@@ -21,11 +22,25 @@ def all_batches(visit: Visit) -> Response:
 
 
 def schema_form(visit: Visit) -> Response:
-    task_type = visit.request.query_params.get("type", answers.LIKERT)
-    if task_type not in answers.TASK_TYPES:
+    """Empty with the questions that its type usually asks, or what a schema says, to be changed into its next version."""
+    asked = visit.request.query_params
+    task_type, told = asked.get("type", answers.LIKERT), {}
+    if "of" in asked:
+        told = _schema(visit, asked["of"])
+        task_type = told["task_type"]
+        told["body"] = answers.checked_body(task_type, told["body"])  # its keys in the usual order
+    elif task_type not in answers.TASK_TYPES:
         raise Missing
-    body = json.dumps(answers.DEFAULTS[task_type], indent=2)
-    return visit.page("schema.html", types=answers.TASK_TYPES, task_type=task_type, told={"body": body})
+    body = json.dumps(told.get("body", answers.DEFAULTS[task_type]), indent=2)
+    return visit.page("schema.html", types=answers.TASK_TYPES, task_type=task_type, told={**told, "body": body})
+
+
+def _schema(visit: Visit, schema_id: str) -> dict[str, Any]:
+    wanted = int(schema_id) if schema_id.isascii() and schema_id.isdigit() and len(schema_id) < 10 else 0
+    found = visit.read(lambda c: annotation_work.schema(c, wanted))
+    if found is None:
+        raise Missing
+    return dict(found)
 
 
 def makes_schema(visit: Visit) -> Response:
@@ -81,13 +96,14 @@ def makes_batch(visit: Visit) -> Response:
 def _plan(told: Any) -> batches.Plan:
     text: dict[str, Any] = {k: str(told.get(k, "")).strip() for k in ("name", "source", "goal", "uncertainty")}
     whole: dict[str, Any] = {k: _whole(told, k) for k in ("schema_id", "overlap", "max_raters", "priority", "limit")}
-    price, budget, minutes = (_decimal(told, k) for k in ("price", "budget", "head_start_min"))
+    price, budget = (_decimal(told, k) for k in ("price", "budget"))
+    minutes = _decimal(told, "head_start_min") if str(told.get("head_start_min", "")).strip() else None
     return batches.Plan(
         **text,
         **whole,
         price_milli=round(price * 100_000),
         budget_milli=round(budget * 100_000),
-        head_start_s=minutes * 60,
+        head_start_s=None if minutes is None else minutes * 60,
     )
 
 
@@ -220,6 +236,11 @@ def payout_file(visit: Visit) -> Response:
 
 def log(visit: Visit) -> Response:
     return visit.page("log.html", rows=visit.read(annotation_people.log_rows))
+
+
+def description(visit: Visit) -> Response:
+    """What the app takes and gives, for who writes a client of it."""
+    return JSONResponse(with_security(visit.request.app))
 
 
 def _csv(text: str, name: str) -> Response:

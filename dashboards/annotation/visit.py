@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from dashboards.annotation.description import described
 from store import annotation_people
 from store.annotation_database import Database
 from store.workspace import Workspace
@@ -58,8 +59,8 @@ class Visit:
     def read(self, work: Callable[[Any], Any]) -> Any:
         return self.site.database.read(work)
 
-    def write(self, work: Callable[[Any], Any]) -> Any:
-        return self.site.database.write(work)
+    def write(self, work: Callable[[Any], Any], *, lasting: bool = True) -> Any:
+        return self.site.database.write(work, lasting=lasting)
 
     def page(self, name: str, *, status: int = 200, **told: Any) -> HTMLResponse:
         common = {"person": self.person, "csrf": self.csrf, "path": self.request.url.path}
@@ -84,15 +85,30 @@ class Missing(Exception):  # noqa: N818 - the page for what is not there, or not
 Handler = Callable[[Visit], Response]
 
 
-def add_route(app: FastAPI, site: Site, method: str, path: str, roles: tuple[str, ...], handler: Handler) -> None:
+THREADS = CapacityLimiter(8)
+"""Requests worked on at once. More would only wait for each other, those among them that hold a lock in the database too."""
+MEDIA_THREADS = CapacityLimiter(4)
+"""Cutting a clip takes a second, and many wait for the same: they may not take the threads of those who want none."""
+
+
+def add_route(
+    app: FastAPI,
+    site: Site,
+    method: str,
+    path: str,
+    roles: tuple[str, ...],
+    handler: Handler,
+    threads: CapacityLimiter = THREADS,
+) -> None:
     async def answer(request: Request) -> Response:
         body = await _body(request) if method == "POST" else b""
         if body is None:
             why = f"a request of more than {MAX_BODY} bytes is not read"
             return problem(request.url.path.startswith("/api/"), 413, why)
-        return await run_in_threadpool(_answer, site, request, body, roles, handler)
+        return await to_thread.run_sync(_answer, site, request, body, roles, handler, limiter=threads)
 
-    app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response)
+    told = described(method, path, roles)
+    app.add_api_route(path, answer, methods=[method], name=f"{method} {path}", response_class=Response, **told)
 
 
 async def _body(request: Request) -> bytes | None:

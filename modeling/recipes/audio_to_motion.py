@@ -81,6 +81,13 @@ VARIANTS = {
 }
 """The tiny one is for trying the way through: it learns next to nothing."""
 
+STAGE_VALUES = (
+    "batch_size", "crop_frames", "learning_rate", "weight_decay", "warmup_steps", "max_gradient_norm",
+    "position", "velocity", "acceleration", "smoothness", "rest", "head",
+    "gain_db", "noise_db", "silence_share", "settle_frames",
+)  # fmt: skip
+"""What a stage of a curriculum may set for itself; the network and what is held out are the same in all of them."""
+
 
 def recipe(name: str, **changed: object) -> AudioToMotion:
     """A variant by name, with values changed. Raises ValueError for an unknown name or value, and for a wrong type."""

@@ -3,7 +3,7 @@
     python -m modeling.scenes PHOTOS OUT --num 100 --seed 0            to train on
     python -m modeling.scenes PHOTOS OUT --num 50 --seed 1 --held-out  to judge by: styles that training never saw
 
-PHOTOS is a folder of photographs. OUT gets KIND_NUMBER.mp4, four frames, one a second, coded by H.264 at a quality that
+PHOTOS is a folder of photographs. OUT gets KIND_SEED_NUMBER.mp4, four frames, one a second, coded by H.264 at a quality that
 changes from scene to scene, so that a codec's traces tell nothing of the kind.
 """
 
@@ -20,6 +20,7 @@ from modeling.scenes.photos import inset, natural, statue, still
 from modeling.scenes.screens import screencast
 from modeling.scenes.slides import slides
 from modeling.scenes.stage import Scene, Stage
+from modeling.scenes.wear import worn
 
 KINDS: dict[str, Scene] = {
     "natural": natural,
@@ -56,10 +57,15 @@ def load_photos(files: Sequence[Path]) -> list[np.ndarray]:
 
 
 def scene(kind: str, seed: int, photos: Sequence[np.ndarray], *, held_out: bool) -> list[np.ndarray]:
-    """RGB frames of one scene, one a second; the same seed and photographs give the same scene."""
+    """RGB frames of one scene, one a second; the same seed and photographs give the same scene.
+
+    Scenes to train on are worn as uploads are; those held out are as they were drawn.
+    """
     rng = np.random.default_rng([seed, list(KINDS).index(kind), int(held_out)])
     width, height = SIZES[int(rng.integers(len(SIZES)))]
-    return list(KINDS[kind](Stage(rng, width, height, photos, held_out)))
+    stage = Stage(rng, width, height, photos, held_out)
+    frames = list(KINDS[kind](stage))
+    return frames if held_out else worn(stage, frames, graphics=kind != "natural")
 
 
 def coded(frames: Sequence[np.ndarray], seed: int) -> bytes:

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in range(options.num):
         seed = options.seed * 100_000 + number
         for kind in KINDS:
-            file = options.out / f"{kind}_{number:04d}.mp4"
+            file = options.out / f"{kind}_{options.seed}_{number:04d}.mp4"
             if file.exists():
                 continue
             frames = scene(kind, seed, photos, held_out=options.held_out)

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from modeling.scenes.inked import comic, cut_paper, ink_drawing, portrait
+from modeling.scenes.played import duel, dungeon, overlaid, table, town
+from modeling.scenes.rendered import field_game, film
 from modeling.scenes.stage import SHOWN, Colour, Stage, box, smooth_noise, write
 
 
 def game(stage: Stage) -> Iterator[np.ndarray]:
-    """A side scroller, a maze, a corridor, a block world, a race, a puzzle, an arena, hills; held out: a shooter in space, a landscape."""
-    draw = stage.pick([_scroller, _maze, _corridor, _blocks, _race, _puzzle, _arena, _hills], [_space, _landscape])
+    """A side scroller, a maze, a corridor, a block world, a race and the like; held out: a shooter in space, a landscape."""
+    drawn = [_scroller, _maze, _corridor, _blocks, _race, _puzzle, _arena, _hills, town, duel, dungeon, table]
+    draw = stage.pick([*drawn, field_game, field_game], [_space, _landscape])
+    if not stage.held_out and stage.rng.random() < 0.5:
+        yield from overlaid(stage, draw(stage))
+        return
     shown = stage.rng.random() < 0.7
     score, life, ink = int(stage.rng.integers(0, 9000)), stage.rng.uniform(0.3, 1), (255, 255, 255)
     size = stage.height_px * 0.06
@@ -286,7 +293,13 @@ def _landscape(stage: Stage) -> Iterator[np.ndarray]:
 
 
 def cartoon(stage: Stage) -> Iterator[np.ndarray]:
-    """Figures in a landscape or close up, flat with outlines or smoothly shaded; held out: beasts, pastel without lines."""
+    """Figures flat, shaded, inked, cut of paper or rendered; held out: beasts, pastel without lines."""
+    drawn = [_figures, _figures, film, film, portrait, ink_drawing, comic, cut_paper]
+    yield from stage.pick(drawn, [_figures])(stage)
+
+
+def _figures(stage: Stage) -> Iterator[np.ndarray]:
+    """Figures in a landscape or close up, flat with outlines or smoothly shaded; those held out are beasts."""
     import cv2
 
     rng, height, width = stage.rng, stage.height_px, stage.width_px

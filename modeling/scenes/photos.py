@@ -236,7 +236,7 @@ def inset(stage: Stage) -> Iterator[np.ndarray]:
     scenes = [natural, slides, screencast, game, still]
     outer = scenes[int(rng.choice(5, p=[0.2, 0.3, 0.25, 0.15, 0.1]))](stage)
     boxes = [(int(x), int(y), int(w) // 2 * 2, int(h) // 2 * 2) for x, y, w, h in places]
-    inner = [natural(Stage(rng, w, h, stage.photos)) for _, _, w, h in boxes]
+    inner = [natural(Stage(rng, w, h, stage.photos, stage.held_out)) for _, _, w, h in boxes]
     frame, line = stage.colour(), int(rng.choice([0, 0, 1, 3]))
     for image, *parts in zip(outer, *inner, strict=True):
         made = image.copy()

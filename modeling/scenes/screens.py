@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from modeling.scenes.stage import ACCENTS, SHOWN, Colour, Stage, box, cover, write
+from modeling.scenes.windows import WINDOWS, Theme, palette
 
 LIGHT: tuple[Colour, Colour, Colour] = (250, 250, 250), (40, 40, 45), (225, 228, 232)
 DARK: tuple[Colour, Colour, Colour] = (30, 31, 38), (212, 212, 205), (52, 54, 64)
 
 
 def screencast(stage: Stage) -> Iterator[np.ndarray]:
-    """An editor, a terminal, a page, a form, a spreadsheet, a chat and the like, with a pointer; held out: a calendar, mail."""
-    draw = stage.pick([_editor, _terminal, _page, _desktop, _form, _cards, _files, _sheet, _chat], [_calendar, _mail])
+    """A program's windows with a pointer, drawn large and seen small, whole or in part; held out: a calendar, mail."""
+    import cv2
+
+    if stage.held_out:
+        yield from _operated(stage)
+        return
+    rng, scale = stage.rng, float(stage.rng.choice([1.0, 1.5, 2.0, 2.5]))
+    large = Stage(rng, round(stage.width_px * scale), round(stage.height_px * scale), stage.photos)
+    part = rng.uniform(0.45, 0.9) if rng.random() < 0.2 else 1.0
+    width, height = (int(side * part) for side in (large.width_px, large.height_px))
+    x, y = (int(rng.uniform(0, 1 - part) * side) for side in (large.width_px, large.height_px))
+    size = (stage.width_px, stage.height_px)
+    around = cover(stage.photo(), *size) if rng.random() < 0.5 else stage.canvas(stage.colour())
+    margin = rng.uniform(0.03, 0.12) if rng.random() < 0.15 else 0.0
+    inner = tuple(round(side * (1 - 2 * margin)) for side in size)
+    left, top = (round(side * margin) for side in size)
+    for image in _operated(large):
+        seen = cv2.resize(image[y : y + height, x : x + width], inner, interpolation=cv2.INTER_AREA)
+        made = around.copy()
+        made[top : top + inner[1], left : left + inner[0]] = seen
+        yield made
+
+
+def _operated(stage: Stage) -> Iterator[np.ndarray]:
+    """A program and a pointer over it."""
+    drawn = [_editor, _terminal, _page, _desktop, _form, _cards, _files, _sheet, _chat, *WINDOWS]
+    draw = stage.pick(drawn, [_calendar, _mail])
     theme = LIGHT if stage.rng.random() < 0.5 else DARK
+    if not stage.held_out and stage.rng.random() < 0.6:
+        theme = palette(stage)
     frames = draw(stage, theme)
     x, y = stage.rng.uniform(0.2, 0.8, 2) * (stage.width_px, stage.height_px)
     pause = stage.rng.random() < 0.4
@@ -24,18 +52,14 @@ def screencast(stage: Stage) -> Iterator[np.ndarray]:
             x, y = np.clip(
                 np.array([x, y]) + stage.rng.normal(0, 18, 2), 4, (stage.width_px - 12, stage.height_px - 16)
             )
-        _pointer(image, x, y)
+        _pointer(image, x, y, 1.0 if stage.held_out else max(1.0, stage.height_px / 400))
         yield image
 
 
-Theme = tuple[Colour, Colour, Colour]
-Screen = Callable[[Stage, Theme], Iterator[np.ndarray]]
-
-
-def _pointer(image: np.ndarray, x: float, y: float) -> None:
+def _pointer(image: np.ndarray, x: float, y: float, scale: float) -> None:
     import cv2
 
-    tip = np.array([[x, y], [x, y + 13], [x + 4, y + 9], [x + 9, y + 9]], np.int32)
+    tip = (np.array([[0, 0], [0, 13], [4, 9], [9, 9]]) * scale + (x, y)).astype(np.int32)
     cv2.fillPoly(image, [tip], (250, 250, 250))
     cv2.polylines(image, [tip], True, (10, 10, 10), 1, cv2.LINE_AA)
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from modeling.scenes.stage import ACCENTS, SHOWN, Colour, Stage, box, cover, write
+from modeling.scenes.decks import DECKS
+from modeling.scenes.stage import ACCENTS, SHOWN, Colour, Stage, box, cover, smooth_noise, write
 
 
 def slides(stage: Stage) -> Iterator[np.ndarray]:
@@ -25,13 +26,18 @@ def slides(stage: Stage) -> Iterator[np.ndarray]:
 
 def _slide(stage: Stage, back: Colour, ink: Colour) -> np.ndarray:
     image = stage.canvas(back)
+    if not stage.held_out and stage.rng.random() < 0.25:
+        ground = image + smooth_noise(stage.rng, stage.height_px, stage.width_px, 3)[..., None] * stage.rng.normal(
+            0, 12, 3
+        )
+        image = np.clip(ground, 0, 255).astype(np.uint8)
     accent = ACCENTS[int(stage.rng.integers(5))]
     high = stage.height_px
     if stage.rng.random() < 0.5:
         box(image, 0, 0, stage.width_px, high * stage.rng.uniform(0.02, 0.16), accent)
     write(image, stage.words(2, 5).title(), stage.width_px * 0.06, high * 0.06, high * 0.085, ink)
     stage.pick(
-        [_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line, _matrix, _agenda, _table],
+        [_bullets, _bullets, _pictured, _chart, _columns, _quote, _time_line, _matrix, _agenda, _table, *DECKS],
         [_diagram, _comparison],
     )(stage, image, ink, accent)
     if stage.rng.random() < 0.5:

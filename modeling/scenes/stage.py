@@ -19,6 +19,9 @@ WORDS = (
     *("import", "return", "class", "while", "print", "error", "config", "server", "client", "window"),
 )
 
+PHOTO_COLOURS = 0.5
+"""Share of the colours that scenes to train on take from a photograph."""
+
 T = TypeVar("T")
 Colour = tuple[int, int, int]
 ACCENTS = ((52, 120, 246), (40, 160, 90), (220, 90, 50), (150, 80, 200), (200, 160, 30))
@@ -40,6 +43,13 @@ class Stage:
         return choices[int(self.rng.integers(len(choices)))]
 
     def colour(self, low: int = 0, high: int = 256) -> Colour:
+        """Any colour, or in scenes to train on at times that of a place in a photograph, so that drawings are not told
+        by colours that nothing in the world has; each of its values from low to high - 1."""
+        if not self.held_out and self.rng.random() < PHOTO_COLOURS:
+            image = self.photos[int(self.rng.integers(len(self.photos)))]
+            place = image[int(self.rng.integers(image.shape[0])), int(self.rng.integers(image.shape[1]))]
+            r, g, b = (int(v) for v in np.clip(place, low, high - 1))
+            return (r, g, b)
         r, g, b = (int(v) for v in self.rng.integers(low, high, 3))
         return (r, g, b)
 

@@ -47,7 +47,7 @@ class Question:
         return self.agreement.value >= TARGET and self.alpha.value >= self.floor
 
 
-def wilson(successes: float, num: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(successes: float, num: float, z: float = 1.96) -> tuple[float, float]:
     """The Wilson score interval of a proportion; (0, 1) for no trials. `successes` may be a sum of scores in [0, 1].
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.

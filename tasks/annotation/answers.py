@@ -182,6 +182,17 @@ def alike(
     return {q["name"]: part_alike(task_type, q, one[q["name"]], other[q["name"]]) for q in questions(task_type, body)}
 
 
+def weight(task_type: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """What a comparison of two answers weighs among others: 1, and of flags the kinds that they raised, on average.
+
+    So weighted, the mean of `alike` is the positive-specific agreement pooled over items. Unweighted, one flag too many on a
+    clean clip would undo a clip with three that were all found.
+    """
+    if task_type != FLAGS:
+        return 1.0
+    return sum(len({f["kind"] for f in answer["flags"]}) for answer in (one, other)) / 2
+
+
 def part_alike(task_type: str, question: Mapping[str, Any], a: Any, b: Any) -> float:
     if task_type == LIKERT:
         return max(0.0, 1 - abs(float(a) - float(b)) / 2)

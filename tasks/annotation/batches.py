@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from tasks import tier as tiers
 from tasks.annotation import answers
 
 AUDIT_RATIO = 0.05
+HEAD_START_S = 900.0
 MAX_ITEMS = 100_000
 MAX_RATERS = 9
 SYSTEMS = ("system", "other_system")
@@ -36,7 +38,8 @@ class Plan:
     priority: int = 0
     price_milli: int = 0
     budget_milli: int = 0
-    head_start_s: float = 0.0
+    head_start_s: float | None = None
+    """That the top quartile has; None: 15 minutes where it pays more than open batches do on average, else none."""
     uncertainty: str = ""
     """For a tier: an expression over the columns of signals that is large where the models are unsure."""
     limit: int = 1000
@@ -130,8 +133,9 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
 def make_batch(c: Any, by: int, plan: Plan, media: Sequence[tuple[float, list[dict[str, Any]]]], now: float) -> int:
     """Writes the batch with its items. Raises ValueError for numbers out of range and a name that is taken."""
     _check(c, plan)
-    kept = ("name", "schema_id", "source", "goal", "priority", "price_milli", "budget_milli", "head_start_s")
-    batch_id = annotation_work.add_batch(c, {**{k: getattr(plan, k) for k in kept}, "state": "open", "opens_at": now})
+    kept = ("name", "schema_id", "source", "goal", "priority", "price_milli", "budget_milli")
+    told = {k: getattr(plan, k) for k in kept} | {"head_start_s": _head_start_s(c, plan)}
+    batch_id = annotation_work.add_batch(c, {**told, "state": "open", "opens_at": now})
     gold = plan.goal == "gold"
     own = {"batch_id": batch_id, "schema_id": plan.schema_id, "kind": "work", "state": "review" if gold else "open"}
     raters = {"num_wanted": 0 if gold else plan.overlap, "max_raters": 0 if gold else plan.max_raters}
@@ -144,6 +148,13 @@ def make_batch(c: Any, by: int, plan: Plan, media: Sequence[tuple[float, list[di
     return batch_id
 
 
+def _head_start_s(c: Any, plan: Plan) -> float:
+    if plan.head_start_s is not None:
+        return plan.head_start_s
+    prices = [b["price_milli"] for b in annotation_work.all_batches(c) if (b["state"], b["goal"]) == ("open", "work")]
+    return HEAD_START_S if prices and plan.price_milli > fmean(prices) else 0.0
+
+
 def _check(c: Any, plan: Plan) -> None:
     if not plan.name.strip() or any(b["name"] == plan.name for b in annotation_work.all_batches(c)):
         raise ValueError(f"batch {plan.name!r}: give a name that is not taken")
@@ -153,7 +164,7 @@ def _check(c: Any, plan: Plan) -> None:
         raise ValueError(f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
     if not 1 <= plan.overlap <= plan.max_raters <= MAX_RATERS:
         raise ValueError(f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}")
-    if min(plan.price_milli, plan.budget_milli, plan.head_start_s) < 0:
+    if min(plan.price_milli, plan.budget_milli, plan.head_start_s or 0) < 0:
         raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
 
 

@@ -29,6 +29,8 @@ ITEMS_PER_COMMIT = 2000
 INTERVAL_S = 20.0
 """Between two looks of the web app: a commit per label would grow the record by a version each."""
 SIDES = {"left": ("won", "lost"), "right": ("lost", "won"), "tie": ("tie", "tie"), "both_bad": ("both_bad", "both_bad")}
+NOT_COUNTED = ("retired", "open")
+"""States of items whose label does not count: gold that proved wrong, and what is asked anew."""
 log = logging.getLogger("headroom")
 
 
@@ -93,7 +95,7 @@ def rows_of(label: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "version": label["version"],
         "num_raters": label["num_answers"],
         "decided_at": label["at"],
-        "active": label["state"] != "retired",
+        "active": label["state"] not in NOT_COUNTED,
         **{k: label[k] for k in ("task_type", "schema", "schema_version", "how")},
     }
     for side, clip in enumerate(label["media"]):

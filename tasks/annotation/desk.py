@@ -5,20 +5,24 @@ Every function here runs inside one transaction of the annotation database: `dat
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from store import annotation_people, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
-from tasks.annotation import answers, calibration, standing, truth
+from tasks.annotation import answers, calibration, results, standing, truth
 from tasks.annotation.pay import quality
 
 GOLD_RATIO = 0.08
-PROBATION = (10, 0.25)
+PROBATION = (10, 0.5)
 """Until so many hidden checks since a person qualified, this is the share of gold: who slackens after an exam is to be
 found in the first days. At 8 % five checks take sixty answers."""
+TELLING_RATIO = 0.75
+"""Of gold for flags, the share with something to flag, kind by kind: where neither raises a flag nothing is checked."""
 REPEAT_RATIO = 0.02
 REPEAT_AFTER = 20
 MAX_HELD = 2
@@ -31,6 +35,9 @@ ACCEPTED_FROM = 0.5
 BAD_GOLD = (10, 0.5)
 """Gold that at least so many qualified answers meet by less than this on average is wrong itself and is retired."""
 FRAME_HZ = 25
+TTL_KNOWN_S = 60.0
+_ttls: WeakKeyDictionary[Any, dict[int, tuple[float, float]]] = WeakKeyDictionary()
+"""By database and schema: when the median was looked up, and what it gave."""
 REVIEWING = ("reviewer",)
 
 
@@ -40,22 +47,22 @@ class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or no
 
 def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num: int = MAX_HELD) -> list[Row]:
     """The person's leases, filled up to `num` from the queue; fewer when there is nothing for them."""
-    for assignment_id in queue.lapsed(c, now):
-        queue.release(c, assignment_id)
+    queue.expire(c, now)
     held = queue.held(c, person["person_id"], now)
-    while len(held) < num:
-        offer = _offer(c, person, now, rng)
-        if offer is None:
-            break
-        schema_id = queue.item(c, offer.item_id)["schema_id"]
-        queue.lease(c, person["person_id"], offer, now, ttl_s(c, schema_id))
-        held = queue.held(c, person["person_id"], now)
+    while len(held) < num and (offer := _offer(c, person, now, rng)):
+        held.append(queue.lease(c, person["person_id"], offer, now, ttl_s(c, offer.schema["id"], now)))
     return held
 
 
-def ttl_s(c: Any, schema_id: int) -> float:
-    usual = queue.median_active_s(c, schema_id)
-    return TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+def ttl_s(c: Any, schema_id: int, now: float) -> float:
+    """How long a lease lasts; told anew every minute."""
+    told = _ttls.setdefault(c.engine, {})
+    known = told.get(schema_id)
+    if known is None or abs(now - known[0]) >= TTL_KNOWN_S:
+        usual = queue.median_active_s(c, schema_id)
+        ttl = TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+        told[schema_id] = known = (now, ttl)
+    return known[1]
 
 
 def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
@@ -63,7 +70,7 @@ def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
     mine = queue.by_token(c, person["person_id"], token)
     if mine is None:
         raise Gone(token)
-    until = now + ttl_s(c, mine["schema_id"])
+    until = now + ttl_s(c, mine["schema_id"], now)
     if not queue.extend(c, person["person_id"], token, until):
         raise Gone(token)
     return until
@@ -131,19 +138,20 @@ def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) ->
     """What the person gets next: a review, calibration where that is due, else work with gold and repeats hidden in it."""
     if person["role"] in REVIEWING:
         found = queue.next_review(c, person["person_id"])
-        return _of(found, "review", rng) if found else None
+        schema = annotation_work.schema(c, found["schema_id"]) if found else None
+        return _of(found, schema, "review", rng) if found and schema else None
     if person["role"] != "annotator":
         return None
-    ready = []
+    ready = {}
     for schema in annotation_work.open_schemas(c, person["person_id"]):
         if schema["acknowledged_at"] is None:
             continue
         stage = stage_of(schema)
         if stage == calibration.QUALIFIED:
-            ready.append(schema)
+            ready[schema["id"]] = schema
         elif stage != calibration.BANNED and not ready and (offer := _calibration(c, person, schema, stage, rng)):
             return offer
-    return _work(c, person, [s["id"] for s in ready], now, rng) if ready else None
+    return _work(c, person, ready, now, rng) if ready else None
 
 
 def stage_of(schema: Mapping[str, Any]) -> str:
@@ -155,50 +163,79 @@ def stage_of(schema: Mapping[str, Any]) -> str:
 def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
     round_ = int(schema["round"] or 1)
     done = [
-        len(annotation_work.round_scores(c, person["person_id"], schema["id"], k, round_)) for k in ("train", "exam")
+        annotation_work.num_round_scores(c, person["person_id"], schema["id"], k, round_) for k in ("train", "exam")
     ]
     pending = sum(h["schema_id"] == schema["id"] for h in queue.held(c, person["person_id"], 0.0))
     training = stage == calibration.TRAINING and done[0] < schema["num_training"]
     left = schema["num_training"] - done[0] if training else schema["num_exam"] - done[1]
     if pending >= left:
         return None
-    found = queue.next_gold(c, person["person_id"], schema["id"], round_)
-    return _of(found, "train" if training else "exam", rng, round_=round_) if found else None
+    found = _gold(c, person["person_id"], schema["id"], round_, rng)
+    return _of(found, schema, "train" if training else "exam", rng, round_=round_) if found else None
 
 
-def _work(c: Any, person: Mapping[str, Any], schema_ids: list[int], now: float, rng: random.Random) -> Offer | None:
-    early = bool(person.get("top_quartile"))
-    found = queue.next_open(c, person["person_id"], schema_ids, now, early=early)
+def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: float, rng: random.Random) -> Offer | None:
+    person_id = int(person["person_id"])
+
+    def early() -> bool:
+        return person_id in results.top_quartile(annotation_people.everybody(c))
+
+    found = queue.next_open(c, person_id, list(ready), now, early)
     if found is None:
         return None
-    drawn = rng.random()
-    if drawn < _gold_ratio(c, person["person_id"], found["schema_id"]) and (
-        gold := queue.next_gold(c, person["person_id"], found["schema_id"], 0)
-    ):
-        return _of(gold, "gold", rng, batch_id=found["batch_id"])
-    if drawn > 1 - REPEAT_RATIO and (
-        again := queue.to_repeat(c, person["person_id"], found["schema_id"], REPEAT_AFTER)
-    ):
-        repeat = queue.add_repeat(c, again, person["person_id"])
-        return Offer(repeat, "repeat", again["paid_by"], swapped=len(again["media"]) == 2 and not again["swapped"])
-    return _of(found, "label", rng, batch_id=found["batch_id"])
+    schema, drawn = ready[found["schema_id"]], rng.random()
+    hides = drawn < max(GOLD_RATIO, PROBATION[1]) and drawn < _gold_ratio(c, person_id, schema)
+    if hides and (gold := _gold(c, person_id, schema["id"], 0, rng)):
+        return _of(gold, schema, "gold", rng, batch_id=found["batch_id"])
+    if drawn > 1 - REPEAT_RATIO and (again := queue.to_repeat(c, person_id, schema["id"], REPEAT_AFTER)):
+        repeat = queue.add_repeat(c, again, person_id)
+        swapped = len(again["media"]) == 2 and not again["swapped"]
+        return Offer(repeat, schema, "repeat", again["paid_by"], swapped=swapped)
+    return _of(found, schema, "label", rng, batch_id=found["batch_id"])
 
 
-def _gold_ratio(c: Any, person_id: int, schema_id: int) -> float:
-    num = len(standing.checks(c, person_id, schema_id, PROBATION[0]))
+def _gold_ratio(c: Any, person_id: int, schema: Row) -> float:
+    """More of it for who just qualified, the first time or after a pause."""
+    num = len(standing.checks(c, person_id, schema["id"], schema["changed_at"] or 0.0))
     return max(GOLD_RATIO, PROBATION[1]) if num < PROBATION[0] else GOLD_RATIO
 
 
-def _of(item: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0) -> Offer:
-    return Offer(item["id"], purpose, batch_id, round_, swapped=len(item["media"]) == 2 and rng.random() < 0.5)
+def _gold(c: Any, person_id: int, schema_id: int, round_: int, rng: random.Random) -> Row | None:
+    """Gold for a person: what was never had before what was, longest ago first. Of flags three in four have one: a kind is
+    drawn, then a clip that has it, so that rare kinds are checked as often."""
+    left = queue.gold_left(c, person_id, schema_id, round_)
+    if not left:
+        return None
+    fresh = [g for g in left if not g.last_at] or [min(left, key=lambda g: g.last_at)]
+    return queue.item(c, rng.choice(_telling(fresh, rng) if fresh[0].truth.startswith(_FLAGS) else fresh).id)
+
+
+_FLAGS = '{"flags": '
+
+
+def _telling(gold: Sequence[Any], rng: random.Random) -> Sequence[Any]:
+    """Gold for flags: mostly that with one of a kind that is drawn first."""
+    raised = {g.id: {flag["kind"] for flag in json.loads(g.truth)["flags"]} for g in gold}
+    kinds = sorted(set().union(*raised.values()))
+    if kinds and rng.random() < TELLING_RATIO:
+        kind = rng.choice(kinds)
+        return [g for g in gold if kind in raised[g.id]]
+    return [g for g in gold if not raised[g.id]] or gold
+
+
+def _of(
+    item: Row, schema: Row, purpose: str, rng: random.Random, *, batch_id: int | None = None, round_: int = 0
+) -> Offer:
+    swapped = len(item["media"]) == 2 and rng.random() < 0.5
+    return Offer(item, schema, purpose, batch_id, round_, swapped=swapped)
 
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
     """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
     item = queue.item(c, mine["item_id"])
     given = queue.answers_of(c, item["id"])
-    if len(given) < item["num_wanted"]:
-        return
+    if item["state"] != "open" or len(given) < item["num_wanted"]:
+        return  # a reviewer may have decided meanwhile
     values = [a["value"] for a in given]
     if truth.agreed(mine["task_type"], mine["body"], values):
         queue.add_label(
@@ -215,8 +252,7 @@ def _scored(kind: str) -> Any:
     def follow(c: Any, mine: Row, now: float) -> None:
         reference = mine["truth"]
         if kind == "repeat":
-            own = queue.answers_of(c, mine["repeat_of"], ("label",))
-            reference = next(a["value"] for a in own if a["person_id"] == mine["person_id"])
+            reference = queue.own_answer(c, mine["repeat_of"], mine["person_id"])
             queue.update_item(c, mine["item_id"], state="done")
         by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], reference)
         annotation_work.add_score(c, mine, kind, by_question, now)
@@ -224,7 +260,7 @@ def _scored(kind: str) -> Any:
             _advance(c, mine, now)
         elif kind == "gold":
             _retire_bad_gold(c, mine["item_id"], now)
-            standing.check(c, mine["person_id"], mine["schema_id"], now)
+            standing.check(c, mine["person_id"], {"id": mine["schema_id"], "task_type": mine["task_type"]}, now)
 
     return follow
 
@@ -235,18 +271,24 @@ def _advance(c: Any, mine: Row, now: float) -> None:
     assert schema is not None
     person_id, schema_id, round_ = mine["person_id"], schema["id"], mine["round"]
     had = annotation_work.qualification(c, person_id, schema_id) or {"failures": 0}
-    num_trained = len(annotation_work.round_scores(c, person_id, schema_id, "train", round_))
-    exam = [s["by_question"] for s in annotation_work.round_scores(c, person_id, schema_id, "exam", round_)]
-    if num_trained < schema["num_training"]:
+    if annotation_work.num_round_scores(c, person_id, schema_id, "train", round_) < schema["num_training"]:
         return
     told: dict[str, Any] = {"round": round_, "failures": had["failures"], "changed_at": now}
-    if len(exam) < schema["num_exam"]:
-        told |= {"stage": calibration.EXAM, "why": f"{len(exam)} of {schema['num_exam']} exam items"}
-    elif not exam or (verdict := calibration.examined(exam)).passed:
+    num_examined = annotation_work.num_round_scores(c, person_id, schema_id, "exam", round_)
+    exam: list[Row] = []
+    if num_examined == schema["num_exam"]:
+        exam = annotation_work.round_scores(c, person_id, schema_id, "exam", round_)
+    if num_examined < schema["num_exam"]:
+        told |= {"stage": calibration.EXAM, "why": f"{num_examined} of {schema['num_exam']} exam items"}
+    elif not exam or (verdict := _verdict(c, schema, exam)).passed:
         told |= {"stage": calibration.QUALIFIED, "why": verdict.why if exam else "training done"}
     else:
         told |= standing.failed(had["failures"], round_, f"exam not passed: {verdict.why}")
     annotation_work.put_qualification(c, person_id, schema_id, **told)
+
+
+def _verdict(c: Any, schema: Row, exam: Sequence[Row]) -> calibration.Verdict:
+    return calibration.examined([s["by_question"] for s in exam], standing.weights(c, schema["task_type"], exam))
 
 
 def _retire_bad_gold(c: Any, item_id: int, now: float) -> None:
@@ -260,7 +302,7 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
     item = queue.item(c, mine["item_id"])
     batch = annotation_work.batch(c, item["batch_id"])
     assert batch is not None
-    given = queue.answers_of(c, item["id"], ("label",))
+    given = queue.answers_of(c, item["id"])
     queue.add_label(c, item, mine["value"], "adjudicated", len(given) + 1, now)
     queue.update_item(c, item["id"], state="done")
     if batch["goal"] == "gold":
@@ -273,7 +315,7 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
             queue.settle(c, answer["id"], accepted=False)
         audits = annotation_work.scores_of(c, answer["person_id"], ("audit",))
         annotation_people.update_person(c, answer["person_id"], quality=quality([s["score"] for s in audits]))
-        standing.check(c, answer["person_id"], item["schema_id"], now)
+        standing.check(c, answer["person_id"], {"id": item["schema_id"], "task_type": mine["task_type"]}, now)
 
 
 def _reply(c: Any, mine: Row, state: str) -> dict[str, Any]:

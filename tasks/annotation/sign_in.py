@@ -62,16 +62,17 @@ def failed(c: Any, login: str, address: str, now: float) -> None:
     people.log(c, now, None, "sign_in_failed", login, address=address)
 
 
-def open_session(c: Any, person_id: int, now: float) -> Opened:
+def open_session(c: Any, person_id: int, now: float, csrf: str = "") -> Opened:
     """A session with a token that nobody chose before."""
-    made = Opened(secrets.token_urlsafe(32), secrets.token_urlsafe(24))
+    made = Opened(secrets.token_urlsafe(32), csrf or secrets.token_urlsafe(24))
     people.add_session(c, digest(made.token), person_id, made.csrf, now, now + SESSION_S)
     return made
 
 
 def rotated(c: Any, session: Mapping[str, Any], now: float) -> Opened:
+    """A new token for the cookie. That of forms stays: a page that is open for hours goes on sending it."""
     people.end_sessions(c, now + GRACE_S, token_sha256=str(session["token_sha256"]))
-    return open_session(c, int(session["person_id"]), now)
+    return open_session(c, int(session["person_id"]), now, str(session["csrf"]))
 
 
 def invite(c: Any, by: int | None, role: str, region: str, now: float) -> str:

@@ -108,7 +108,7 @@ def normalise(source: Path, out_dir: Path, limits: Limits | None = None) -> Norm
     _remove_left_over(out_dir)
     with tempfile.TemporaryDirectory(prefix=".normalise-", dir=out_dir) as scratch:
         proxy, flac = Path(scratch) / "proxy.mp4", Path(scratch) / "audio.flac"
-        plan = _plan(_nameable(source.absolute(), Path(scratch)), found)
+        plan = _plan(nameable(source.absolute(), Path(scratch)), found)
         gray, outcome = _run(plan, proxy, flac, limits)
         audio_reason = found.audio_reason
         if plan.sound and _sound_failed(outcome, flac):
@@ -120,7 +120,7 @@ def normalise(source: Path, out_dir: Path, limits: Limits | None = None) -> Norm
         return _finish(plan, outcome, gray, audio_reason, Path(scratch), out_dir)
 
 
-def _nameable(source: Path, scratch: Path) -> Path:
+def nameable(source: Path, scratch: Path) -> Path:
     """The source, or a link to it where its name is no valid UTF-8 and could not stand in a command."""
     try:
         str(source).encode()
@@ -133,7 +133,7 @@ def _nameable(source: Path, scratch: Path) -> Path:
 
 def _plan(source: Path, found: Probe) -> Plan:
     x0, y0, x1, y1 = found.crop
-    per_x, per_y = _square_px(found)
+    per_x, per_y = square_px(found)
     width, height = (x1 - x0) * per_x, (y1 - y0) * per_y
     scale = min(1.0, LONGEST_PX / max(width, height))
     proxy_width, proxy_height = _even(width * scale), _even(height * scale)
@@ -146,13 +146,13 @@ def _plan(source: Path, found: Probe) -> Plan:
         height_px=proxy_height,
         gray_width_px=max(2, round(proxy_width * gray_scale)),
         gray_height_px=max(2, round(proxy_height * gray_scale)),
-        shift_s=_grid_start(found)[0],
-        first_frame=_grid_start(found)[1],
+        shift_s=grid_start(found)[0],
+        first_frame=grid_start(found)[1],
         sound=found.has_audio,
     )
 
 
-def _grid_start(found: Probe) -> tuple[float, int]:
+def grid_start(found: Probe) -> tuple[float, int]:
     """Seconds from the proxy's zero to the container's start, 0 to 0.04, and the frame on which the picture starts.
 
     The grid is laid so that the first frame of the video falls on it: a source at 25 fps keeps every time stamp
@@ -168,7 +168,7 @@ def _grid_start(found: Probe) -> tuple[float, int]:
     return first_frame / GRID_FPS - late_s, first_frame
 
 
-def _square_px(found: Probe) -> tuple[float, float]:
+def square_px(found: Probe) -> tuple[float, float]:
     """Displayed pixels per rotated coded pixel, across and down."""
     turned = found.rotation % 180 == 90
     across, down = (found.coded_height_px, found.coded_width_px) if turned else (
@@ -228,7 +228,7 @@ def _finish(
     found = plan.probe
     figures = gray.figures()
     rejected = prefilter.verdict(figures, gray.num_frames, found.source_fps)
-    per_x, per_y = _square_px(found)
+    per_x, per_y = square_px(found)
     x0, y0, x1, y1 = plan.crop
     crop = [round(x0 * per_x), round(y0 * per_y), round(x1 * per_x), round(y1 * per_y)]
     source_width, source_height = crop[2] - crop[0], crop[3] - crop[1]

@@ -22,8 +22,9 @@ from tasks.signal import Column, Look, Needs, Output, Signal
 
 WEIGHTS = "content"
 FPS = 1
-MIN_PROBABILITY = 0.5
-"""A kind other than natural is told where it is likelier than all others together; else the clip passes as natural."""
+NATURAL_FROM = 1 / 3
+"""A clip is not natural where the other kinds together are more than twice as likely; which of them, their likeliest
+says. Screens, slides and games share what natural lacks, so none of them needs a half of its own."""
 LIFELESS = ("screencast", "slides", "still", "test_pattern", "statue")
 """Kinds that a living face as the clip's main matter speaks against; stone is spoken against by red lips too."""
 LIVING_ODDS = 5.0
@@ -41,10 +42,13 @@ MEANINGS = {
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column(
-            "kind", pa.string(), "name", f"the likeliest of {', '.join(KINDS)}, from {MIN_PROBABILITY} on; else natural"
+            "kind",
+            pa.string(),
+            "name",
+            f"natural where its probability is {NATURAL_FROM:.2f} or more, else the likeliest of {', '.join(KINDS[1:])}",
         ),
         *(Column(f"{kind}_probability", pa.float32(), "score", MEANINGS[kind], 0, 1, 4) for kind in KINDS),
     ),
@@ -57,7 +61,7 @@ SIGNAL = Signal(
         "max_frames": MAX_FRAMES,
         "side_px": SIDE_PX,
         "ecc_rounds": ECC_ROUNDS,
-        "min_probability": MIN_PROBABILITY,
+        "natural_from": NATURAL_FROM,
         "kinds": KINDS,
         "life": (LIVING_ODDS, LIVING_HEIGHT, FILLING_HEIGHT, LIVING_MOTION, RED_LIPS),
     },
@@ -72,11 +76,9 @@ def compute(media: Media, needs: Needs) -> Output:
     chosen = [frames[i] for i in spread(len(frames))]
     told = classify(features([media.image(f, SIDE_PX) for f in chosen]), np.asarray(needs["embedding.video"]))
     probabilities = with_life(told, life_of(media, needs["faces"], needs["landmarks"], chosen))
-    best = int(probabilities.argmax())
-    sure = best != 0 and probabilities[best] >= MIN_PROBABILITY
     return Output(
         row={
-            "kind": KINDS[best] if sure else "natural",
+            "kind": named(probabilities),
             **{f"{kind}_probability": float(p) for kind, p in zip(KINDS, probabilities, strict=True)},
         }
     )
@@ -94,6 +96,11 @@ def with_life(probabilities: np.ndarray, life: Life) -> np.ndarray:
         kept[KINDS.index("natural")] += kept[KINDS.index(kind)]
         kept[KINDS.index(kind)] = 0
     return kept
+
+
+def named(probabilities: np.ndarray) -> str:
+    """The kind that the probabilities (K,) of KINDS tell."""
+    return KINDS[0] if probabilities[0] >= NATURAL_FROM else KINDS[1 + int(probabilities[1:].argmax())]
 
 
 def classify(told: np.ndarray, vector: np.ndarray) -> np.ndarray:

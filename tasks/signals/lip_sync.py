@@ -20,13 +20,13 @@ MIN_FACE_RATIO = 0.7
 MIN_MOUTH_MOTION = 0.012
 WINDOW_HOP_FRAMES = GRID_FPS
 WINDOW_FRAMES = 3 * GRID_FPS
-"""On 24 talking heads windows of 2, 3 and 4 s agree with the whole clip within a frame in 0.89, 0.98 and 0.99."""
+"""On 24 talking heads windows of 2, 3 and 4 s agree with the whole clip within a frame in 0.95, 0.98 and 0.99."""
 IN_SYNC_FRAMES = 1
 FRAME_MS = 1000 / GRID_FPS
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column(
             "offset_ms",
@@ -42,7 +42,8 @@ SIGNAL = Signal(
             "confidence",
             pa.float32(),
             "score",
-            "correlation at the offset minus the median over all lags; 1 % of other people's voices reach 0.3",
+            "correlation, weighed by the share of the clip that overlaps, at the offset minus its median over all lags; "
+            "1 % of other people's voices reach 0.3",
             0,
             2,
             4,
@@ -70,7 +71,7 @@ SIGNAL = Signal(
     ),
     needs=("landmarks", "vad"),
     look=Look(audio=True),
-    cost_cpu_s=0.004,
+    cost_cpu_s=0.007,
     weights=(WEIGHTS, *weights_of(ENCODER)),
     params={
         "max_lag": MAX_LAG,
@@ -104,19 +105,27 @@ def compute(media: Media, needs: Needs) -> Output:
     if mouth_motion < MIN_MOUTH_MOTION:
         raise NotApplicable("the mouth does not move")
     lips_TD, heard_TD, weights_D = lip_motion(shape_TD), *predicted_lips(media.audio)
-    curve = lag_correlation(heard_TD, lips_TD, weights_D, MAX_LAG)
+    curve = lag_curve(heard_TD, lips_TD, weights_D)
     lag, fraction, confidence = best_lag(curve)
     return Output(
         row={
             "offset_ms": fraction * FRAME_MS,
             "offset_frames": lag,
             "confidence": confidence,
-            "correlation": float(curve[MAX_LAG + lag]),
+            "correlation": float(lag_correlation(heard_TD, lips_TD, weights_D, MAX_LAG)[MAX_LAG + lag]),
             "in_sync_ratio": in_sync_ratio(heard_TD, lips_TD, weights_D, speech),
             "speech_s": float(speech.sum() / GRID_FPS),
             "mouth_motion": mouth_motion,
         }
     )
+
+
+def lag_curve(heard_TD: np.ndarray, lips_TD: np.ndarray, weights_D: np.ndarray) -> np.ndarray:
+    """`lag_correlation` weighed by the share of the rows that overlap at each lag: the biased estimate, whose error is
+    smaller where little overlaps. Without it, a window of 2 s is led astray by the 1.4 s left at its farthest lags."""
+    num = min(len(heard_TD), len(lips_TD))
+    overlap = 1 - np.abs(np.arange(-MAX_LAG, MAX_LAG + 1)) / num
+    return np.asarray(lag_correlation(heard_TD, lips_TD, weights_D, MAX_LAG) * overlap)
 
 
 def in_sync_ratio(heard_TD: np.ndarray, lips_TD: np.ndarray, weights_D: np.ndarray, speech: np.ndarray) -> float:
@@ -129,5 +138,5 @@ def in_sync_ratio(heard_TD: np.ndarray, lips_TD: np.ndarray, weights_D: np.ndarr
     lags = []
     for start in (s for s, ratio in zip(starts, spoken, strict=True) if ratio >= enough):
         window = slice(start, start + WINDOW_FRAMES)
-        lags.append(best_lag(lag_correlation(heard_TD[window], lips_TD[window], weights_D, MAX_LAG))[0])
+        lags.append(best_lag(lag_curve(heard_TD[window], lips_TD[window], weights_D))[0])
     return float(np.mean([abs(lag) <= IN_SYNC_FRAMES for lag in lags]))

@@ -61,7 +61,7 @@ SIGNAL = Signal(
     ),
     needs=("vad",),
     look=Look(audio=True),
-    cost_cpu_s=0.04,
+    cost_cpu_s=0.063,
     weights=("dnsmos_p835",),
     params={
         "segments": "ceil(duration / 9.01 s), evenly spread",

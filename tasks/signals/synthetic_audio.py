@@ -21,7 +21,7 @@ MIN_SPEECH_S = 1.0
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column(
             "synthetic_score",
@@ -42,7 +42,7 @@ SIGNAL = Signal(
     weights=(WEIGHTS,),
     params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S},
     backend="voice_texture",
-    summary="Real against made voices: a linear model on the fine structure of spectra, subband envelopes and residuals.",
+    summary="Real against made voices: a linear model on the fine structure of spectra, envelopes, modulation and pitch.",
     source="Linear-frequency bands after Sahidullah et al., A Comparison of Features for Synthetic Speech Detection, "
     "Interspeech 2015; the model is our own.",
 )

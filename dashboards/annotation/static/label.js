@@ -7,14 +7,15 @@ let queue = [], player = null, next = null, task = null, value = {}, at = 0, sta
 const sentOff = new Set();
 let activeMs = 0, touched = Date.now(), ticked = Date.now();
 
-const draftName = (token) => `headroom.draft.${token}`;
-function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, activeMs })); }
+const DRAFTS = `headroom.${who}.draft.`, draftName = (token) => DRAFTS + token;
+function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, started, activeMs })); }
 function note(text) { $("note").textContent = text; }
 function node(tag, told = {}, ...inside) { const made = Object.assign(document.createElement(tag), told); made.append(...inside); return made; }
 
 async function fill() {
   try {
     const told = await ask("/api/claim", {});
+    for (const name of Object.keys(localStorage)) if (name.startsWith(DRAFTS) && !told.tasks.some((t) => draftName(t.token) === name)) localStorage.removeItem(name);
     queue = told.tasks.filter((t) => !Outbox.waits(t.token) && !sentOff.has(t.token));
   } catch (failed) { note(failed.status ? failed.message : "No connection. What you send is kept and goes out later."); }
 }
@@ -32,6 +33,7 @@ async function advance() {
 function finished() {
   if (player) player.pause();
   task = null;
+  document.body.classList.add("finished");
   $("screen").replaceChildren(); $("questions").replaceChildren(); $("send").disabled = true;
   const waits = Outbox.all().length;
   note(waits ? `${waits} answers wait for the connection.` : "Nothing more for you now. Thank you!");
@@ -43,7 +45,9 @@ function show(told) {
   player = next && next.token === told.token ? next.player : new Player(told);
   next = null;
   const draft = JSON.parse(localStorage.getItem(draftName(task.token)) || "{}");
-  value = draft.value || empty(); at = draft.at || 0; activeMs = draft.activeMs || 0; started = {}; drawing = null; feedback = null;
+  value = draft.value || empty(); at = draft.at || 0; activeMs = draft.activeMs || 0; started = draft.started || {}; drawing = null; feedback = null;
+  document.body.classList.remove("finished");
+  $("about").replaceChildren(`${task.schema.name.replaceAll("_", " ")} ${task.schema.version} · `, node("a", { href: guide(), target: "_blank", textContent: "Guidelines" }));
   $("screen").className = task.clips.length > 1 ? "two" : "one";
   $("screen").replaceChildren(...player.sides);
   const spans = task.questions.some((q) => listed(q));
@@ -53,6 +57,7 @@ function show(told) {
   draw(); player.play();
 }
 
+const guide = () => `/guidelines/${task.schema.id}`;
 const listed = (q) => q.how === "spans" || q.how === "flags";
 function empty() { return Object.fromEntries(task.questions.filter((q) => q.how !== "one").map((q) => [q.name, []])); }
 function complete() { return task && task.questions.every((q) => value[q.name] !== undefined) && !Object.keys(started).length; }
@@ -111,6 +116,7 @@ function draw() {
   if (here) here.scrollIntoView({ block: "nearest" });
 }
 
+const named = (q, wanted) => q.options.find((o) => o.value === wanted).label;
 function question(q, i) {
   const options = node("div", { className: "options" });
   options.setAttribute("role", q.how === "one" ? "radiogroup" : "group"); options.setAttribute("aria-label", q.label);
@@ -126,7 +132,7 @@ function question(q, i) {
   });
   const made = node("div", { className: `question${i === at ? " at" : ""}` }, node("h2", { textContent: q.label }), options);
   if (q.low || q.high) made.append(node("p", { className: "ends" }, node("span", { textContent: q.low }), node("span", { textContent: q.high })));
-  if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${s.kind || s.label}  ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
+  if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
   return made;
 }
 
@@ -174,6 +180,7 @@ document.addEventListener("keydown", (event) => {
   touched = Date.now();
   if (!task || event.ctrlKey || event.metaKey || event.altKey) return;
   const k = event.key, q = task.questions[at], arrow = k.startsWith("Arrow");
+  if ((k === "Enter" || k === " ") && event.target.closest("a, header button")) return;
   if (k === "b" || k === "B") return box(event);
   if (drawing && arrow) moveBox(k, event.shiftKey);
   else if (k === " ") player.toggle();
@@ -186,6 +193,7 @@ document.addEventListener("keydown", (event) => {
   else if (k === "ArrowUp") { at = Math.max(0, at - 1); draw(); }
   else if (k === "ArrowDown") { at = Math.min(task.questions.length - 1, at + 1); draw(); }
   else if (k === "Backspace") undo();
+  else if (k === "g" || k === "G") open(guide());
   else if (k === "Enter") { if (event.repeat) return; send(); }
   else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
   else return;

@@ -25,7 +25,7 @@ def test_a_forecast_is_told_with_its_intervals(capsys: pytest.CaptureFixture[str
     span = {"value": 12.0, "low": 9.5, "high": 15.0}
     told = {
         "source": "footage [new]", "files": 1000, "bytes": 2_000_000_000, "sample": 200, "seed": 3, "hours": span,
-        "cpu_hours": span, "grid": "/tmp/survey.mp4", "not_judged": {"mine": "no such column"},
+        "cpu_hours": span, "gpu_hours": span, "gpu_signals": ["speech"], "gpu_device": "cpu", "grid": "/tmp/survey.mp4", "not_judged": {"mine": "no such column"},
         "yields": [{"tier": "gold", "files": {"value": 0.5, "low": 0.4, "high": 0.6}, "hours": span}],
         "rejected": [{"stage": "prefilter", "reason": "frozen [#]", "files": 7, "ratio": 0.035}],
         "clauses": [{"tier": "gold", "clause": "duration_s >= 4", "clips": 5}],
@@ -36,6 +36,7 @@ def test_a_forecast_is_told_with_its_intervals(capsys: pytest.CaptureFixture[str
     for part in (
         "footage [new]: 1,000 files, 2 GB",
         "12 [9.5, 15] CPU-hours",
+        "GPU-hours 12 [9.5, 15], for speech; their models ran on the CPU here",
         "gold 50% [40%, 60%] 12 [9.5, 15]",
         "tier mine can't be judged: no such column",
         "7 prefilter: frozen [#]",
@@ -44,5 +45,9 @@ def test_a_forecast_is_told_with_its_intervals(capsys: pytest.CaptureFixture[str
         "preview: /tmp/survey.mp4",
     ):
         assert part in shown
-    surveyed({**told, "grid": "", "rejected": [], "clauses": []})
-    assert "no clip to preview" in words(capsys)
+    surveyed({**told, "grid": "", "rejected": [], "clauses": [], "gpu_device": "cuda"})
+    shown = words(capsys)
+    assert "no clip to preview" in shown
+    assert "ran on the CPU" not in shown
+    surveyed({**told, "gpu_signals": [], "gpu_device": ""})
+    assert "GPU-hours 0: no signal asks for a GPU" in words(capsys)

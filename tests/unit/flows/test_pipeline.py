@@ -45,6 +45,9 @@ def test_a_run_with_nothing_to_do_says_so(prefect: str, tmp_path: Path) -> None:
     assert (told["computed"], told["clips"], told["out_of_budget"]) == ({}, 0, False)
     summary = artifacts(prefect, "summary")[0]["data"]
     assert "## Computed by this run\n\nNothing." in summary
+    query = {"flow_runs": {"name": {"like_": f"reprocess {tmp_path.name}"}}}
+    (run,) = httpx.post(f"{prefect}/flow_runs/filter", json=query).raise_for_status().json()
+    assert run["name"].endswith(": nothing to compute")
 
 
 def test_progress_is_written_now_and_then_and_at_the_end_of_a_stage(

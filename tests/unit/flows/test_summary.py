@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.summary import Summary, ended_videos, markdown, recomputed, summary
+from flows.summary import Summary, ended_videos, failures_title, markdown, outcome_told, recomputed, summary
 from store.workspace import open_workspace
+from tasks.compute import Failure, Tally
 from tasks.curate import Outcome
 from tasks.ingest import ingest
 
@@ -22,6 +23,20 @@ def test_lines_of_the_nightly_run() -> None:
     ]
 
 
+def test_a_run_is_named_for_what_came_of_it() -> None:
+    assert outcome_told(Summary()) == "nothing to compute"
+    made = Summary(
+        videos={"done": 2, "quarantined": 1, "unchanged": 4}, computed={"motion": 1200}, failed={"motion": 2},
+        out_of_budget=True,
+    )  # fmt: skip
+    assert outcome_told(made) == "2 videos, 1,200 rows computed, 2 failed, 1 put aside, out of time"
+    assert outcome_told(Summary(computed={"gaze": 1})) == "1 row computed"
+
+
+def test_failures_that_are_not_shown_are_counted() -> None:
+    assert failures_title(Summary(failed={"gaze": 30}, failures=[{}] * 20)) == "## Failed, the first 20 of 30"
+
+
 def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None:
     footage = tmp_path / "footage"
     footage.mkdir()
@@ -32,11 +47,18 @@ def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None
         before = ended_videos(reader)
     (footage / "a | b <i>\n.mp4").symlink_to(tmp_path / "nowhere")
     seen = ingest(workspace, [str(footage)])
-    made = summary(workspace, before, seen, Outcome(), 1.23456, 2.5)
+    outcome = Outcome(
+        tally=Tally(failed={"gaze": 1}, failures=[Failure("gaze", "clip c of a | b", "ValueError: no eyes")])
+    )
+    made = summary(workspace, before, seen, outcome, 1.23456, 2.5)
     assert made.videos == {"done": 0, "quarantined": 1, "unchanged": 1}
     assert made.wall_s == 1.235
     assert [name for name, _ in made.quarantined_files] == ["a | b <i>\n.mp4"]
     told = markdown(workspace, made)
     assert "| videos found | 2 |" in told
     assert "| decodable | 0 |" in told
+    assert (
+        "## Failed\n\n| signal | what | reason |\n|---|---|---|\n| gaze | clip c of a \\| b | ValueError: no eyes |"
+        in told
+    )
     assert "| a \\| b &lt;i> .mp4 | can't be read: No such file or directory |" in told

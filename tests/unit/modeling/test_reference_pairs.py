@@ -20,9 +20,9 @@ def pair(number: int, identity: str, group: str) -> ReferencePair:
 
 
 UNEVEN = [
-    *(pair(n, "often", "720p-05to15s") for n in range(40)),
-    *(pair(n, "seldom", "720p-05to15s") for n in range(40, 43)),
-    *(pair(n, "other", "360p-00to05s") for n in range(43, 45)),
+    *(pair(n, "often", "720p/4-8s") for n in range(40)),
+    *(pair(n, "seldom", "720p/4-8s") for n in range(40, 43)),
+    *(pair(n, "other", "384p/2-4s") for n in range(43, 45)),
 ]
 
 
@@ -30,7 +30,7 @@ def test_groups_and_people_come_equally_often_whoever_has_more_footage() -> None
     batches = list(islice(PairSampler(UNEVEN, batch_size=4, seed=1), 40))
     assert all(len({p.group for p in batch}) == 1 and len(batch) == 4 for batch in batches)
     groups = Counter(batch[0].group for batch in batches)
-    assert groups == {"720p-05to15s": 20, "360p-00to05s": 20}
+    assert groups == {"720p/4-8s": 20, "384p/2-4s": 20}
     people = Counter(p.identity for batch in batches for p in batch)
     assert people == {"often": 40, "seldom": 40, "other": 80}
     own = Counter(p.target for batch in batches for p in batch if p.identity == "often")
@@ -69,8 +69,8 @@ def test_a_snapshot_gives_the_pairs_of_its_own_clips(corpus: Workspace) -> None:
         freeze.build(corpus, name)
     found = read_pairs(frozen(corpus, "with_pairs"))
     assert [(p.reference, p.target, p.group) for p in found] == [
-        ("a1", "b1", "1080p-00to05s"),
-        ("b1", "a1", "1080p-00to05s"),
+        ("a1", "b1", "1080p/2-4s"),
+        ("b1", "a1", "1080p/2-4s"),
     ]
     with pytest.raises(ValueError, match="holds no two clips"):
         read_pairs(frozen(corpus, "half_of_it"))  # it has b1 alone of the two

@@ -53,7 +53,7 @@ def test_videos_are_written_once_and_read_back(tmp_path: Path) -> None:
     out = tmp_path / "out"
     main([str(tmp_path), str(out), "--num", "1", "--held-out"])
     files = sorted(out.iterdir())
-    assert [f.name for f in files] == sorted(f"{kind}_0000.mp4" for kind in KINDS)
+    assert [f.name for f in files] == sorted(f"{kind}_0_0000.mp4" for kind in KINDS)
     files[0].write_bytes(b"kept")
     main([str(tmp_path), str(out), "--num", "1", "--held-out"])
     assert files[0].read_bytes() == b"kept"

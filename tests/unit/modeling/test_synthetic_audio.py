@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling.synthetic_audio import Config, VoiceModel, fit, main
+from modeling.synthetic_audio import Config, VoiceModel, fit, line, main
 
 NUM_FEATURES = 12
 
@@ -50,6 +50,18 @@ def test_a_voice_with_many_windows_weighs_no_more_than_one_with_few() -> None:
     np.testing.assert_allclose(once.weights, again.weights, atol=1e-5)
 
 
+def test_a_clean_sound_weighs_as_much_as_several_spoilt_ones() -> None:
+    rows, made, voice, _ = corpus(0)
+    ways = np.where(np.arange(len(made)) % 3 == 0, "clean", "0 mp3")
+    ways[:3] = "clean"
+    thrice = np.concatenate([np.arange(len(made)), *2 * [np.flatnonzero(ways == "clean")]])
+    weighed = line(rows, made, voice, ways, Config(clean_weight=3.0))
+    repeated = line(rows[thrice], made[thrice], voice[thrice], ways[thrice], Config(clean_weight=1.0))
+    np.testing.assert_allclose(weighed.weights, repeated.weights, atol=1e-6)
+    alike = line(rows, made, voice, ways, Config(clean_weight=1.0))
+    assert np.abs(weighed.weights - alike.weights).max() > 1e-3
+
+
 def test_a_resynthesised_voice_is_held_back_with_its_own() -> None:
     """Else the fit would know the person from the copy and call both alike."""
     rows, made, voice, treatment = corpus(0, 10)
@@ -58,7 +70,7 @@ def test_a_resynthesised_voice_is_held_back_with_its_own() -> None:
     )
     asked: list[set[str]] = []
 
-    def note(_rows: np.ndarray, _made: np.ndarray, seen: np.ndarray, _config: Config) -> VoiceModel:
+    def note(_rows: np.ndarray, _made: np.ndarray, seen: np.ndarray, _ways: np.ndarray, _config: Config) -> VoiceModel:
         asked.append(set(seen))
         return VoiceModel(np.zeros(NUM_FEATURES), np.ones(NUM_FEATURES), np.ones(NUM_FEATURES), 0.0, 4.0)
 

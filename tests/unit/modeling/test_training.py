@@ -15,7 +15,7 @@ import torch
 from modeling.held_out import heard_in, split
 from modeling.motion_set import MotionClip
 from modeling.recipes.audio_to_motion import VARIANTS
-from modeling.training import Batches, Progress, losses_in, train
+from modeling.training import Batches, Progress, Stage, losses_in, train, train_stages
 from tests.unit.modeling.spoken_motion import made_clip, made_clips
 
 TINY = VARIANTS["audio_to_motion_tiny"]
@@ -53,6 +53,89 @@ def test_a_run_killed_for_good_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert list(losses_in(tmp_path / "killed")) == list(losses_in(tmp_path / "whole"))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+STAGES = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.unit.modeling.test_training import stages
+from modeling.training import train_stages
+
+def on_step(done):
+    if done.step == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train_stages(stages(), Path(sys.argv[1]), on_step)
+"""
+
+
+def stages() -> list[Stage]:
+    """Of 15, 12 and 9 steps, saved after each tenth and where one ends."""
+    clips = made_clips(4)
+    slower = {"learning_rate": 5e-4, "batch_size": 2, "warmup_steps": 3}
+    return [
+        Stage(replace(TINY, num_steps=15), clips[:2]),
+        Stage(replace(TINY, num_steps=12, **slower), clips[1:]),
+        Stage(replace(TINY, num_steps=9), [replace(c, weight=float(i)) for i, c in enumerate(clips)]),
+    ]
+
+
+def test_a_curriculum_killed_within_and_between_stages_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STAGES, str(tmp_path / "killed")]
+    for step, saved in ((15, 10), (17, 15), (27, 20), (28, 27)):  # 15 and 27 end a stage, not saved yet
+        done = subprocess.run([*command, str(step)], check=False, capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == saved
+    told: list[Progress] = []
+    resumed = train_stages(stages(), tmp_path / "killed", told.append)
+    assert [(t.step, t.stage) for t in told] == [(s, 3) for s in range(28, 37)]
+    whole = train_stages(stages(), tmp_path / "whole")
+    assert list(losses_in(tmp_path / "killed")) == list(losses_in(tmp_path / "whole"))
+    assert len(list(losses_in(tmp_path / "whole"))) == 36
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    with pytest.raises(ValueError, match="another recipe or other clips"):
+        train_stages(stages()[::-1], tmp_path / "whole")
+
+
+def test_one_stage_is_a_plain_training_and_each_has_its_own_values(tmp_path: Path) -> None:
+    first = stages()[0]
+    train_stages([first], tmp_path / "one")
+    train(first.recipe, first.clips, tmp_path / "plain")
+    assert list(losses_in(tmp_path / "one")) == list(losses_in(tmp_path / "plain"))
+    train_stages(stages()[:2], tmp_path / "two")
+    slower = [first, replace(stages()[1], recipe=replace(stages()[1].recipe, learning_rate=1e-3))]
+    train_stages(slower, tmp_path / "other")
+    two, other = (list(losses_in(tmp_path / n)) for n in ("two", "other"))
+    assert two[:16] == other[:16], "the first of its steps still is of the weights of the stage before"
+    assert two[16] != other[16]
+
+
+def test_clips_are_drawn_by_their_weights() -> None:
+    """Ten clips of equal length, told apart by their loudness: each comes as often as its weight says."""
+    clips = [replace(c, sound=c.sound * 0) for c in made_clips(10)]
+    marked = [
+        replace(c, weight=float(i), motion=replace(c.motion, values=np.full_like(c.motion.values, i)))
+        for i, c in enumerate(clips)
+    ]
+
+    def drawn(some: list[MotionClip], seed: int = 0) -> np.ndarray:
+        batches = Batches(replace(TINY, batch_size=64, seed=seed), some)
+        return np.concatenate([batches(step)[1][:, 0, 0].numpy() for step in range(30)]).astype(int)
+
+    counts = np.bincount(drawn(marked), minlength=10)
+    assert counts[0] == 0
+    assert np.abs(counts / counts.sum() - np.arange(10) / 45).max() < 0.03
+    assert np.array_equal(drawn(marked), drawn(marked)), "by the seed"
+    assert not np.array_equal(drawn(marked), drawn(marked, seed=1))
+    even = np.bincount(drawn([replace(c, weight=None) for c in marked]), minlength=10)
+    assert np.abs(even / even.sum() - 0.1).max() < 0.03
+    assert marked[3].cut(0, 30).weight == 3.0, "ends that are held out take nothing of it away"
+    with pytest.raises(ValueError, match="every clip to learn from has weight 0"):
+        Batches(TINY, [replace(c, weight=0.0) for c in clips])
 
 
 def test_losses_fall_and_another_seed_gives_others(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from store import registry
+from store.bucket import main, make_bucket
 from store.objects import Objects, download_s3, list_s3, s3_client, split_s3
 from store.record import Batch, table_of
 from store.schema import VIDEOS
@@ -78,3 +79,18 @@ def test_what_is_not_there_says_so(bucket: str, tmp_path: Path) -> None:
         split_s3("http://a/b")
     with pytest.raises(ValueError, match="expected a folder or s3://"):
         Objects("gs://bucket/x", tmp_path)
+
+
+def test_a_bucket_is_made_once(
+    bucket: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"s3://new-{bucket}"
+    assert [make_bucket(name), make_bucket(name)] == [True, False]
+    assert main([name]) == 0
+    assert "was there" in capsys.readouterr().out
+    assert main(["/a/folder"]) == 1
+    assert "is no s3://bucket/key address" in capsys.readouterr().err
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(ValueError, match="check AWS_ENDPOINT_URL and the credentials"):
+        make_bucket(name)

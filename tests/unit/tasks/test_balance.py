@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import headroom
 from modeling.data import ClipDataset, ClipLoader, ClipRanges
 from store.frozen import frozen
 from store.snapshot import Snapshot, from_bytes, load, redact, to_bytes
@@ -207,22 +209,58 @@ def test_the_loader_draws_by_the_weights(corpus: Workspace, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("quick_sql")
-def test_export_tells_the_weights(corpus: Workspace, tmp_path: Path) -> None:
+def test_shards_tell_the_weights(corpus: Workspace, tmp_path: Path) -> None:
     import json
     import tarfile
 
-    from tasks.export import export
-    from tasks.export_erase import erase_from_export
+    from tasks.shard_erase import erase_from_shards
+    from tests.unit.tasks.sharded import put_source
+    from tests.unit.tasks.test_shard import shard, tables
 
+    for video in ("va", "vb"):
+        put_source(corpus, tmp_path / "footage", video)
     told = freeze.build(corpus, "all_of_it", targets(tmp_path))
-    export(corpus, str(told["snapshot"]), tmp_path / "out", timelines=[])
-    shard = next((tmp_path / "out").glob("*/*.tar"))
-    listed = json.loads(shard.with_suffix(".json").read_text())
-    assert dict(zip(listed["clips"], listed["weights"], strict=True)) == {"a1": 1.5, "a2": 0.75, "b1": 0.75}
-    with tarfile.open(shard) as tar:
+    shard(corpus, tmp_path / "out", str(told["snapshot"]), timelines=())
+    first = sorted((tmp_path / "out").rglob("*.tar"))[0]
+    listed = json.loads(first.with_suffix(".json").read_text())
+    assert dict(zip(listed["clips"], listed["weights"], strict=True)) == {"a1": 1.5, "a2": 0.75}
+    rows = [row for rows in tables(tmp_path / "out").values() for row in rows]
+    assert {r["clip_id"]: r["weight"] for r in rows} == {"a1": 1.5, "a2": 0.75, "b1": 0.75}
+    with tarfile.open(first) as tar:
         clip = tar.extractfile("a1.json")
         assert clip is not None
         assert json.loads(clip.read())["weight"] == 1.5
-    erase_from_export(tmp_path / "out", ["a1"])
-    listed = json.loads(shard.with_suffix(".json").read_text())
-    assert (listed["clips"], listed["weights"]) == (["a2", "b1"], [0.75, 0.75])
+    erase_from_shards(corpus, str(tmp_path / "out"), ["a1"])
+    listed = json.loads(first.with_suffix(".json").read_text())
+    assert (listed["clips"], listed["weights"]) == (["a2"], [0.75])
+
+
+@pytest.mark.usefixtures("quick_sql")
+def test_the_command_freezes_and_says_what_is_met(
+    corpus: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "targets.toml").write_text(GOOD)
+    asked = [
+        "tier",
+        "balance",
+        "all_of_it",
+        str(tmp_path / "targets.toml"),
+        "--workspace",
+        str(corpus.settings.workspace),
+    ]
+    with pytest.raises(SystemExit) as end:
+        headroom.main([*asked, "--json"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["snapshot"] == freeze.build(corpus, "all_of_it", targets(tmp_path))["snapshot"]
+    assert {m["category"] for m in told["margins"]} >= {"short", "long"}
+    with pytest.raises(SystemExit):
+        headroom.main(asked)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "every share is met" in shown
+    assert told["snapshot"][:8] in shown
+    (tmp_path / "targets.toml").write_text("[target.a]\nby = 'licence'\nshares = { b = 2 }\n")
+    with pytest.raises(SystemExit) as end:
+        headroom.main(asked)
+    assert end.value.code == 2
+    assert "share of 'b' is 2; it lies in [0, 1]" in capsys.readouterr().err

@@ -15,9 +15,10 @@ from store.workspace import Workspace, open_workspace
 from tasks import freeze
 from tasks.balance import Target, Targets
 from tasks.card import card, gaps, markdown
-from tasks.export import export
 from tests.unit.dashboards.conftest import signal_rows
 from tests.unit.modeling.conftest import fill
+from tests.unit.tasks.sharded import put_source
+from tests.unit.tasks.test_shard import shard
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
 SQL = """SELECT clip_id FROM clips
@@ -41,7 +42,7 @@ def corpus(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_a_card_lies_beside_the_snapshot_and_in_its_export(corpus: Workspace, tmp_path: Path) -> None:
+def test_a_card_lies_beside_the_snapshot_and_in_its_shards(corpus: Workspace, tmp_path: Path) -> None:
     built = freeze.build(corpus, "mine")
     folder = Path(str(built["path"])).parent
     told = json.loads((folder / f"{built['snapshot']}.card.json").read_text())
@@ -52,7 +53,7 @@ def test_a_card_lies_beside_the_snapshot_and_in_its_export(corpus: Workspace, tm
         ("a|b <c>", "unknown", 1),
     ]
     assert told["distributions"]["categories_view"] == {"frontal": 2, "profile": 1}
-    assert told["distributions"]["shape, resolution and length"] == {"landscape-1080p-00to05s": 3}
+    assert told["distributions"]["group of shards"] == {"unknown/1080p/16x9/2-4s": 2, "unknown/1080p/16x9/4-8s": 1}
     assert told["values"]["clips.source_fps"] == {"least": 25, "median": 25, "greatest": 25}
     assert told["clauses"][0] == {"clause": "clips.duration_s >= 2", "tier": "mine", "source": "chosen"}
     for gap in (
@@ -60,13 +61,15 @@ def test_a_card_lies_beside_the_snapshot_and_in_its_export(corpus: Workspace, tm
         "1 of 3 clips show no face that could be told",
         "one person makes up 63% of the hours",
         "nobody is seen in two places",
-        "shape, resolution and length is landscape-1080p-00to05s in 3 of 3 clips",
         "nobody says where this threshold comes from: source_fps < 30",
     ):
         assert gap in told["known_gaps"]
-    export(corpus, "mine", tmp_path / "out", timelines=[])
-    for name in ("card.json", "card.md"):
-        assert (tmp_path / "out" / name).read_bytes() == (folder / f"{built['snapshot']}.{name}").read_bytes()
+    put_source(corpus, tmp_path, "va")
+    shard(corpus, tmp_path / "out", "mine", timelines=(), formats=("webdataset",))
+    of_shards = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert of_shards.pop("shards")["num_left_out"] == 1
+    assert of_shards == told
+    assert "1 clips of the snapshot are not in them" in (tmp_path / "out" / "card.md").read_text()
     page = (tmp_path / "out" / "card.md").read_text()
     assert "| a\\|b &lt;c> | unknown | 1 |" in page
     for name in ("a1", "va.mp4", "/footage"):

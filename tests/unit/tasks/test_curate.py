@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,6 +113,9 @@ def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> Non
     outcome = run(workspace)
     assert outcome.tally.failed == {"loudness": 1}
     assert outcome.tally.computed["double"] == 2
+    (failure,) = outcome.tally.failures
+    assert (failure.signal, failure.reason) == ("loudness", "RuntimeError: model file is corrupt")
+    assert re.fullmatch(r"clip \w+ of a.mp4", failure.what)
     rows = wide(workspace).filter(pl.col("loudness_status") == "failed_permanent").to_dicts()
     assert [r["loudness_reason"] for r in rows] == ["RuntimeError: model file is corrupt"]
     assert run(workspace).tally.failed == {}, "a permanent failure waits for a new version or input"
@@ -183,6 +187,13 @@ def test_a_budget_leaves_the_rest_for_the_next_run(workspace: Workspace) -> None
     outcome = bring_up_to_date(workspace, stand_in.serial(workspace), budget_s=0.0)
     assert outcome.out_of_budget
     assert run(workspace).tally.computed["double"] == 2
+
+
+def test_what_a_budget_leaves_is_not_told_as_spared(workspace: Workspace) -> None:
+    bring_up_to_date(workspace, stand_in.serial(workspace), signals=["brightness"])
+    loud = tier("SELECT clip_id FROM signals WHERE loudness_rms >= 0 AND double_value >= 0")
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), tiers=[loud], budget_s=0.0)
+    assert (outcome.out_of_budget, outcome.skipped) == (True, {})
 
 
 def test_only_what_a_signal_needs_is_computed_when_it_is_asked_for(workspace: Workspace) -> None:

@@ -21,13 +21,13 @@ from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
 from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES, PAIRS
 from store.workspace import Workspace, open_workspace
-from tasks import forget, tier
+from tasks import forget, shard_set, tier
 from tasks.annotation.delivery import deliver, deliver_existing
 from tasks.curate import bring_up_to_date
-from tasks.export import export
 from tasks.ingest import ingest
 from tests.annotators import Crew, rated
 from tests.unit.tasks import stand_in
+from tests.unit.tasks.test_shard import shard
 
 PERSON = "ab" * 8
 FAR = "SELECT clip_id FROM clips JOIN identities USING (clip_id) WHERE duration_s >= 1 AND identity <> 'nobody'"
@@ -80,7 +80,7 @@ def planted(
     media = [{**c, "start_frame": 0, "end_frame": 50, "proxy_uri": "p"} for c in clips]
     _label(workspace, [{k: m[k] for k in m if k != "name"} for m in media])
     (root / "tiers" / "shown.sql").write_text(FAR)
-    export(workspace, "shown", tmp_path / "shards", timelines=[])
+    shard(workspace, tmp_path / "shards", "shown", timelines=())
     trained = {"recipe": {"name": "tiny"}, "snapshot": {"id": tier.listed(workspace)[-1]["snapshot"]["id"]}}
     registry.publish(workspace, b"weights", {**trained, "data": {"clips": {"train": ids}}})
     for name in ("cache/annotation", "report/assets", "scratch/normalise", "prefect", "cache/objects", "live"):
@@ -122,7 +122,8 @@ def victim(workspace: Workspace) -> tuple[str, list[str], residue.Targets]:
 
 
 def left(workspace: Workspace, targets: residue.Targets, *folders: Path) -> list[tuple[str, str]]:
-    return residue.search(workspace, targets, folders).found
+    tables = [table for folder in folders for table in shard_set.place(workspace, str(folder)).tables()]
+    return residue.search(workspace, targets, folders, tables=tables).found
 
 
 def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, footage: Path, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id"):  # fmt: skip
+                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id", "clips.lance"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -154,11 +155,11 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
         left_over = reader.sql("SELECT task_type, count(*) AS n FROM _labels GROUP BY task_type").to_dicts()
         assert left_over == [{"task_type": "likert", "n": 4}], "of a pair that showed it nothing is told any more"
     assert deliver_existing(planted).labels == 0
-    [shard] = (tmp_path / "shards").glob("*/*.tar")
-    with tarfile.open(shard) as tar:
+    [left_over_tar] = (tmp_path / "shards").rglob("*.tar")
+    with tarfile.open(left_over_tar) as tar:
         assert {m.name.split(".")[0] for m in tar} == set(held.clip_ids)
-    manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
-    assert (manifest["num_clips"], manifest["shards"][0]["num_clips"]) == (1, 1)
+    index = json.loads((tmp_path / "shards" / "index.json").read_text())
+    assert (index["num_clips"], list(index["clips"])) == (1, held.clip_ids)
     assert "other.mp4" in (planted.settings.workspace / "prefect" / "server.log").read_text()
     with closing(sqlite3.connect(planted.settings.workspace / "prefect" / "prefect.db")) as database:
         assert database.execute("SELECT name FROM task_run").fetchone() == ("faces: other.mp4, forgotten",)

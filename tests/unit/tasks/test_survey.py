@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import headroom
 from flows import survey as flow
 from store.workspace import Workspace, open_workspace
+from tasks import backend
 from tasks import tier as tiers
+from tasks.backend import Backend, Checkpoint
 from tasks.curate import bring_up_to_date
 from tasks.ingest import Source, ingest
+from tasks.signal import Resources
 from tasks.survey import forecast, sampled, sources, total, wilson
-from tests.unit.tasks import stand_in
+from tests.unit.tasks import stand_in, stand_in_backend
 
 
 def listed(**folders: int) -> list[Source]:
@@ -91,6 +97,8 @@ def test_what_is_told_is_what_the_sample_holds(
     lecture = next(h for name, h in hours.items() if name != "talk 720p.mp4")
     assert by_tier["any clip"]["hours"]["value"] == pytest.approx(2 * (hours["talk 720p.mp4"] + 2 * lecture))
     assert by_tier["dark"]["hours"]["value"] == pytest.approx(2 * hours["talk 720p.mp4"])
+    gpu = told["gpu_hours"]["value"], told["gpu_signals"], told["gpu_device"]
+    assert gpu == (0.0, [], ""), "no default asks for a GPU"
     assert told["cpu_hours"]["value"] >= 2 * spent / 3600 > 0, "a copy costs what its original did, at most"
     assert [(r["files"], r["ratio"]) for r in told["rejected"]] == [(1, 0.25)]
     assert {"tier": "dark", "clause": "brightness_mean < 110", "clips": 1} in told["clauses"]
@@ -99,6 +107,67 @@ def test_what_is_told_is_what_the_sample_holds(
     assert verdicts["consent"] == (0, "absent", "")
     assert verdicts["resolution in the name"] == (1, "contradicted", "1 of them are not that large")
     assert verdicts["content"] == (4, "contradicted", "1 are copies")
+
+
+@pytest.mark.usefixtures("quick_sql")
+def test_gpu_hours_are_what_models_of_signals_that_ask_for_one_took(
+    footage: Path, tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand_in_backend, "loads", [])
+    told_backend = Backend("tests.unit.tasks.stand_in_backend:takes_a_while", "someone/model", "MIT")
+    checkpoint = Checkpoint("someone/model", "r1", "float16", "auto", 8)
+    spec = replace(stand_in.BRIGHTNESS, version=2, backend="large", resources=Resources(gpu_gib=5))
+    large = stand_in.loaded("brightness", spec, backend._compute(told_backend, checkpoint, stand_in.brightness))
+    made = use(brightness=large)
+    monkeypatch.setattr(tiers, "discover", lambda: made)
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(footage)])
+    bring_up_to_date(workspace, stand_in.serial(workspace))
+    found = sources(str(footage))
+    told = forecast(workspace, [*found, *listed(more=4)], found)
+    with workspace.views() as reader:
+        spent_s, others_s = (
+            reader.sql(f"SELECT sum(model_s) FROM log WHERE signal {which} 'brightness'").item()
+            for which in ("=", "<>")
+        )
+    assert others_s == 0
+    assert told["gpu_signals"] == ["brightness"]
+    assert told["gpu_device"] in ("cpu", "cuda")
+    assert spent_s >= 2 * 0.05, "two videos have a clip each"
+    # Of four files two are one video, so its cost is told twice; eight files are twice the sample.
+    assert 2 * spent_s / 3600 <= told["gpu_hours"]["value"] <= 4 * spent_s / 3600
+    assert told["gpu_hours"]["low"] <= told["gpu_hours"]["value"] <= told["gpu_hours"]["high"]
+
+
+@pytest.mark.usefixtures("quick_sql")
+def test_the_command_tells_the_forecast_and_leaves_a_preview(
+    footage: Path, tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = use()
+    monkeypatch.setattr(tiers, "discover", lambda: made)
+
+    def curated(root: Path, *, paths: list[str], on_progress: Any) -> None:
+        workspace = open_workspace(root)
+        ingest(workspace, paths)
+        bring_up_to_date(workspace, stand_in.serial(workspace))
+
+    monkeypatch.setattr(flow, "run_curate", curated)
+    mine = tmp_path / "mine"
+    (mine / "tiers").mkdir(parents=True)
+    (mine / "tiers" / "dark.sql").write_text("SELECT clip_id FROM signals WHERE brightness_mean < 110")
+    asked = ["survey", str(footage), "--sample", "9", "--out", str(tmp_path / "out"), "--workspace", str(mine)]
+    with pytest.raises(SystemExit) as end:
+        headroom.main([*asked, "--json"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["files"], told["sample"], told["gpu_signals"]) == (4, 4, [])
+    assert {"any clip", "dark"} <= {line["tier"] for line in told["yields"]}
+    assert Path(told["grid"]) == tmp_path / "out" / "survey.mp4"
+    assert Path(told["grid"]).stat().st_size > 1000
+    assert sorted(f.name for f in mine.iterdir()) == ["tiers"], "nothing is written where the user works"
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["survey", str(tmp_path / "out"), "--sample", "0"])
+    assert end.value.code == 2
 
 
 def test_nothing_is_left_behind(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,6 @@ from tests.moving_mouth import syllables
 AUDIO_HZ = 16_000
 
 
-def power_above(audio: np.ndarray, edge_hz: float) -> float:
-    power = np.square(np.abs(np.fft.rfft(audio)))
-    return float(power[round(edge_hz * len(audio) / AUDIO_HZ) :].sum() / power.sum())
-
-
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str) -> None:
     audio = 0.3 * syllables(2.0) / np.abs(syllables(2.0)).max()
@@ -27,28 +22,55 @@ def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str)
     assert not np.allclose(again, audio, atol=1e-3)
 
 
-def test_treatments_are_named_and_as_long_as_the_voice() -> None:
+def test_ways_are_drawn_by_lot_and_the_same_lot_again() -> None:
     voice = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ).astype(np.float32)
-    made = dict(treatments(voice, np.random.default_rng(0)))
-    names = ["clean", "noise", "narrow", "room", *CODECS]
-    assert list(made) == [*names, *(f"moved {name}" for name in names)]
-    assert {s.dtype for s in made.values()} == {np.dtype(np.float32)}
-    assert {len(made[name]) for name in names} == {len(voice)}
-    (moved,) = {len(made[f"moved {name}"]) for name in names}
-    assert 1.05 < max(moved / len(voice), len(voice) / moved) < 1.26
-    assert made["clean"] is voice
-    assert power_above(made["narrow"], 7300) < 0.01 < power_above(voice, 7300)
-    noise_db = 20 * np.log10(voice.std() / (made["noise"] - voice).std())
-    assert voice_corpus.NOISE_DB[0] - 0.5 < noise_db < voice_corpus.NOISE_DB[1] + 0.5
+    made, again = (list(treatments(voice, np.random.default_rng(0))) for _ in range(2))
+    assert [name for name, _ in made] == [name for name, _ in again]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(made, again, strict=True))
+    assert made[0][0] == "clean"
+    assert made[0][1] is voice
+    assert len(made) == 1 + voice_corpus.NUM_WAYS
+    for name, sound in made[1:]:
+        assert set(name.split()[1:]) <= set(CODECS)
+        assert sound.dtype == np.float32
+        assert 1 / 1.26 < len(sound) / len(voice) < 1.26
+        assert not np.array_equal(sound, voice)
 
 
-def test_a_moved_voice_has_another_pitch() -> None:
-    time_s = np.arange(2 * AUDIO_HZ) / AUDIO_HZ
-    tone = np.sin(2 * np.pi * 500 * time_s).astype(np.float32)
-    moved = dict(treatments(tone, np.random.default_rng(3)))["moved clean"]
-    pitch_hz = float(np.abs(np.fft.rfft(moved)).argmax() * AUDIO_HZ / len(moved))
-    assert pitch_hz == pytest.approx(500 * len(tone) / len(moved), abs=1)
-    assert abs(pitch_hz - 500) > 25
+def test_every_codec_and_moved_pitch_come_up() -> None:
+    voice = 0.1 * np.sin(2 * np.pi * 500 * np.arange(AUDIO_HZ) / AUDIO_HZ).astype(np.float32)
+    rng = np.random.default_rng(1)
+    ways = [voice_corpus.on_its_way(voice, rng) for _ in range(30)]
+    assert {name for _, codecs in ways for name in codecs} == set(CODECS)
+    assert {len(codecs) for _, codecs in ways} == {0, 1, 2}
+    lengths = np.array([len(sound) / len(voice) for sound, _ in ways])
+    assert 0.2 < (lengths == 1).mean() < 0.7
+    moved = np.maximum(lengths, 1 / lengths)[lengths != 1]
+    assert 1.05 < moved.min() <= moved.max() < 1.26
+    for sound, _ in ways:
+        pitch_hz = float(np.abs(np.fft.rfft(sound)).argmax() * AUDIO_HZ / len(sound))
+        assert pitch_hz == pytest.approx(500 * len(voice) / len(sound), abs=6)
+
+
+def test_noise_has_unit_power_and_a_slope() -> None:
+    spectra = [np.abs(np.fft.rfft(voice_corpus.noise(AUDIO_HZ, np.random.default_rng(s)))) for s in range(8)]
+    tilts = [float(np.log(s[100:1000].mean() / s[4000:7000].mean())) for s in spectra]
+    assert min(tilts) > -0.1
+    assert max(tilts) > 1
+    assert voice_corpus.noise(AUDIO_HZ, np.random.default_rng(0)).std() == pytest.approx(1, abs=1e-6)
+
+
+def test_an_equaliser_bends_by_its_decibels() -> None:
+    gains_db = 20 * np.log10(np.abs(np.fft.rfft(voice_corpus.equaliser(np.random.default_rng(0)), 1024)))
+    assert np.ptp(gains_db) > 3
+    assert np.abs(gains_db).max() < voice_corpus.EQUALISER_DB + 1
+
+
+def test_a_rate_of_its_own_changes_the_round_trip() -> None:
+    audio = 0.3 * syllables(2.0) / np.abs(syllables(2.0)).max()
+    errors = [float(np.square(round_trip(audio, "mp3", kbit * 1000) - audio).mean()) for kbit in (24, 48, 96)]
+    assert errors[0] > errors[2]
+    assert np.array_equal(round_trip(audio, "mp3"), round_trip(audio, "mp3", 48_000))
 
 
 def test_a_room_is_a_pulse_and_what_dies_away() -> None:
@@ -75,8 +97,8 @@ def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, mo
     out = tmp_path / "out.npz"
     num_rows = export(real, made, out)
     with np.load(out) as held:
-        assert held["texture_RK"].shape == (num_rows, 174)
-        assert num_rows >= 3 * 14  # files, treatments
+        assert held["texture_RK"].shape == (num_rows, 234)
+        assert num_rows >= 3 * (1 + voice_corpus.NUM_WAYS)  # files, ways
         assert set(held["voice_R"][held["made_R"]]) == {"robot"}
         assert set(held["voice_R"][~held["made_R"]]) == {"ann"}
     with pytest.raises(ValueError, match="no made file holds a second of speech"):

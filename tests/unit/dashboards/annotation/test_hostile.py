@@ -29,7 +29,7 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("POST", "/sign-out"): (A, R, D, S), ("GET", "/"): (A, R, D, S), ("GET", "/leaderboard"): (A, R, D, S),
     ("GET", "/pay"): (A, R), ("GET", "/label"): (A, R),
     ("POST", "/api/claim"): (A, R), ("POST", "/api/keep"): (A, R), ("POST", "/api/submit"): (A, R),
-    ("GET", "/guidelines/{schema_id:int}"): (A,), ("POST", "/guidelines/{schema_id:int}"): (A,),
+    ("GET", "/guidelines/{schema_id:int}"): (A, R), ("POST", "/guidelines/{schema_id:int}"): (A,),
     ("GET", "/batches"): (D, S), ("GET", "/batches/new"): (D, S), ("POST", "/batches/new"): (D, S),
     ("GET", "/batches/{batch_id:int}"): (D, S), ("POST", "/batches/{batch_id:int}"): (D, S),
     ("GET", "/batches/{batch_id:int}/labels.csv"): (D, S),
@@ -37,6 +37,7 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("GET", "/people"): (S,), ("POST", "/people/invite"): (S,), ("POST", "/people/{person_id:int}"): (S,),
     ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}"): (S,), ("POST", "/regions"): (S,),
     ("GET", "/payouts"): (S,), ("POST", "/payouts"): (S,), ("GET", "/payouts/{period}/pay.csv"): (S,), ("GET", "/log"): (S,),
+    ("GET", "/openapi.json"): (D, S),
 }  # fmt: skip
 """Written by hand beside the app's own table: who is let in by mistake there is not let in here. None: everybody."""
 
@@ -194,7 +195,7 @@ VALUE = st.sampled_from(["", "0", "-1", "1e999", "nan", str(10**30), "\0", "' OR
 NUMBERS = count()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_whatever_is_sent_gets_an_answer_and_never_a_crash(house: House, data: st.DataObject) -> None:
     """Every route with whatever its role may send: what the app makes of it is an answer of its own, with its headers."""

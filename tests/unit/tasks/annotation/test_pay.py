@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.annotation import calibration, pay
+from tasks.annotation import answers, calibration, pay
 
 
 def paid(lower: float | None, num_accepted: int = 100, active_s: float = 0.0) -> pay.Statement:
@@ -68,3 +68,20 @@ def test_every_question_of_a_check_is_a_trial() -> None:
 
 def test_the_third_failure_is_the_last() -> None:
     assert [calibration.after_failure(n) for n in (1, 2, 3)] == ["training", "training", "banned"]
+
+
+def test_flags_weigh_by_how_many_were_raised() -> None:
+    """Three flags found and one too many on a clean clip: 6 of 7 raised ones are confirmed, not half."""
+    teeth, blink, drift = ({"kind": k} for k in ("teeth", "asymmetric_blink", "identity_drift"))
+    three, one, none = {"flags": [teeth, blink, drift]}, {"flags": [teeth]}, {"flags": []}
+    pairs = [(three, three), (one, none)]
+    scores = [answers.alike("flags", answers.DEFAULTS["flags"], a, b) for a, b in pairs]
+    weights = [answers.weight("flags", a, b) for a, b in pairs]
+    assert weights == [3.0, 0.5]
+    verdict = calibration.examined(scores, weights)
+    assert (verdict.passed, verdict.mean) == (True, pytest.approx(6 / 7))
+    assert not calibration.examined(scores).passed
+    assert answers.weight("likert", {"a": 1}, {"a": 5}) == 1.0
+    many = [{"flags": 0.0}] * 5
+    assert calibration.must_pause(many, [1.0] * 5)
+    assert not calibration.must_pause([*many, {"flags": 1.0}], [0.1] * 5 + [9.0])

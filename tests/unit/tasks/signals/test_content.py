@@ -56,13 +56,18 @@ def test_one_frame_is_enough() -> None:
     assert row_of(bars()[:, :620])["kind"] in KINDS
 
 
-def test_what_is_not_sure_passes_as_natural(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_natural_needs_a_third_and_the_likeliest_of_the_others_gives_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(p: float) -> np.ndarray:
         rest = (1 - p) / (len(KINDS) - 1)
         return np.array([p if kind == "game" else rest for kind in KINDS])
 
-    for p, kind in ((0.51, "game"), (0.49, "natural")):
-        monkeypatch.setattr(content, "classify", lambda features, vector, p=p: told(p))
+    def shared(natural: float) -> np.ndarray:
+        rest = (1 - natural) / 4
+        return np.array([natural, rest * 1.2, rest, rest, rest * 0.8, 0, 0, 0, 0])
+
+    cases = (told(0.51), "game"), (shared(0.34), "natural"), (shared(0.32), "screencast")
+    for probabilities, kind in cases:
+        monkeypatch.setattr(content, "classify", lambda features, vector, p=probabilities: p)
         assert row_of(slide())["kind"] == kind
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.lag import best_lag
 from tasks.digest import declared_row, digest_of_values
 from tasks.media.media import Media
 from tasks.signal import NotApplicable
@@ -45,6 +46,19 @@ def test_a_known_shift_of_the_sound_is_found(late: int) -> None:
     assert found["confidence"] > 0.3
     assert found["in_sync_ratio"] == pytest.approx(1.0 if late == 0 else 0.0, abs=0.2 if abs(late) != 1 else 1.0)
     assert found["speech_s"] == NUM_FRAMES / 25
+
+
+@pytest.mark.parametrize(("num_rows", "lag"), [(50, 2), (1000, -15)])
+def test_chance_where_little_overlaps_does_not_lead_short_windows_astray(
+    num_rows: int, lag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little more correlation, over 35 of 50 rows, is chance; over 985 of 1000 it is not."""
+    plain = np.zeros(31)
+    plain[0], plain[15 + 2] = 0.5, 0.45
+    monkeypatch.setattr(lip_sync, "lag_correlation", lambda *_: plain)
+    curve = lip_sync.lag_curve(np.zeros((num_rows + 3, 12)), np.zeros((num_rows, 12)), np.ones(12) / 12)
+    assert best_lag(curve)[0] == lag
+    assert curve[0] == pytest.approx(0.5 * (num_rows - 15) / num_rows)
 
 
 def test_another_voice_gives_less_confidence() -> None:

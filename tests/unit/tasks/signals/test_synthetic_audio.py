@@ -9,7 +9,7 @@ from tasks.signals import synthetic_audio
 from tasks.signals.synthetic_audio import judge, logits_of
 from tests.moving_mouth import syllables, vad
 
-NUM_FEATURES = 174
+NUM_FEATURES = 234
 
 
 def clip(audio: np.ndarray) -> Media:

@@ -1,0 +1,307 @@
+"""Every screen of every role in Chromium, by keyboard alone, at a desk and on a phone; none with a finding of axe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page
+
+from store import annotation_people, annotation_queue, annotation_work
+from tests.annotators import rated
+from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, type_in, wait
+from tests.unit.dashboards.annotation.conftest import PASSWORD, House
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+REACHABLE = """() => [...document.querySelectorAll('a[href], button, input, select, textarea')]
+    .filter((e) => !e.disabled && e.type !== 'hidden' && e.tabIndex >= 0 && e.getClientRects().length).length"""
+FOCUSED = """() => { const e = document.activeElement, s = getComputedStyle(e);
+    return [e === document.body ? '' : e.tagName + ' ' + (e.name || e.textContent.trim()).slice(0, 30), parseFloat(s.outlineWidth), s.outlineStyle]; }"""
+SYSTEMS = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system, 'theirs-v2' AS other_system"
+
+
+def sign_in(page: Page, address: str, login: str, password: str = PASSWORD) -> None:
+    page.goto(f"{address}/sign-in")
+    type_in(field(page, "login"), login)
+    type_in(field(page, "password"), password)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+class Looker:
+    """Looks at a page in both colour schemes, and by Tab at each of its controls. `problems` is what it did not like."""
+
+    def __init__(self, pictures: Path) -> None:
+        self.pictures = pictures
+        self.seen: list[str] = []
+        self.problems: list[str] = []
+
+    def __call__(self, page: Page, name: str) -> None:
+        self.seen.append(name)
+        size = page.viewport_size
+        assert size is not None
+        for scheme in ("dark", "light") if size["width"] > 500 else ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            for found in Axe().run(page).response["violations"]:
+                where = [" ".join(n["target"]) + ": " + n["failureSummary"].splitlines()[-1] for n in found["nodes"]]
+                self.problems.append(f"{name}, {scheme}: {found['impact']} {found['id']} at {where[:3]}")
+        page.screenshot(path=self.pictures / f"{len(self.seen):02}_{name}_{size['width']}.png")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        if wide > size["width"]:
+            self.problems.append(f"{name}: {wide} px wide")
+        self.problems += [f"{name}: {told}" for told in tabbed(page)]
+
+
+def tabbed(page: Page) -> list[str]:
+    """By the Tab key alone every control is reached, and seen to be."""
+    wanted, met = page.evaluate(REACHABLE), []
+    before = page.evaluate_handle("document.activeElement")
+    for _ in range(wanted + 3):
+        page.keyboard.press("Tab")
+        told: list[Any] = page.evaluate(FOCUSED)
+        if told[0]:
+            met.append(told)
+    page.evaluate("e => e === document.body ? document.activeElement.blur() : e.focus()", before)
+    faint = [f"no focus seen on {what}" for what, width, style in met if width < 2 or style == "none"]
+    return faint + ([f"{len(met)} of {wanted} controls reached"] if len(met) < wanted else [])
+
+
+def field(page: Page, name: str) -> Locator:
+    return page.locator(f"main [name={name}]")
+
+
+def link(page: Page, name: str) -> None:
+    press(page.get_by_role("link", name=name, exact=True))
+
+
+def button(page: Page, name: str) -> None:
+    press(page.get_by_role("button", name=name, exact=True))
+
+
+def playing(page: Page) -> None:
+    wait(page, "task && player.videos.every((v) => v.readyState >= 2)")
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_screen_of_every_role_by_keyboard_alone(
+    house: House, address: str, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    look = Looker(tmp_path)
+    with chromium() as browser:
+        staff = browser.page(size)
+        link_of_newcomer = administration(staff, address, look)
+        newcomer = browser.page(size)
+        newcomer.goto(link_of_newcomer.replace("http://testserver", address))
+        work(newcomer, house, look)
+        reviewing(browser.page(size), address, house, look)
+        training(newcomer, address, house, look)
+        task_types(browser.page(size), address, house, look)
+        results(browser.page(size), address, look)
+        administrator_after(staff, address, house, look)
+    assert not look.problems, "\n".join(look.problems)
+    assert len(look.seen) >= 35
+
+
+def administration(page: Page, address: str, look: Looker) -> str:
+    """From signing in to a schema, a batch, a region and an invitation, whose link it gives."""
+    page.goto(f"{address}/")
+    look(page, "sign_in")
+    sign_in(page, address, "administrator", "wrong password")
+    look(page, "sign_in_refused")
+    sign_in(page, address, "administrator")
+    look(page, "batches_empty")
+
+    link(page, "New schema")
+    for task_type in ("pairwise", "flags", "attributes", "likert"):
+        link(page, task_type)
+        look(page, f"schema_{task_type}")
+    type_in(field(page, "name"), "speech")
+    type_in(field(page, "guidelines"), "Watch each clip once with sound.\nThen rate what you saw.")
+    type_in(field(page, "num_training"), "1")
+    type_in(field(page, "num_exam"), "0")
+    button(page, "Make the schema")
+    assert page.url.endswith("/batches")
+
+    link(page, "New batch")
+    look(page, "batch_form")
+    new_batch(page, "gold of speech", "speech 1", "SELECT 'c0' AS clip_id", goal="gold")
+    assert re.search(r"/batches/\d+$", page.url), page.inner_text("main")
+    look(page, "batch_new")
+    type_in(field(page, "priority"), "3")
+    button(page, "Save")
+
+    link(page, "People")
+    look(page, "people")
+    for name, told in (("name", "in"), ("currency", "inr"), ("floor", "250"), ("rate", "98.5")):
+        type_in(field(page, name), told)
+    button(page, "Add or change")
+    type_in(field(page, "role"), "annotator")
+    type_in(field(page, "region"), "in")
+    button(page, "Invite")
+    look(page, "people_invited")
+    return page.inner_text(".link")
+
+
+def new_batch(page: Page, name: str, schema: str, source: str, goal: str = "labels") -> None:
+    type_in(field(page, "name"), name)
+    type_in(field(page, "schema_id"), schema)
+    type_in(field(page, "goal"), goal)
+    type_in(field(page, "source"), source)
+    button(page, "Make the batch")
+
+
+def work(page: Page, house: House, look: Looker) -> None:
+    """The newcomer's way: an account, guidelines, a first task, pay. Others answered before, so that there is a ranking."""
+    look(page, "join")
+    type_in(field(page, "login"), "newcomer")
+    type_in(field(page, "password"), PASSWORD)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    look(page, "home_without_work")
+    house.batch("likert", "SELECT 'c1' AS clip_id", name="rates", price_milli=5000, budget_milli=10**7, head_start_s=0)
+    house.batch("pairwise", SYSTEMS, name="lab", max_raters=2)
+    for login in ("annotator", "other"):
+        answer_all(house, login)
+    link(page, "Work")
+    look(page, "home_with_guidelines")
+    press(page.get_by_role("link", name="Read the guidelines").first)
+    look(page, "guidelines")
+    button(page, "I have read them and will follow them")
+    look(page, "home")
+    link(page, "Start")
+    page.get_by_text("Nothing more for you now. Thank you!").wait_for()
+    look(page, "label_nothing_left")
+    house.batch("likert", "SELECT 'c2' AS clip_id", name="more", price_milli=5000, budget_milli=10**7, head_start_s=0)
+    page.reload()
+    playing(page)
+    look(page, "label_likert")
+    for key in ("4", "5", "3", "2", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("Nothing more for you now. Thank you!").wait_for()
+    link(page, "Pay")
+    look(page, "pay")
+    link(page, "Leaderboard")
+    look(page, "leaderboard")
+    button(page, "Sign out")
+    assert page.url.endswith("/sign-in")
+
+
+def answer_all(house: House, login: str) -> None:
+    client = house.client(login)
+    while tasks := client.post("/api/claim", json={}).json()["tasks"]:
+        task = tasks[0]
+        held = house.site.database.read(lambda c, t=task: annotation_queue.shown(c, t["token"]))
+        assert held is not None
+        sides = dict.fromkeys(("identity", "expression", "sync"), "right" if held["swapped"] else "left")
+        told = {"token": task["token"], "value": {**rated(4), **sides}, "key": "k" * 9, "active_s": 3}
+        assert client.post("/api/submit", json=told).status_code == 200
+
+
+def reviewing(page: Page, address: str, house: House, look: Looker) -> None:
+    sign_in(page, address, "reviewer")
+    look(page, "review")
+    link(page, "Start")
+    playing(page)
+    look(page, "review_label")
+    for key in ("1", "2", "3", "4", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("Nothing more for you now. Thank you!").wait_for()
+    (label,) = house.site.database.read(lambda c: annotation_work.labels_of(c, 1))
+    assert label["how"] == "adjudicated"
+    assert label["value"] == {"visual_quality": 1, "facial_naturalness": 2, "lip_sync": 3, "motion_smoothness": 4}
+
+
+def training(page: Page, address: str, house: House, look: Looker) -> None:
+    """The reviewer's answer is gold now: it is shown after a practice item, and the next item is work."""
+    house.batch("likert", "SELECT 'c3' AS clip_id", name="speech work", schema_id=5, priority=9, head_start_s=0)
+    sign_in(page, address, "newcomer")
+    press(page.get_by_role("link", name="Read the guidelines").first)
+    button(page, "I have read them and will follow them")
+    look(page, "home_in_training")
+    link(page, "Start")
+    playing(page)
+    for key in ("1", "2", "3", "5", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("You agree by 88 %. The right answers are ringed.").wait_for()
+    look(page, "training_feedback")
+    page.keyboard.press("Enter")
+    wait(page, "task && task.kind === 'label'")
+    button(page, "Sign out")
+    assert page.url.endswith("/sign-in"), "Enter on a button of the header is that button's"
+
+
+def task_types(page: Page, address: str, house: House, look: Looker) -> None:
+    house.batch("flags", "SELECT 'c2' AS clip_id", name="bad cases", priority=8)
+    house.batch("attributes", "SELECT 'c3' AS clip_id", name="looks", priority=7)
+    house.batch("pairwise", "SELECT 'c2' AS clip_id, 'c3' AS other_clip_id", name="pairs", priority=6)
+    sign_in(page, address, "annotator")
+    link(page, "Start")
+    for task_type, told in (
+        ("flags", [",", *["ArrowLeft"] * 4, "2", "ArrowRight", "2", "b", "Shift+ArrowDown", "b", "1"]),
+        ("attributes", ["1", "2", "1", "3", "ArrowDown", "1", "ArrowRight", "1"]),
+        ("pairwise", ["1", "4", "3"]),
+    ):
+        wait(page, f"task && task.type === '{task_type}'")
+        playing(page)
+        for key in told:
+            page.keyboard.press(key)
+        look(page, f"label_{task_type}")
+        for key in ("1", "Enter") if task_type == "flags" else ("Enter",):
+            page.keyboard.press(key)
+    wait(page, "Outbox.all().length === 0 && (!task || task.type !== 'pairwise')")
+
+
+def results(page: Page, address: str, look: Looker) -> None:
+    sign_in(page, address, "designer")
+    look(page, "batches")
+    press(page.get_by_role("row", name=re.compile("^speech 1")).get_by_role("link", name="next version"))
+    assert field(page, "name").input_value() == "speech"
+    assert "Watch each clip once" in field(page, "guidelines").input_value()
+    assert field(page, "num_exam").input_value() == "0"
+    look(page, "schema_next_version")
+    type_in(field(page, "body"), "no JSON")
+    button(page, "Make the schema")
+    look(page, "schema_refused")
+    link(page, "Batches")
+    link(page, "lab")
+    assert "ours-v7" in page.inner_text("main")
+    look(page, "batch_of_systems")
+    link(page, "Batches")
+    link(page, "more")
+    type_in(field(page, "state"), "paused")
+    button(page, "Save")
+    assert field(page, "state").input_value() == "paused"
+    page.goto(f"{address}/people")
+    look(page, "not_for_a_designer")
+
+
+def administrator_after(page: Page, address: str, house: House, look: Looker) -> None:
+    link(page, "People")
+    row = page.get_by_role("row", name=re.compile("^other"))
+    press(row.get_by_role("button", name="Shut out"))
+    house.site.database.write(ban)
+    page.reload()
+    look(page, "people_and_regions")
+    press(page.get_by_role("row", name=re.compile("^annotator s_flags")).get_by_role("button", name="Reinstate"))
+    link(page, "Payouts")
+    look(page, "payouts_empty")
+    button(page, "Close the week")
+    link(page, "Log")
+    look(page, "log")
+    assert all(told in page.inner_text("main") for told in ("shut out", "reinstate", "close week", "make schema"))
+    everybody = {p["login"]: p["active"] for p in house.site.database.read(annotation_people.everybody)}
+    assert (everybody["other"], everybody["annotator"]) == (False, True)
+
+
+def ban(c: Any) -> None:
+    told = {
+        "stage": "banned",
+        "round": 3,
+        "failures": 3,
+        "why": "exam not passed: mean 0.61 of 0.85",
+        "changed_at": 0.0,
+    }
+    annotation_work.put_qualification(c, 1, 3, **told)
