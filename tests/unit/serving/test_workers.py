@@ -32,6 +32,7 @@ from serving.serve import check_there_is_one, local, shared_out
 from store import deployments
 from store.deployments import Server
 from store.workspace import open_workspace
+from tests.browser import CHROMIUM, chromium, wait
 from tests.unit.serving.talker import published
 from tests.unit.serving.test_failover import apart, heard, voice
 from tests.unit.serving.test_render import portrait
@@ -74,6 +75,28 @@ def test_a_worker_that_dies_under_a_session_loses_no_frame_and_is_replaced(
     metrics = httpx.get(f"{served.server.url}/metrics", timeout=30).text
     assert 'headroom_worker_capacity{worker="worker-1"} 1.0' in metrics
     assert "headroom_workers_lost_total 0.0" not in metrics
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_the_page_plays_on_when_its_worker_is_killed(served: Served) -> None:
+    screen = "document.getElementById('screen')"
+    with chromium() as browser:
+        page = browser.page((1100, 760))
+        page.goto(served.server.url)
+        wait(page, "document.querySelectorAll('#avatars img').length === 1")
+        page.click("#avatars button")
+        wait(page, f"{screen}.currentTime > 1")
+        name = next(worker for worker, told in served.workers().items() if told["sessions"])
+        served.process_of(name).kill()
+        stood = page.evaluate(f"{screen}.currentTime")
+        wait(page, f"{screen}.currentTime > {stood} + 4")
+        assert not page.evaluate(f"{screen}.paused")
+        assert page.evaluate(f"{screen}.buffered.length") == 1, "there is no hole in what it was given"
+        assert page.evaluate("document.getElementById('line').textContent") == "Live. Speak, or choose a sound file."
+        page.click("#leave")
+    waited(lambda: len(served.workers()) == 2)
 
 
 @pytest.mark.slow
