@@ -193,13 +193,13 @@ def voice(num: int) -> np.ndarray:
 def real_time(served: Served, num: int, seconds: float) -> dict[str, Any]:
     """So many sessions at once: frames a second that came, the share of ticks that were late, and frames lost."""
     viewers, ready = [Viewer(served) for _ in range(num)], threading.Barrier(num)
-    load = os.getloadavg()[0]
+    load, before = os.getloadavg()[0], cpu_s(served)
     threads = [threading.Thread(target=spoken, args=(viewer, seconds, ready)) for viewer in viewers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = []
+    spent, found = cpu_s(served) - before, []
     for viewer in viewers:
         gaps = np.diff(viewer.came[3:])
         found.append({
@@ -213,6 +213,12 @@ def real_time(served: Served, num: int, seconds: float) -> dict[str, Any]:
         "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
     }
+
+
+def cpu_s(served: Served) -> float:
+    """Processor time of the gateway and its workers so far."""
+    there = [served.gateway, *served.gateway.children(recursive=True)]
+    return sum(p.cpu_times().user + p.cpu_times().system for p in there)
 
 
 def first_fragment(served: Served, tries: int) -> dict[str, Any]:
@@ -370,6 +376,10 @@ def main(arguments: list[str]) -> int:
             f"{100 * told['late_ratio']:.1f} % of ticks late, longest gap {1000 * told['gap_s']:.0f} ms, "
             f"{told['lost_frames']} frames lost |"
         )
+    print(
+        f"| processor time of gateway and workers together | {load['cpu_ms_a_frame']} ms a frame, "
+        f"{load['cpu_ms_a_frame'] * 25 / 1000:.2f} cores a session |"
+    )
     for told in found["killed"]:
         print(f"| {told['how']} of a worker | {told['gap_s']} s without a frame, {told['lost_frames']} lost |")
     left = found["cycles"]

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modeling.motion import BLINKS, HEAD
-from modeling.motion_set import MotionClip
 from store.media import GRID_FPS
+
+if TYPE_CHECKING:
+    from modeling.motion_set import MotionClip  # it brings torch, which a gateway does without
 
 BLINK_SHAPE = (0.45, 1.0, 1.0, 0.75, 0.45, 0.2)
 """Share of the way shut on each frame: closing takes a third of a blink of 0.25 s (Stern et al., 1984)."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -110,7 +110,7 @@ class Gateway:
         self.lost_workers, self.moves, self.moved_s, self.slowest_move_s = 0, 0, 0.0, 0.0
         self.switches, self.switched_s = 0, 0.0
         self._opening = self._probing = 0
-        self._later: set[asyncio.Task[None]] = set()
+        self._later: set[asyncio.Task[Any]] = set()
 
     @property
     def capacity(self) -> int:
@@ -209,13 +209,17 @@ class Gateway:
             return None
         name, seed = secrets.token_urlsafe(9), secrets.randbelow(2**31)
         self._opening, self._probing = self._opening + (not probe), self._probing + probe
+        # To its end even if whoever asked goes away: a worker must have no session that nobody here knows.
+        return await asyncio.shield(self._held(self._opened(name, shown, seed, checkpoint, probe)))
+
+    async def _opened(self, name: str, shown: Avatar, seed: int, checkpoint: str | None, probe: bool) -> Talk | None:
         try:
             for worker in self._by_room(probe=probe):
                 try:
                     told, _ = await worker.open(name, shown.key, seed, checkpoint)
                 except LostError:
                     continue
-                made = Talk(name, secrets.token_urlsafe(24), key, seed, probe, worker, told["checkpoint"])
+                made = Talk(name, secrets.token_urlsafe(24), shown.key, seed, probe, worker, told["checkpoint"])
                 made.rtmp = self._publish(name) if self._publish and not probe else None
                 self.talks[made.id] = made
                 return made
@@ -249,9 +253,14 @@ class Gateway:
 
     def close(self, talk: Talk) -> None:
         if self.talks.pop(talk.id, None) is not None:
-            task = asyncio.ensure_future(self._closed(talk))
-            self._later.add(task)  # a task that nobody holds may vanish
-            task.add_done_callback(self._later.discard)
+            self._held(self._closed(talk))
+
+    def _held(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """A task that nobody holds may vanish."""
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return task
 
     async def _closed(self, talk: Talk) -> None:
         for output in talk.outputs:

@@ -286,6 +286,26 @@ def test_a_viewer_who_leaves_in_the_middle_of_a_tick_leaves_the_clock_whole() ->
     run(to_do)
 
 
+def test_whoever_goes_away_while_a_session_opens_leaves_none_that_nobody_knows() -> None:
+    async def to_do(gateway: Gateway, workers: Workers) -> None:
+        await workers.start("a")
+        doing = asyncio.create_task(gateway.open("drawn"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        doing.cancel()
+        while not workers.sessions["a"].lives:
+            await asyncio.sleep(0.005)
+        await gateway.refresh()
+        assert set(gateway.talks) == set(workers.sessions["a"].lives)
+        for talk in list(gateway.talks.values()):
+            gateway.close(talk)
+        while workers.sessions["a"].lives:
+            await asyncio.sleep(0.005)
+        assert gateway.free == 2
+
+    run(to_do)
+
+
 def test_a_model_that_fails_ends_its_session_and_no_other() -> None:
     def broken(name: str) -> Pipeline[Chunk]:
         made = pipeline(name)

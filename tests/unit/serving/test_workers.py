@@ -205,3 +205,8 @@ def test_sessions_are_shared_out_and_a_checkpoint_must_be_there(tmp_path: Path) 
         check_there_is_one(place, "abcdef")
     published(place)
     check_there_is_one(place, None)
+
+
+def test_a_gateway_loads_no_model() -> None:
+    asked = "import sys, serving.serve; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], cwd=ROOT, check=False).returncode == 0
