@@ -207,9 +207,11 @@ def real_time(served: Served, num: int, seconds: float) -> dict[str, Any]:
             "late_ratio": round(float(np.mean(gaps > 0.08 + LATE_S)), 4), "lost_frames": viewer.lost(),
             "engine_fps": viewer.told["fps"],
         })  # fmt: skip
+    frames = sum(2 * len(viewer.came) for viewer in viewers)
     return {
         "sessions": found,
         "seconds": seconds,
+        "cpu_ms_a_frame": round(1000 * spent / frames, 1),
         "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
     }
