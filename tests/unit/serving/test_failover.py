@@ -161,6 +161,8 @@ def test_a_session_moves_to_another_worker_and_its_viewer_gets_every_frame_once(
         talk.inbox.hear(sound)
         data = (await gateway.watch(talk))[1]
         for number in range(60):
+            if number == 19:
+                await gateway.refresh()
             if number in (20, 40):  # in the middle of a tick, and between two
                 doing = asyncio.create_task(gateway.tick(talk))
                 if number == 20:
