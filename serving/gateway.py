@@ -62,6 +62,8 @@ def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAP
 
     @app.get("/api/avatars")
     async def avatars() -> Response:
+        if not gateway.workers:
+            return _refused(503, "no worker is here yet to draw them; try again in a minute")
         offered = [{"key": a.key, "name": a.name} for a in gateway.avatars.values()]
         return JSONResponse({"avatars": offered, "free": gateway.free})
 

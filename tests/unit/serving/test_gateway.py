@@ -17,6 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from serving import routing
 from serving.checkpoints import Split
+from serving.gateway import make_app
 from serving.inbox import TICK_SAMPLES, Inbox, TooFarAheadError
 from serving.live import LiveSession
 from serving.routing import Gateway
@@ -43,9 +44,23 @@ def client(both: tuple[Gateway, Any]) -> Iterator[TestClient]:
 
 
 def ready(client: TestClient) -> TestClient:
-    while not client.get("/api/avatars").json()["free"]:
+    while client.get("/api/avatars").status_code != 200:
         time.sleep(0.01)
     return client
+
+
+def test_without_a_worker_nobody_is_offered_and_nothing_is_ready() -> None:
+    with TestClient(make_app(Gateway([head("anna")], "secret"))) as client:
+        for answer in (
+            client.get("/api/avatars"),
+            client.post("/api/sessions", json={"avatar": "anna"}),
+            client.get("/api/checkpoints", headers=PROBE),
+        ):
+            assert answer.status_code == 503
+            assert answer.json()["error"].startswith("no worker is here")
+        assert "headroom_sessions_free 0.0" in client.get("/metrics").text
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/workers"):
+            pass
 
 
 def opened(client: TestClient, avatar: str = "anna") -> dict[str, str]:
