@@ -31,7 +31,7 @@ def scan(paths: Sequence[str]) -> dict[str, str]:
         except (ValueError, OSError) as error:
             log.warning("watch: %s", error)
             continue
-        found.update({s.uri: s.hint for s in sources})
+        found.update({s.uri: s.hint if s.rights is None else f"{s.hint} {s.rights!r}" for s in sources})
     return found
 
 

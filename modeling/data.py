@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from store.frozen import Frozen
 from store.media import GRID_FPS, fit, read_frames, read_sound
-from store.timelines import read_spans
+from store.timelines import read_spans, timeline_names
 
 Item = dict[str, Any]
 MAX_SEED = 2**63 - 1
@@ -68,6 +68,10 @@ class ClipDataset(Dataset[Item]):
     """
 
     def __init__(self, frozen: Frozen, ranges: ClipRanges = ClipRanges()) -> None:
+        if unknown := sorted(set(ranges.timelines) - (known := timeline_names(frozen.record, frozen.versions))):
+            raise ValueError(
+                f"timeline {unknown[0]!r} is not in this snapshot; it has {', '.join(sorted(known)) or 'none'}"
+            )
         self.frozen = frozen
         self.ranges = ranges
         starts = frozen.clips["start_frame"].to_numpy().astype(np.int64)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store import snapshot
-from store.ledger import UNFINISHED, erasures, sources
+from store.ledger import UNFINISHED, erasures, listed, sources
 from store.ledger import snapshots as snapshots_table
 from store.residue import Targets
 from store.workspace import Workspace
@@ -95,7 +95,11 @@ def redact_snapshots(workspace: Workspace, targets: Targets) -> None:
 
 def drop_sources(workspace: Workspace, video_ids: Sequence[str]) -> None:
     for video_id in video_ids:
-        workspace.ledger.drop(sources.delete().where(sources.c.video_id == video_id))
+        at = sources.c.video_id == video_id
+        workspace.ledger.drop(
+            listed.delete().where(listed.c.uri.in_(sources.select().with_only_columns(sources.c.uri).where(at)))
+        )
+        workspace.ledger.drop(sources.delete().where(at))
 
 
 def _clips_that_tell(held: snapshot.Snapshot, targets: Targets) -> list[str]:

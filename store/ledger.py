@@ -34,6 +34,13 @@ sources = sa.Table(
     sa.Column("rights_sha256", sa.String, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
 )
+listed = sa.Table(
+    "listed",
+    metadata,
+    sa.Column("list", sa.String, primary_key=True),  # the file that names sources
+    sa.Column("uri", sa.String, primary_key=True),
+    sa.Column("rights", sa.String, nullable=False),  # a JSON object; empty where the list says none
+)
 manifests = sa.Table(
     "manifests",
     metadata,

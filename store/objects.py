@@ -162,6 +162,18 @@ def list_s3(prefix: str) -> Iterator[tuple[str, int, str]]:
         raise ValueError(f"{prefix}: can't list it ({error}); check the bucket's name and your credentials") from error
 
 
+def stat_s3(uri: str) -> tuple[int, str]:
+    """(bytes, etag) of one object. Raises ValueError for one that can't be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, name = split_s3(uri)
+    try:
+        head = s3_client().head_object(Bucket=bucket, Key=name)
+    except (ClientError, BotoCoreError) as error:
+        raise ValueError(f"{uri}: can't be read ({error}); check that it exists and your credentials") from error
+    return int(head["ContentLength"]), str(head["ETag"]).strip('"')
+
+
 def download_s3(uri: str, target: Path) -> Path:
     """Fetches one object to `target`, atomically."""
     from botocore.exceptions import BotoCoreError, ClientError

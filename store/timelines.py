@@ -16,6 +16,15 @@ def unpacked(payload: bytes) -> pa.Table:
         return reader.read_all()
 
 
+def timeline_names(record: Record, versions: Mapping[str, int]) -> set[str]:
+    """The signals that have a timeline in these versions of the tables."""
+    if "timelines" not in versions:
+        return set()
+    dataset = record.open("timelines", versions["timelines"])
+    assert dataset is not None
+    return set(dataset.to_table(columns=["name"]).column("name").unique().to_pylist())
+
+
 def read_spans(
     record: Record, versions: Mapping[str, int], spans: Sequence[tuple[str, str, int, int]], names: Sequence[str]
 ) -> list[dict[str, pa.Table]]:

@@ -24,8 +24,9 @@ from store.record import Batch, table_of
 from store.schema import CLIPPING, CLIPS, PROVENANCE, RIGHTS, VIDEOS, signal_fields
 from store.workspace import Reader, Workspace
 from tasks.clipping import clip_id
-from tasks.ingest import RIGHTS_KEYS, content_id
+from tasks.ingest import content_id
 from tasks.jobs import ADOPTED
+from tasks.rights import RIGHTS_KEYS
 from tasks.signals import discover
 
 FPS = 25

@@ -146,7 +146,10 @@ def _fill(workspace: Workspace, reader: Reader, made: Erasure) -> None:
     media = [found for v in made.video_ids for found in workspace.objects.under(f"media/{v}")]
     local = [workspace.objects.local(key) for key, _ in media] if workspace.objects.is_local else []
     shas = {str(v[k]) for v in videos for k in ("proxy_sha256", "audio_sha256") if v[k]}
-    made.sha256 = sorted(shas | {sha256_of(f) for f in local if f.stat().st_size})
+    # Two videos may have one sound, or silence: what is a staying video's media too is no trace of this one.
+    staying = reader.sql("SELECT proxy_sha256, audio_sha256 FROM videos ANTI JOIN _going USING (video_id)")
+    shared = {sha for row in staying.iter_rows() for sha in row if sha}
+    made.sha256 = sorted((shas | {sha256_of(f) for f in local if f.stat().st_size}) - shared)
     held_by = _snapshots(workspace, made)
     made.exports = _exports(workspace, [s["snapshot"] for s in held_by])
     size = {"objects": len(media), "bytes": sum(num_bytes for _, num_bytes in media)}

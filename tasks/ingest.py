@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from store.objects import download_s3, list_s3, local_path, local_uri
+from store.objects import download_s3, list_s3, local_path, local_uri, stat_s3
 from store.record import Batch, table_of
 from store.schema import RIGHTS, VIDEOS
 from store.workspace import Workspace
+from tasks.rights import RIGHTS_SUFFIX, rights_row, sidecar_of
+from tasks.source_list import is_list, read_list
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -56,7 +57,6 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 """What a folder is searched for; a file named on the command line is taken whatever its name."""
-RIGHTS_SUFFIX = ".rights.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Source:
     num_bytes: int
     hint: str
     unreadable: str = ""
+    rights: bytes | None = None
+    """As a list of sources tells them."""
 
 
 @dataclass
@@ -85,10 +87,17 @@ class Ingested:
 
 
 def find_sources(path: str) -> Iterator[Source | str]:
-    """The sources under a file, a folder (searched for VIDEO_SUFFIXES) or an s3:// prefix, by name.
+    """The sources under a file, a folder (searched for VIDEO_SUFFIXES) or an s3:// prefix, by name, or in a list.
 
     Also yields, as a string, the suffix of each file that is passed over. Raises ValueError for a path that isn't there.
     """
+    if is_list(path):
+        if not path.startswith("s3://"):
+            refuse_missing([path])
+        for uri, rights in read_list(path):
+            found = _s3_source(uri) if uri.startswith("s3://") else local_source(Path(uri))
+            yield replace(found, rights=rights)
+        return
     if path.startswith("s3://"):
         for uri, num_bytes, etag in list_s3(path):
             if Path(uri).suffix.lower() in VIDEO_SUFFIXES or uri == path:
@@ -110,6 +119,14 @@ def find_sources(path: str) -> Iterator[Source | str]:
                 yield local_source(Path(folder) / name)
             elif not name.endswith(RIGHTS_SUFFIX):  # read beside its video
                 yield Path(name).suffix.lower() or name
+
+
+def _s3_source(uri: str) -> Source:
+    try:
+        num_bytes, etag = stat_s3(uri)
+    except ValueError as error:
+        return Source(uri, 0, "", str(error))
+    return Source(uri, num_bytes, f"etag:{etag}")
 
 
 def refuse_missing(paths: Iterable[str]) -> None:
@@ -139,13 +156,22 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
     for row in known_sources.values():
         addresses.setdefault(row["video_id"], set()).add(row["uri"])
     seen, batch, told, met = Ingested(), Batch(), [], set[str]()
+    lists = {path_of(p) for p in paths if is_list(p)}
+    entries = ledger.rows(tables.listed.select())
+    # What a list says of an address stands when the address is met by another way too.
+    listed = {r["uri"]: r["rights"].encode() for r in entries if r["rights"] and r["list"] not in lists}
+    listed_now: dict[tuple[str, str], str] = {}
     for path in paths:
         for source in find_sources(path):
             if isinstance(source, str):
                 seen.ignored[source] = seen.ignored.get(source, 0) + 1
                 continue
             met.add(source.uri)
-            rights = _rights_sidecar(source.uri)
+            if is_list(path):
+                listed_now[path_of(path), source.uri] = (source.rights or b"").decode()
+            rights, told_by = source.rights or listed.get(source.uri), "list"
+            if rights is None:
+                rights, told_by = sidecar_of(source.uri), "sidecar"
             rights_sha256 = hashlib.sha256(rights).hexdigest() if rights else ""
             known = known_sources.get(source.uri)
             same = known is not None and known["hint"] == source.hint and not verify
@@ -156,6 +182,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
             address = address_of(source.uri, source.hint)
             if any_erased and known is None and not readmit and ledger.erased([address]):
                 seen.erased += 1
+                listed_now.pop((path_of(path), source.uri), None)
                 continue
             video_id = str(known["video_id"]) if same and known is not None else _content_id(workspace, source)
             if any_erased and readmit:
@@ -166,6 +193,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
                     [{"hmac": tables.hmac_of(ledger.secret(), address), "kind": "address", "erasure": by}],
                 )
                 seen.erased += 1
+                listed_now.pop((path_of(path), source.uri), None)
                 continue
             is_new = video_id not in known_videos
             if not is_new:
@@ -180,11 +208,16 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
                 batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
             gone = known is not None and bool(known["rights_sha256"]) and rights is None
             if gone or rights is not None or is_new:
-                row = _rights_row(
-                    workspace, video_id, source.uri, rights, addresses.get(video_id, set()) - {source.uri}
-                )
+                words = {source.uri: (rights, told_by)} if rights is not None else {}
+                for other in addresses.get(video_id, set()) - {source.uri}:
+                    if (said := listed.get(other)) is not None:
+                        words[other] = (said, "list")
+                    elif (said := sidecar_of(other)) is not None:
+                        words[other] = (said, "sidecar")
+                addresses.setdefault(video_id, set()).add(source.uri)
+                row = rights_row(workspace, video_id, source.uri, words)
                 batch.add("rights", table_of([row], RIGHTS))
-                if row["told_by"] not in ("sidecar", "default"):
+                if row["told_by"] not in ("sidecar", "list", "default"):
                     seen.rights.append((source.uri.rsplit("/", 1)[-1], str(row["told_by"])))
             told.append(
                 {
@@ -197,6 +230,8 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
                 }
             )
     lost = {uri for uri in known_sources if uri not in met and any(_under(uri, path) for path in paths)}
+    left = [r for r in entries if r["list"] in lists and (r["list"], r["uri"]) not in listed_now]
+    lost |= {r["uri"] for r in left if r["uri"] in known_sources and r["uri"] not in met}
     now_at = {uri: row["video_id"] for uri, row in known_sources.items() if uri not in lost}
     now_at |= {row["uri"]: row["video_id"] for row in told}
     without = {row["video_id"] for row in known_sources.values()} - set(now_at.values())
@@ -208,6 +243,13 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
     if not batch.empty:
         workspace.commit(batch)
     # After the commit: were it before, a kill in between would leave a source that is known and has no video.
+    held = {(r["list"], r["uri"]): r["rights"] for r in entries}
+    new = [{"list": a, "uri": u, "rights": r} for (a, u), r in listed_now.items() if held.get((a, u)) != r]
+    ledger.put(tables.listed, new)
+    for row in left:
+        ledger.drop(
+            tables.listed.delete().where(tables.listed.c.list == row["list"], tables.listed.c.uri == row["uri"])
+        )
     ledger.put(tables.sources, told)
     ledger.drop_sources(lost)
     return seen
@@ -222,6 +264,11 @@ def local_source(file: Path) -> Source:
     if not stat.S_ISREG(found.st_mode):
         return Source(uri, 0, "", "a pipe, socket or device, not a regular file")
     return Source(uri, found.st_size, f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+
+
+def path_of(told: str) -> str:
+    """A path as the ledger knows it."""
+    return told if "://" in told else os.path.abspath(told)
 
 
 def address_of(uri: str, hint: str) -> str:
@@ -282,54 +329,3 @@ def _video_row(source: Source, video_id: str) -> dict[str, object]:
     if source.unreadable:
         row |= {"state": "quarantined", "stage": "ingest", "reason": source.unreadable, "normalise_fingerprint": "-"}
     return row
-
-
-def _rights_sidecar(uri: str) -> bytes | None:
-    """`NAME.EXT.rights.json` or `NAME.rights.json` beside a local file."""
-    if uri.startswith("s3://"):
-        return None
-    file = local_path(uri)
-    for sidecar in (file.with_name(file.name + RIGHTS_SUFFIX), file.with_name(file.stem + RIGHTS_SUFFIX)):
-        if os.path.isfile(sidecar):  # Path.is_file raises where the longer name is too long for the file system
-            return sidecar.read_bytes()
-    return None
-
-
-RIGHTS_KEYS = ("licence", "consent", "origin")
-
-
-def _rights_row(
-    workspace: Workspace, video_id: str, uri: str, sidecar: bytes | None, elsewhere: Iterable[str]
-) -> dict[str, object]:
-    """Rights from the sidecar, the machine's defaults where it is silent.
-
-    Without one, a sidecar beside a copy of the same content `elsewhere` counts. A sidecar that can't be used leaves
-    licence and consent "unknown" and says why in `told_by`: nobody's default may stand for what somebody wrote down.
-    """
-    for other in sorted(elsewhere):
-        if sidecar is None and (found := _rights_sidecar(other)) is not None:
-            sidecar, uri = found, other
-    settings = workspace.settings
-    defaults = {"licence": settings.default_licence, "consent": settings.default_consent, "origin": uri}
-    if sidecar is None:
-        return {"video_id": video_id, **defaults, "told_by": "default"}
-    try:
-        return {"video_id": video_id, **defaults, **_told_rights(sidecar), "told_by": "sidecar"}
-    except ValueError as error:
-        return {"video_id": video_id, "licence": "unknown", "consent": "unknown", "origin": uri, "told_by": str(error)}
-
-
-def _told_rights(sidecar: bytes) -> dict[str, str]:
-    """Raises ValueError for what is not a JSON object of these keys with texts as values."""
-    try:
-        told = json.loads(sidecar)
-    except ValueError as error:
-        raise ValueError(f"the sidecar is no JSON ({error}); mend or remove it") from None
-    if not isinstance(told, dict):
-        raise ValueError(f'the sidecar holds {str(told)[:40]}; write an object such as {{"licence": "CC-BY-4.0"}}')
-    for key, value in told.items():
-        if key not in RIGHTS_KEYS or not isinstance(value, str):
-            raise ValueError(
-                f"the sidecar says {key!r}: {str(value)[:40]!r}; {', '.join(RIGHTS_KEYS)} may be said, each as a text"
-            )
-    return told

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from store.ledger import sources
+from store.ledger import listed, sources
 from store.workspace import Reader, Workspace
 from tasks import plan, promote, tier
 from tasks.backlog import backlog
 from tasks.clipping import ClipParams
+from tasks.ingest import path_of
 
 
 def footage(reader: Reader) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def quarantined(workspace: Workspace, paths: Sequence[str] = ()) -> list[str]:
     with workspace.views() as reader:
         names = dict(reader.sql("SELECT video_id, name FROM videos WHERE state = 'quarantined'").iter_rows())
     if paths:
-        roots = [p if "://" in p else os.path.abspath(p) for p in paths]
+        roots = [path_of(p) for p in paths]
+        roots += [r["uri"] for r in workspace.ledger.rows(listed.select().where(listed.c.list.in_(roots)))]
         found = workspace.ledger.rows(sources.select().where(sources.c.video_id.in_(names)))
         under = {r["video_id"] for r in found if any(f"{r['uri']}/".startswith(f"{p.rstrip('/')}/") for p in roots)}
         names = {video_id: name for video_id, name in names.items() if video_id in under}

@@ -273,6 +273,8 @@ def test_the_python_interface_gives_batches(corpus: Workspace) -> None:
     loader = tier.to_torch(batch_size=2, length_s=1.0, size=(16, 16), timelines=("dots",), seed=9)
     batch = next(iter(loader))
     assert batch["frames"].shape == (2, 25, 3, 16, 16)
+    with pytest.raises(ValueError, match="timeline 'dotz' is not in this snapshot; it has .*dots"):
+        tier.to_torch(length_s=1.0, timelines=("dots", "dotz"))
     named = tier.to_torch(snapshot=loader.dataset.frozen.snapshot_id, length_s=1.0)
     assert named.dataset.frozen.sha256 == loader.dataset.frozen.sha256
     other = corpus.settings.workspace / "tiers" / "other.sql"

@@ -172,6 +172,24 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(planted: Workspace, foota
     assert not any(i in Path(told["report"]).read_text() for i in (video, *clips, "interview"))
 
 
+def test_media_that_a_staying_video_has_too_is_no_trace(tmp_path: Path, use: Any, quick_sql: None) -> None:
+    """Two pictures over one sound: forgetting one must come to an end, and leave the other its sound."""
+    use()
+    (tmp_path / "two").mkdir()
+    for name, luma in (("going.mp4", 90), ("staying.mp4", 160)):
+        stand_in.make_video(tmp_path / "two" / name, 2.0, luma=luma)
+    workspace = open_workspace(tmp_path / "workspace")
+    ingest(workspace, [str(tmp_path / "two")])
+    bring_up_to_date(workspace, stand_in.serial(workspace))
+    with workspace.views() as reader:
+        assert reader.sql("SELECT count(DISTINCT audio_sha256) FROM videos").item() == 1
+    told = forget.forget(workspace, "going.mp4")
+    assert (told["complete"], told["found"]) == (True, [])
+    with workspace.views() as reader:
+        ((name, audio),) = reader.sql("SELECT name, audio_uri FROM videos").iter_rows()
+    assert (name, workspace.objects.exists(audio)) == ("staying.mp4", True)
+
+
 def test_what_was_erased_stays_out_until_it_is_asked_for(planted: Workspace, footage: Path, tmp_path: Path) -> None:
     video, _, targets = victim(planted)
     rows = planted.record.read(planted.ledger.manifest(), "timelines", where=f"video_id = '{video}'")

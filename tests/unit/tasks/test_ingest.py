@@ -166,3 +166,23 @@ def test_names_that_are_no_utf8_are_escaped(workspace: Workspace, footage: Path)
     (row,) = [r for n, r in videos(workspace).items() if n.startswith("caf")]
     assert row["name"] == "caf%E9.mp4"
     assert workspace.objects.local(str(row["uri"])).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("first", ["a.mp4", "copy.mp4"])
+def test_copies_that_say_different_things_leave_it_unknown(workspace: Workspace, footage: Path, first: str) -> None:
+    """Whatever is met first: a copy with kinder words must not launder a video."""
+    (footage / "copy.mp4").write_bytes(b"one")
+    for name, consent in (("a.mp4", "not-recorded"), ("copy.mp4", "yes")):
+        told = f'{{"licence": "CC0-1.0", "consent": "{consent}", "origin": "{name}"}}'
+        (footage / f"{name}.rights.json").write_text(told)
+    ingest(workspace, [str(footage / first)])
+    seen = ingest(workspace, [str(footage)])
+    (row,) = (r for r in videos(workspace).values() if r["name"] != "b.MOV")
+    assert (row["licence"], row["consent"]) == ("CC0-1.0", "unknown")
+    ((_, why),) = seen.rights
+    assert "says consent 'not-recorded'" in why
+    assert "copy.mp4 says 'yes'; make them agree" in why
+    (footage / "copy.mp4.rights.json").unlink()
+    ingest(workspace, [str(footage)])
+    (row,) = (r for r in videos(workspace).values() if r["name"] != "b.MOV")
+    assert (row["consent"], row["told_by"]) == ("not-recorded", "sidecar")
