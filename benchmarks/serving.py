@@ -1,12 +1,11 @@
-"""What a live avatar costs: frames a second on one core, time to the first fragment, switching checkpoints, memory, A/V skew.
+"""What a live avatar's engine costs: frames a second on one core, switching checkpoints, memory, A/V skew.
 
     python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--json]
 
 The motion network is timed by itself too, a frame at a time, as torch runs it and as ONNX Runtime does (onnx installed).
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
 portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together.
-The first fragment is timed through the gateway and a real WebSocket, from 100 ms of sound sent until a fragment has been
-decoded, and until one that shows the last of that sound has. A switch of checkpoints is timed in a session that ticks in
+benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints is timed in a session that ticks in
 real time beside it. Skew is measured as a viewer sees it: a white frame and a
 click at the same moment, in the first minute and after the hour, decoded from the stream.
 """
@@ -14,13 +13,11 @@ click at the same moment, in the first minute and after the hour, decoded from t
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import json
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,6 @@ import cv2
 import numpy as np
 import psutil
 import torch
-import uvicorn
 
 from benchmarks.machine import machine
 from modeling.audio_to_motion import MotionNet
@@ -42,10 +38,9 @@ from modeling.recipes.audio_to_motion import recipe
 from serving.avatar import Avatar, of_picture
 from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Session
-from serving.gateway import make_app
-from serving.live import TICK_S, LiveSession
+from serving.inbox import TICK_S, TICK_SAMPLES
+from serving.live import LiveSession
 from serving.publish import Fragments, frames_of
-from serving.sessions import Gateway
 from serving.talking import talking
 from tasks.samples.carriers import PORTRAIT
 
@@ -114,71 +109,19 @@ def runtimes(steps: int = 2000) -> dict[str, Any]:
     return told
 
 
-def first_fragment(shown: Avatar, tries: int = 5) -> dict[str, Any]:
-    """Seconds from the first 100 ms of sound to the first fragment, through the gateway."""
-    gateway = Gateway(held(), [shown], capacity=1)
-    server = uvicorn.Server(uvicorn.Config(make_app(gateway), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        found = [_one_viewer(gateway, shown.key, port) for _ in range(tries)]
-    finally:
-        server.should_exit = True
-        thread.join(20)
-    first, said = zip(*found, strict=True)
-    return {"tries": tries, "first_s": {"median": float(np.median(first)), "worst": max(first)},
-            "said_s": {"median": float(np.median(said)), "worst": max(said)}}  # fmt: skip
-
-
-def _one_viewer(gateway: Gateway, key: str, port: int) -> tuple[float, float]:
-    from websockets.exceptions import ConnectionClosed
-    from websockets.sync.client import connect
-
-    made = asyncio.run(gateway.open(key))
-    assert made is not None
-    with connect(f"ws://127.0.0.1:{port}/api/sessions/{made.id}") as line:
-        line.send(json.dumps({"token": made.token}))
-        line.send(voice(1600).astype("<i2").tobytes())
-        began, data, first, ends_s = time.perf_counter(), b"", 0.0, None
-        while True:
-            message = line.recv()
-            if isinstance(message, str):
-                told = json.loads(message)
-                if told["type"] == "clock" and told["taken"] == 1600 and ends_s is None:
-                    ends_s = told["at_s"]
-                continue
-            data += message
-            if b"moof" not in data:
-                continue
-            with av.open(io.BytesIO(data)) as container:
-                shown_s = [float(f.pts * f.time_base) for f in container.decode(video=0)]
-            first = first or time.perf_counter() - began
-            if ends_s is not None and shown_s[-1] + 0.04 >= ends_s - 0.001:
-                said = time.perf_counter() - began
-                line.send("end")
-                with suppress(ConnectionClosed):  # the session is gone when its line is closed
-                    while True:
-                        line.recv()
-                return first, said
-
-
 def switches(shown: Avatar, times: int = 50) -> dict[str, Any]:
     """A live session that is switched between two checkpoints while it ticks in real time: milliseconds that it stood still
     for each, milliseconds that making ready took beside it, and frames that its viewer did not get."""
     live = LiveSession(talking(module()), shown, shown.plate.picture.shape[:2])
     others = [talking(replace(module(), checkpoint=name)) for name in ("b", "a")]
     _, made = live.watch()
-    live.hear(voice(25 * 16_000))
-    stop = threading.Event()
+    sound, stop = voice(TICK_SAMPLES), threading.Event()
 
     def tick() -> None:
         nonlocal made
         due = time.perf_counter()
         while not stop.is_set():
-            made += live.tick()[0]
+            made += live.tick(sound)[0]
             due += TICK_S
             time.sleep(max(0.0, due - time.perf_counter()))
 
@@ -241,22 +184,16 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     shown = of_picture(given.avatar or PORTRAIT.path())
-    found = {"machine": machine(), "first_fragment": first_fragment(shown), "switch": switches(shown),
-             "runtimes": runtimes(), "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
+    found = {"machine": machine(), "switch": switches(shown), "runtimes": runtimes(),
+             "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
     if given.json:
         print(json.dumps(found))
         return
-    run, first = found["run"], found["first_fragment"]
+    run = found["run"]
     memory = ", ".join(f"{mib:.0f} MiB after {chunks:,}" for chunks, mib in run["resident_mib"].items())
     print(f"| {found['machine']} | |\n|---|---|")
     print(
         f"| frames a second, 256 px, one core | {run['fps']:.0f} ({run['ms_a_frame']:.1f} ms a frame), {run['mbit_s']:.2f} Mbit/s |"
-    )
-    print(
-        f"| first 100 ms of sound to the first decodable fragment | {1000 * first['first_s']['median']:.0f} ms, at worst {1000 * first['first_s']['worst']:.0f} |"
-    )
-    print(
-        f"| ... to the fragment with the last of that sound | {1000 * first['said_s']['median']:.0f} ms, at worst {1000 * first['said_s']['worst']:.0f} |"
     )
     switch = found["switch"]
     print(

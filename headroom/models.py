@@ -168,12 +168,42 @@ def serve(
             help="Serve this one, whatever is deployed (default: what headroom deploy says, else the latest)."
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes of this machine that draw (default: 2; 0: only workers that join from elsewhere)."
+        ),
+    ] = None,
+    rtmp: Annotated[
+        str | None,
+        typer.Option(help="Publish each session to a media server: rtmp://HOST/APP/{session}, with its id there."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve live talking avatars on a page, until Ctrl-C."""
     from serving.serve import serve as run_serve
 
-    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint)
+    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp)
+
+
+@app.command()
+def worker(
+    gateway: Annotated[
+        str | None, typer.Argument(help="Address of a headroom serve (default: the one that the workspace knows).")
+    ] = None,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions that it has room for (default: the number of cores).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called (default: machine and process).")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Serve this one, whatever is deployed (default: what is deployed).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Draw sessions of a headroom serve that runs here or elsewhere, until that ends."""
+    from serving.join import join
+
+    join(existing(workspace).workspace, gateway, sessions, name, checkpoint)
 
 
 @app.command()

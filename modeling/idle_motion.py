@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modeling.motion import BLINKS, HEAD
-from modeling.motion_set import MotionClip
 from store.media import GRID_FPS
+
+if TYPE_CHECKING:
+    from modeling.motion_set import MotionClip  # it brings torch, which a gateway does without
 
 BLINK_SHAPE = (0.45, 1.0, 1.0, 0.75, 0.45, 0.2)
 """Share of the way shut on each frame: closing takes a third of a blink of 0.25 s (Stern et al., 1984)."""
@@ -33,6 +35,8 @@ SPEECH_DB, SPEECH_SLOPE_DB, SPEECH_TAU_S = -42.0, 4.0, 0.4
 """From loudness to being spoken: half at the first, and how fast it follows."""
 FIT_LAG = 5
 """Autocorrelation is read at 0.2 s: from one frame to the next most of a still head's change is the mesh's jitter."""
+
+SKIP_FRAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ class IdleMotion:
             made[t, 2:] = gain * self._low[1] * (SILENT_SHARE + (1 - SILENT_SHARE) * self._spoken)
             made[t, :2] = self._lid(noise[0])
         return made
+
+    def skip(self, num_frames: int) -> None:
+        """Goes on by so many frames of silence: blinks and the sway's noise do not depend on what is said."""
+        for at in range(0, num_frames, SKIP_FRAMES):
+            self.step(np.full(min(SKIP_FRAMES, num_frames - at), -100.0))
 
     def _lid(self, noise: float) -> float:
         if self._in_blink < len(BLINK_SHAPE):

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 from serving.engine import Chunk, Pipeline
 
+RECIPE = "audio_to_motion"
+NONE_YET = (
+    "no checkpoint is published yet that makes motion of sound ({error}); headroom train audio_to_motion --tier a2v_bronze "
+    "trains one"
+)
 Load = Callable[[str], Pipeline[Chunk]]
 """From a checkpoint's id to its pipeline. Raises ValueError for one that can't be used."""
 

@@ -52,6 +52,8 @@ class Stage(Protocol[C]):
     `end` gives what was held back. Both change the state."""
 
     name: str
+    remembers: bool
+    """False for one to whom the chunks before don't matter: it is left out when a session is warmed up."""
 
     def begin(self, session: Session) -> Any: ...
 
@@ -74,6 +76,8 @@ class Session:
 
     identity: Any
     seed: int = 0
+    first_frame: int = 0
+    """Of its first chunk; above 0 when it was begun elsewhere and goes on here."""
     heard_samples: int = 0
     """Of sound accepted: the clock."""
     told: dict[str, float] = field(default_factory=dict)
@@ -105,6 +109,14 @@ class Running(Generic[C]):
         if self._ended:
             raise ValueError("session: its sound has ended; open another one")
         yield from self._through([chunk], 0)
+
+    def warm(self, chunk: C) -> None:
+        """Hears what was put out elsewhere: the stages up to the first that remembers nothing, and nothing comes of it."""
+        made: list[C] = [chunk]
+        for stage, state in zip(self._stages, self._states, strict=True):
+            if not stage.remembers:
+                return
+            made = [after for one in made for after in stage.step(state, one)]
 
     def end(self) -> Iterator[C]:
         """What the stages still held back. A session ends once."""

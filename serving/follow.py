@@ -1,4 +1,5 @@
-"""A server follows the ledger: which checkpoints it serves, and that it is there. One that was away catches up at its start."""
+"""A server follows the ledger, and its workers follow it: which checkpoints they serve, and that it is there. One that was
+away catches up at its start."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import logging
 from contextlib import suppress
 
 from serving.checkpoints import Split
-from serving.sessions import Gateway
+from serving.routing import Gateway
 from store import deployments
 from store.deployments import Server, Serving
 from store.workspace import Workspace
@@ -33,8 +34,9 @@ async def follow(gateway: Gateway, workspace: Workspace, server: Server) -> None
                 await gateway.follow(split_of(told))
             except ConnectionError as error:
                 log.warning("what serves is left as it is: %s", error)
-            if gateway.checkpoints.refused != told_refused:
-                told_refused = gateway.checkpoints.refused
+            refused = {name: why for w in gateway.workers.values() for name, why in w.state["refused"].items()}
+            if refused != told_refused:
+                told_refused = refused
                 for why in told_refused.values():
                     log.warning("refused: %s", why)
             await asyncio.sleep(POLL_S)

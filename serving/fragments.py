@@ -7,7 +7,7 @@ is whole as soon as its frame is, its times are those that it is given, and noth
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 VIDEO, SOUND = 1, 2
@@ -134,3 +134,26 @@ def _mp4a(sample_hz: int, config: bytes) -> bytes:
         b"mp4a", bytes(6), struct.pack(">H", 1), bytes(8), struct.pack(">4HI", 1, 16, 0, 0, sample_hz << 16),
         full(b"esds", 0, 0, stream),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A fragment with a picture: its bytes, the picture's time and duration, and whether it stands for itself."""
+
+    data: bytes
+    time: int
+    duration: int
+    is_key: bool
+
+
+def pieces(data: bytes) -> Iterator[Piece]:
+    """The fragments in a row of them, as `fragment` makes them with a picture in each."""
+    at = 0
+    while at < len(data):
+        moof, _ = struct.unpack_from(">I4s", data, at)
+        (mdat,) = struct.unpack_from(">I", data, at + moof)
+        traf = at + 8 + 16 + 8  # after moof's own head, mfhd, and traf's head
+        (time,) = struct.unpack_from(">Q", data, traf + 16 + 12)
+        duration, _, flags = struct.unpack_from(">3I", data, traf + 16 + 20 + 20)
+        yield Piece(data[at : at + moof + mdat], time, duration, flags == _KEY)
+        at += moof + mdat

@@ -1,4 +1,4 @@
-"""`headroom serve`: a page, and sessions over WebSocket; the engine runs in this process, in threads.
+"""`headroom serve`: a page, sessions over WebSocket, and the workers' end of theirs; the engine runs in the workers.
 
 A client names an avatar by its key, never by a path or an address: nothing that it sends is ever opened. A session is
 reached by its id and a token that only its maker was told.
@@ -14,13 +14,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import HTTPConnection
 
 from serving.avatar import Avatar
-from serving.metrics import CONTENT_TYPE, exposition
-from serving.sessions import Gateway
+from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
+from serving.metrics import CONTENT_TYPE, exposition, held_by_all
+from serving.remote import RefusedError
+from serving.routing import Gateway
 from serving.viewer import greeted, watched
 
 PAGES = Path(__file__).parent / "pages"
@@ -32,21 +35,18 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-PROBE_HEADER = "x-headroom-probe"
-"""Tells the server's probe key, which lies in the ledger: whoever deploys may read it."""
 
 
-def make_app(gateway: Gateway, beside: Callable[[], Awaitable[None]] | None = None) -> FastAPI:
-    """The page, its avatars, sessions and metrics. `beside` runs as long as the server does."""
+def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAPI:
+    """The page, its avatars, sessions, workers and metrics. `beside` runs as long as the server does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        jobs = [asyncio.ensure_future(job) for job in (_sweep(gateway), *([beside()] if beside else []))]
+        jobs = [asyncio.ensure_future(job) for job in (_sweep(gateway), *(work() for work in beside))]
         yield
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        gateway.threads.shutdown(wait=True)
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -62,6 +62,8 @@ def make_app(gateway: Gateway, beside: Callable[[], Awaitable[None]] | None = No
 
     @app.get("/api/avatars")
     async def avatars() -> Response:
+        if not gateway.workers:
+            return _refused(503, "no worker is here yet to draw them; try again in a minute")
         offered = [{"key": a.key, "name": a.name} for a in gateway.avatars.values()]
         return JSONResponse({"avatars": offered, "free": gateway.free})
 
@@ -79,30 +81,31 @@ def make_app(gateway: Gateway, beside: Callable[[], Awaitable[None]] | None = No
             return _refused(404, "there is no such avatar; /api/avatars lists them")
         probe = _is_probe(gateway, request)
         chosen = told.get("checkpoint") if probe else None
-        if chosen is not None and chosen not in gateway.checkpoints.pipelines:
+        try:
+            made = await gateway.open(told["avatar"], chosen, probe=probe)
+        except RefusedError:
             return _refused(409, f"checkpoint {chosen} is not held by this server")
-        made = await gateway.open(told["avatar"], chosen, probe=probe)
         if made is None and probe:
             return _refused(503, "another probe is under way; try again in a minute")
+        if made is None and not gateway.workers:
+            return _refused(503, "no worker is here to draw it; try again in a minute")
         if made is None:
             return _refused(503, f"all {gateway.capacity} sessions are taken; try again in a minute")
-        return JSONResponse({"id": made.id, "token": made.token}, 201)
+        watch = f"/hls/{made.id}/{made.watch_token}/index.m3u8"
+        return JSONResponse({"id": made.id, "token": made.token, "watch": watch}, 201)
 
     @app.get("/api/checkpoints")
     async def checkpoints(request: Request) -> Response:
         if not _is_probe(gateway, request):
-            return _refused(403, f"give the server's key in {PROBE_HEADER}")
-        told = gateway.checkpoints
-        return JSONResponse({
-            "serving": told.serving, "stable": told.split.stable, "canary": told.split.canary, "share": told.split.share,
-            "revision": told.split.revision, "held": sorted(told.pipelines), "refused": told.refused,
-            "sessions": {name: sum(t.live.checkpoint == name for t in gateway.talks.values()) for name in told.pipelines},
-            "moving": sum(not told.stays(t.live.checkpoint) for t in gateway.talks.values()),
-            "switches": gateway.switches, "slowest_switch_ms": round(1000 * gateway.slowest_switch_s, 3),
-        })  # fmt: skip
+            return _refused(403, f"give the server's key in {KEY_HEADER}")
+        if not gateway.workers:
+            return _refused(503, "no worker is here yet; try again in a minute")
+        await gateway.refresh()
+        return JSONResponse(held_by_all(gateway))
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        await gateway.refresh()
         return Response(exposition(gateway), media_type=CONTENT_TYPE)
 
     @app.websocket("/api/sessions/{session_id}")
@@ -112,8 +115,45 @@ def make_app(gateway: Gateway, beside: Callable[[], Awaitable[None]] | None = No
         if talk is not None:
             await watched(gateway, talk, socket)
 
+    @app.websocket("/api/workers")
+    async def works(socket: WebSocket) -> None:
+        if not _is_probe(gateway, socket):
+            await socket.close(4401, f"give the server's key in {KEY_HEADER}")
+            return
+        await socket.accept()
+        with suppress(LostError, TimeoutError, RuntimeError):
+            await gateway.attach(SocketLine(socket))
+
+    @app.get("/hls/{session_id}/{token}/{name}")
+    async def hls(session_id: str, token: str, name: str) -> Response:
+        talk = gateway.talks.get(session_id)
+        if talk is None or not hmac.compare_digest(token.encode(), talk.watch_token.encode()):
+            return _refused(404, "there is no such session to watch")
+        found = talk.hls.playlist() if name == "index.m3u8" else talk.hls.file(name)
+        kind = "application/vnd.apple.mpegurl" if name == "index.m3u8" else "video/mp4"
+        return Response(found, media_type=kind) if found else _refused(404, "it is not there yet, or not any more")
+
     app.mount("/static", StaticFiles(directory=PAGES), name="static")
     return app
+
+
+class SocketLine:
+    """A worker's line, as this end has it."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def send(self, told: Mapping[str, Any], body: bytes = b"") -> None:
+        try:
+            await self._socket.send_bytes(packed(told, body))
+        except (RuntimeError, WebSocketDisconnect) as error:
+            raise LostError("its line is closed") from error
+
+    async def receive(self) -> Message:
+        try:
+            return unpacked(await self._socket.receive_bytes())
+        except (RuntimeError, KeyError, WebSocketDisconnect) as error:
+            raise LostError("its line is closed") from error
 
 
 async def _body(request: Request) -> Mapping[str, Any] | None:
@@ -136,8 +176,8 @@ async def _sweep(gateway: Gateway) -> None:
         gateway.sweep()
 
 
-def _is_probe(gateway: Gateway, request: Request) -> bool:
-    told = request.headers.get(PROBE_HEADER, "")
+def _is_probe(gateway: Gateway, request: HTTPConnection) -> bool:
+    told = request.headers.get(KEY_HEADER, "")
     return bool(gateway.probe_key) and hmac.compare_digest(told.encode(), gateway.probe_key.encode())
 
 

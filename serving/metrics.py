@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-from serving.sessions import Gateway
+from serving.remote import Worker
+from serving.routing import Gateway
 from serving.vitals import Vitals
 
-__all__ = ["CONTENT_TYPE", "exposition"]
+__all__ = ["CONTENT_TYPE", "exposition", "held_by_all"]
 
 LABELS = ("checkpoint",)
 COUNTERS: dict[str, tuple[str, Callable[[Vitals], float]]] = {
@@ -41,6 +43,32 @@ GAUGES: dict[str, tuple[str, Callable[[Vitals], float | None]]] = {
     ),
 }
 
+WORKERS: tuple[tuple[str, str, Callable[[Gateway, Worker], float]], ...] = (
+    ("headroom_worker_sessions", "Sessions that a worker has", lambda gateway, worker: gateway.on(worker)),
+    ("headroom_worker_capacity", "Sessions that a worker has room for", lambda gateway, worker: worker.capacity),
+    ("headroom_worker_resident_bytes", "Memory of a worker", lambda gateway, worker: worker.state["resident_bytes"]),
+    ("headroom_worker_threads", "Threads of a worker", lambda gateway, worker: worker.state["threads"]),
+)
+NOTHING_HELD: dict[str, Any] = {"held": [], "serving": "", "canary": "", "share": 0.0, "refused": {}, "switches": 0}
+
+
+def held_by_all(gateway: Gateway) -> dict[str, Any]:
+    """What the workers together serve: `held` by all of them, `refused` by one of them, and the oldest `revision` that one of
+    them follows. There must be a worker."""
+    states = [worker.state for worker in gateway.workers.values()]
+    oldest = min(states, key=lambda s: s["split"]["revision"])
+    split, names = oldest["split"], gateway.vitals()
+    return {
+        "serving": oldest["serving"], "stable": split["stable"], "canary": split["canary"], "share": split["share"],
+        "revision": split["revision"], "held": sorted(set.intersection(*(set(s["held"]) for s in states))),
+        "refused": {name: why for s in states for name, why in s["refused"].items()},
+        "sessions": {name: sum(t.checkpoint == name for t in gateway.talks.values()) for name in names},
+        "moving": sum(s["moving"] for s in states),
+        "switches": gateway.switches + sum(s["switches"] for s in states),
+        "slowest_switch_ms": round(1000 * max(s["slowest_switch_s"] for s in states), 3),
+        "workers": {name: {"sessions": gateway.on(w), "capacity": w.capacity} for name, w in gateway.workers.items()},
+    }  # fmt: skip
+
 
 def exposition(gateway: Gateway) -> bytes:
     """All of it in Prometheus' text format."""
@@ -54,20 +82,22 @@ class _Collector:
         self._gateway = gateway
 
     def collect(self) -> Iterator[Metric]:
-        gateway, held = self._gateway, self._gateway.checkpoints
+        gateway = self._gateway
         told = gateway.vitals()
+        held = held_by_all(gateway) if gateway.workers else NOTHING_HELD
         roles = GaugeMetricFamily(
             "headroom_checkpoint_role", "1 for what a checkpoint is now", labels=(*LABELS, "role")
         )
-        for name in held.pipelines:
-            roles.add_metric([name, _role(gateway, name)], 1)
+        for name in held["held"]:
+            roles.add_metric([name, _role(held, name)], 1)
         yield roles
         now = GaugeMetricFamily("headroom_sessions", "Sessions now", labels=LABELS)
         for name in told:
-            now.add_metric([name], sum(t.live.checkpoint == name for t in gateway.talks.values()))
+            now.add_metric([name], sum(t.checkpoint == name for t in gateway.talks.values()))
         yield now
         yield GaugeMetricFamily("headroom_sessions_free", "Sessions that there is room for", gateway.free)
-        yield GaugeMetricFamily("headroom_canary_share", "Share of new sessions that the canary gets", held.split.share)
+        yield GaugeMetricFamily("headroom_canary_share", "Share of new sessions that the canary gets", held["share"])
+        yield from _workers(gateway)
         for name, (text, count) in COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=LABELS)
             for checkpoint, vitals in told.items():
@@ -88,17 +118,31 @@ class _Collector:
             first.add_metric([checkpoint], vitals.first_fragments, vitals.first_fragment_s)
         yield first
         switches = SummaryMetricFamily("headroom_switch_seconds", "How long sessions stood still to change checkpoint")
-        switches.add_metric([], gateway.switches, gateway.switched_s)
+        spent_s = gateway.switched_s + sum(w.state["switched_s"] for w in gateway.workers.values())
+        switches.add_metric([], held["switches"], spent_s)
         yield switches
         refused = GaugeMetricFamily(
             "headroom_checkpoint_refused", "1 for a checkpoint that could not be loaded", labels=LABELS
         )
-        for checkpoint in held.refused:
+        for checkpoint in held["refused"]:
             refused.add_metric([checkpoint], 1)
         yield refused
 
 
-def _role(gateway: Gateway, checkpoint: str) -> str:
-    if checkpoint == gateway.checkpoints.serving:
+def _workers(gateway: Gateway) -> Iterator[Metric]:
+    """Of each worker, and of those that died."""
+    for name, text, measure in WORKERS:
+        gauge = GaugeMetricFamily(name, text, labels=("worker",))
+        for worker in gateway.workers.values():
+            gauge.add_metric([worker.name], measure(gateway, worker))
+        yield gauge
+    yield CounterMetricFamily("headroom_workers_lost", "Workers that died or were cut off", gateway.lost_workers)
+    moves = SummaryMetricFamily("headroom_move_seconds", "From a worker's death to its session's going on with another")
+    moves.add_metric([], gateway.moves, gateway.moved_s)
+    yield moves
+
+
+def _role(held: dict[str, Any], checkpoint: str) -> str:
+    if checkpoint == held["serving"]:
         return "stable"
-    return "canary" if checkpoint == gateway.checkpoints.split.canary else "leaving"
+    return "canary" if checkpoint == held["canary"] else "leaving"

@@ -7,6 +7,7 @@ written can't drift however long it lasts. A fragment leaves with each frame.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ KEY_FRAMES_S = 1
 AUDIO_BPS = 64_000
 AAC_SAMPLES = PRIMING = 1024
 """In a run of coded sound. The encoder begins with one of its own, by which the live stream is put off."""
+
+AGAIN_RUNS = 4
+"""Of sound that an encoder hears again to go on as if it had coded all of it: measured, 3 are enough and 2 are not."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Where a viewer's stream stands: the frame that it began with, the one that comes next, and how many fragments and runs
+    of coded sound went out."""
+
+    first_frame: int
+    next_frame: int
+    fragments: int
+    runs: int
 
 
 class Coded:
@@ -65,6 +80,14 @@ class Coded:
             heard += self._hear(AAC_SAMPLES)
         return list(self.video.encode(frame)), heard
 
+    def hear_again(self, from_sample: int, sound_N: np.ndarray) -> list[Any]:
+        """Begins the sound anew at a sample of the stream, with what was heard from there on."""
+        self._sampled, self._rest = from_sample, sound_N
+        made: list[Any] = []
+        while len(self._rest) >= AAC_SAMPLES:
+            made += self._hear(AAC_SAMPLES)
+        return made
+
     @property
     def heard(self) -> int:
         """Samples that it was given."""
@@ -84,27 +107,50 @@ class Coded:
 
 
 class Fragments:
-    """A stream for one viewer: `header` first, then what `write` gives, each a fragment that can be decoded at once."""
+    """A stream for one viewer: `header` first, then what `write` gives, each a fragment that can be decoded at once.
 
-    def __init__(self, side_px: tuple[int, int], first_frame: int = 0) -> None:
+    `after` takes up a stream that somebody else began: where it stands, and the sound, int16, that ends with its last frame,
+    of AGAIN_RUNS (0.26 s) or more unless that is all there was. The first frame is then a whole picture, and the coded sound goes
+    on with the run after the last one, so that nothing is heard twice or left out.
+    """
+
+    def __init__(
+        self, side_px: tuple[int, int], first_frame: int = 0, after: tuple[Sent, np.ndarray] | None = None
+    ) -> None:
         self._coded = Coded(side_px, LIVE_OPTIONS, first_frame)
         config = avc_config(bytes(self._coded.video.extradata))
         self.header = header(SAMPLE_HZ, side_px, config, bytes(self._coded.sound.extradata))
         self.mime = f'video/mp4; codecs="avc1.{config[1:4].hex()}, mp4a.40.2"'
         """As Media Source Extensions want it told."""
-        self._number = self._runs = 0
+        self.sent = Sent(first_frame, first_frame, 0, 0)
+        self._held: list[Any] = []
         self.skew_ms: float | None = None
         """How much later the sound track's clock stands than the picture track's, by what was put out; None before that."""
+        if after is not None:
+            self._take_up(*after)
 
     def write(self, number: int, picture: np.ndarray, sound_N: np.ndarray) -> bytes:
         pictures, heard = self._coded.write(number, picture, sound_N)
-        self._runs += len(heard)
+        heard = self._new([*self._held, *heard])
+        self._held = []
+        self.sent = replace(self.sent, next_frame=number + 1, runs=self.sent.runs + len(heard))
         if pictures:
             seen_until = _time(pictures[-1:]) + SAMPLES_PER_FRAME
-            held = self._coded.heard + PRIMING - AAC_SAMPLES * self._runs
-            heard_until = (_time(heard[-1:]) + AAC_SAMPLES if heard else AAC_SAMPLES * self._runs) + held
+            held = self._coded.heard + PRIMING - AAC_SAMPLES * self.sent.runs
+            heard_until = (_time(heard[-1:]) + AAC_SAMPLES if heard else AAC_SAMPLES * self.sent.runs) + held
             self.skew_ms = 1000 * (heard_until - seen_until) / SAMPLE_HZ
         return self._fragment(pictures, heard)
+
+    def _take_up(self, sent: Sent, past: np.ndarray) -> None:
+        stands = (sent.next_frame - sent.first_frame) * SAMPLES_PER_FRAME
+        begin = max(0, stands - len(past), AAC_SAMPLES * (sent.runs - AGAIN_RUNS))
+        begin += -begin % AAC_SAMPLES
+        self.sent = sent
+        self._held = self._new(self._coded.hear_again(begin, past[len(past) - (stands - begin) :]))
+
+    def _new(self, heard: list[Any]) -> list[Any]:
+        """Runs of sound that did not go out yet."""
+        return [run for run in heard if _time([run]) >= AAC_SAMPLES * self.sent.runs]
 
     def end(self) -> bytes:
         return self._fragment(*self._coded.end())
@@ -112,10 +158,11 @@ class Fragments:
     def _fragment(self, pictures: Sequence[Any], heard: Sequence[Any]) -> bytes:
         if not pictures and not heard:
             return b""
-        self._number += 1
+        number = self.sent.fragments + 1
+        self.sent = replace(self.sent, fragments=number)
         seen = [Sample(with_lengths(bytes(p)), SAMPLES_PER_FRAME, p.is_keyframe) for p in pictures]
         runs = [Sample(bytes(p), AAC_SAMPLES) for p in heard]
-        return fragment(self._number, [(VIDEO, _time(pictures), seen), (SOUND, _time(heard), runs)])
+        return fragment(number, [(VIDEO, _time(pictures), seen), (SOUND, _time(heard), runs)])
 
 
 def _time(packets: Sequence[Any]) -> int:

@@ -1,26 +1,28 @@
-"""`headroom serve`: makes the avatars ready, loads the checkpoint, and serves until Ctrl-C."""
+"""`headroom serve`: makes the avatars ready, starts the workers, and serves until Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from serving.avatar import Avatar, avatar
-from serving.checkpoints import Checkpoints
-from serving.engine import Chunk, Pipeline
+from serving.checkpoints import NONE_YET, RECIPE
 from serving.follow import follow
 from serving.gateway import make_app
-from serving.sessions import Gateway
-from serving.talking import motion_module, talking
-from serving.viewer import MOST_MESSAGE_BYTES
-from store import deployments
+from serving.routing import Gateway
+from serving.rtmp import Rtmp
+from serving.supervise import keep, together
+from store import deployments, registry
 from store.deployments import Server
 from store.workspace import Workspace
+from tasks.media.transcode import ffmpeg_binary
 
 MOST_OFFERED = 6
+MOST_WORKERS = 2
+"""Unless another number is asked for: each takes about half a GB."""
+MOST_MESSAGE = 1 << 20
 ONE_CLIP_EACH = """
     SELECT clip_id FROM (
         SELECT clips.clip_id, duration_s,
@@ -32,49 +34,90 @@ ONE_CLIP_EACH = """
 
 def serve(
     workspace: Workspace, named: Sequence[str], host: str, port: int, capacity: int | None = None,
-    checkpoint: str | None = None,
+    checkpoint: str | None = None, num_workers: int | None = None, rtmp: str | None = None,
 ) -> None:  # fmt: skip
     """`named` are clips and pictures; by default up to six people of the workspace, by their longest clips. `port` 0 takes
-    any free one. With a checkpoint it serves that one and follows nothing; else what `headroom deploy` says.
+    any free one. With a checkpoint it serves that one and follows nothing; else what `headroom deploy` says. `capacity`
+    sessions (by default one a core) are shared out among `num_workers` processes of this machine, by default two, so that one
+    takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
+    address to which each session is published, "{session}" in it being the session's id.
 
-    Raises ValueError without a checkpoint, for an avatar that can't be made, and for a port that is taken.
+    Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, and when no worker can
+    start.
     """
-    import cv2
-    import torch
     import uvicorn
 
-    torch.set_num_threads(1)  # sessions share the cores, one each
-    cv2.setNumThreads(1)
-    held = held_by(workspace, checkpoint)
+    check_there_is_one(workspace, checkpoint)
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
-    gateway = Gateway(held, offered, capacity or os.cpu_count() or 1, secrets.token_urlsafe(24))
+    gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None)
+    failures: list[ValueError] = []
     with listening(host, port) as listener:
-        address = f"http://{host}:{listener.getsockname()[1]}"
-        beside = None if checkpoint else partial(follow, gateway, workspace, server_at(address, gateway))
-        names = ", ".join(a.name for a in offered)
-        print(f"checkpoint {held.serving}; {len(offered)} avatars: {names}", flush=True)  # noqa: T201
-        print(f"open {address} ({gateway.capacity} sessions at a time); Ctrl-C ends it", flush=True)  # noqa: T201
-        told = uvicorn.Config(
-            make_app(gateway, beside), log_level="warning", access_log=False, ws_max_size=2 * MOST_MESSAGE_BYTES
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+        async def run() -> None:
+            try:
+                await _run(gateway, workspace, address, checkpoint, shares)
+            except ValueError as error:
+                failures.append(error)
+                server.should_exit = True
+
+        shares = shared_out(capacity or os.cpu_count() or 1, MOST_WORKERS if num_workers is None else num_workers)
+        config = uvicorn.Config(make_app(gateway, run), log_level="warning", access_log=False, ws_max_size=MOST_MESSAGE)
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+    if failures:
+        raise failures[0]
+
+
+async def _run(
+    gateway: Gateway, workspace: Workspace, address: str, checkpoint: str | None, shares: Sequence[int]
+) -> None:
+    """Keeps the workers up, says when the first is there, and follows the ledger from then on."""
+
+    async def told() -> None:
+        if not shares:
+            print(f"{address} waits for workers: headroom worker {address}", flush=True)  # noqa: T201
+        await gateway.came.wait()
+        serving = ", ".join(sorted({w.state["serving"] for w in gateway.workers.values()}))
+        names = ", ".join(a.name for a in gateway.avatars.values())
+        print(f"checkpoint {serving}; {len(gateway.avatars)} avatars: {names}", flush=True)  # noqa: T201
+        print(f"open {address} ({sum(shares) or gateway.capacity} sessions at a time); Ctrl-C ends it", flush=True)  # noqa: T201
+        if checkpoint is None:
+            await follow(gateway, workspace, server_at(address, gateway))
+
+    await together(keep(gateway, workspace, local(address), checkpoint, shares), told())
+
+
+def published_to(url: str) -> Callable[[str], Rtmp]:
+    """What hands a session on. Raises ValueError for an address that is no RTMP server's, or the same for all sessions."""
+    if not url.startswith(("rtmp://", "rtmps://")) or "{session}" not in url:
+        raise ValueError(
+            f"serve: --rtmp {url}: must be rtmp://HOST/APP/{{session}}, the last part being each session's id"
         )
-        uvicorn.Server(told).run(sockets=[listener])
+    return lambda session: Rtmp(url.replace("{session}", session), ffmpeg_binary())
 
 
-def held_by(workspace: Workspace, checkpoint: str | None = None) -> Checkpoints:
-    """The checkpoint named, else what is deployed; a workspace that has deployed none begins with the latest one."""
+def shared_out(capacity: int, num_workers: int) -> list[int]:
+    """Sessions of each worker; there are no more workers than sessions."""
+    num = min(num_workers, capacity)
+    return [capacity // num + (n < capacity % num) for n in range(num)]
 
-    def load(name: str) -> Pipeline[Chunk]:
-        return talking(motion_module(workspace, name))
 
-    if checkpoint is not None:
-        return Checkpoints(load(checkpoint), load)
-    told = deployments.serving(workspace)
-    if name := told.stable or told.canary:
-        return Checkpoints(load(name), load)
-    module = motion_module(workspace)
-    told = deployments.first(workspace, module.checkpoint)
-    first = talking(module) if told.stable == module.checkpoint else load(told.stable)
-    return Checkpoints(first, load)
+def local(address: str) -> str:
+    """As this machine's own workers reach it."""
+    return address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+
+
+def check_there_is_one(workspace: Workspace, checkpoint: str | None) -> None:
+    """Raises ValueError when the checkpoint named, what is deployed, or any at all is missing."""
+    if checkpoint is None and deployments.serving(workspace).stable:
+        return
+    try:
+        registry.checkpoint_row(workspace, checkpoint or RECIPE)
+    except ValueError as error:
+        if checkpoint is not None:
+            raise
+        raise ValueError(NONE_YET.format(error=error)) from error
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -36,9 +36,10 @@ AHEAD = LOOKAHEAD_SAMPLES - SAMPLES_PER_FRAME
 class MotionStream:
     """Motion of one session, float32 (T, P), normalised, unsmoothed: the network's mouth and head, swayed, and blinks."""
 
-    def __init__(self, net: MotionNet, idle: Idle, seed: int) -> None:
+    def __init__(self, net: MotionNet, idle: Idle, seed: int, first_frame: int = 0) -> None:
         self._net, self._state = net, net.start(1)
         self._idle = IdleMotion(idle, seed)
+        self._idle.skip(first_frame)
         self._rest: np.ndarray = np.zeros(0, np.float32)
         self._recent = (0, np.zeros(0, np.float32))
         """Frames told, and the sound of the last of them with what they saw ahead. Replaced whole: another thread reads it."""
@@ -116,14 +117,14 @@ class Smoothing:
 class SpeechMotion:
     """The stage: a chunk's sound gets its motion; chunks come out a little later than they go in, cut at frames."""
 
-    name = "motion"
+    name, remembers = "motion", True
 
     def __init__(self, module: Module[tuple[MotionNet, Idle]]) -> None:
         self.module = module
 
     def begin(self, session: Session) -> _Heard:
         net, idle = self.module.model
-        return _Heard(session, MotionStream(net, idle, session.seed), Smoothing())
+        return _Heard(session, MotionStream(net, idle, session.seed, session.first_frame), Smoothing())
 
     def step(self, state: _Heard, chunk: Chunk) -> Iterator[Chunk]:
         state.session.heard_samples += len(chunk.sound)
@@ -141,7 +142,7 @@ class _Heard:
     def __init__(self, session: Session, stream: MotionStream, smoothing: Smoothing) -> None:
         self.session, self.stream, self.smoothing = session, stream, smoothing
         self.sound: np.ndarray = np.zeros(0, np.int16)
-        self.frame = 0
+        self.frame = session.first_frame
 
     def leaving(self, motion_TP: np.ndarray, loud_T: np.ndarray) -> Iterator[Chunk]:
         num = len(motion_TP)

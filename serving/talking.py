@@ -10,13 +10,12 @@ from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.made_motion import idle_of, network, refuse_not_live
 from serving.avatar import Avatar
+from serving.checkpoints import NONE_YET, RECIPE
 from serving.engine import Chunk, Module, Pipeline, Session
 from serving.face_warp import FaceWarp
 from serving.speech_motion import SpeechMotion
 from store import registry
 from store.workspace import Workspace
-
-RECIPE = "audio_to_motion"
 
 
 def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module[tuple[MotionNet, Idle]]:
@@ -27,10 +26,7 @@ def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module
     except ValueError as error:
         if checkpoint is not None:
             raise
-        raise ValueError(
-            f"no checkpoint is published yet that makes motion of sound ({error}); headroom train {RECIPE} --tier a2v_bronze "
-            "trains one"
-        ) from error
+        raise ValueError(NONE_YET.format(error=error)) from error
     return Module("audio_to_motion", found.id, (_network(workspace, found), idle_of(found)))
 
 
@@ -57,7 +53,7 @@ def _network(workspace: Workspace, found: registry.Checkpoint) -> MotionNet:
 class DrawnFace:
     """The stage that draws. An avatar is made ready once per session; a frame needs nothing of those before it."""
 
-    name = "draw"
+    name, remembers = "draw", False
 
     def begin(self, session: Session) -> FaceWarp:
         shown: Avatar = session.identity

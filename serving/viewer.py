@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
-from serving.live import TICK_S, TooFarAheadError
-from serving.sessions import LONGEST_S, Gateway, Talk
+from serving.engine import SAMPLE_HZ
+from serving.inbox import TICK_S, TooFarAheadError
+from serving.remote import RefusedError
+from serving.routing import LONGEST_S, Gateway, NoWorkerError, Talk
 
 MOST_MESSAGE_BYTES = 64_000
 """Two seconds of sound."""
@@ -22,8 +24,9 @@ GREETING_S = 5.0
 MOST_LATE_S = 0.5
 MOST_QUEUED = 50
 """Messages that wait for a viewer's line, about 4 s: beyond it the line is too slow, and the viewer must come again."""
-WRONG, FULL, SLOW, REPLACED, OVER = 4401, 4413, 4408, 4409, 4410
-"""Codes with which a viewer's line is closed: token, too much sound, line too slow, watched elsewhere, session over."""
+WRONG, FULL, SLOW, REPLACED, OVER, BROKEN = 4401, 4413, 4408, 4409, 4410, 4500
+"""Codes with which a viewer's line is closed: token, too much sound, line too slow, watched elsewhere, session over, nobody
+to draw it."""
 
 
 async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> Talk | None:
@@ -83,11 +86,11 @@ async def _listen(talk: Talk, socket: WebSocket) -> Ended:
             if len(data) % 2 or len(data) > MOST_MESSAGE_BYTES:
                 return 1003, f"sound is 16-bit PCM at 16 kHz, mono, at most {MOST_MESSAGE_BYTES} bytes a message"
             try:
-                talk.live.hear(np.frombuffer(data, "<i2").astype(np.int16))
+                talk.inbox.hear(np.frombuffer(data, "<i2").astype(np.int16))
             except TooFarAheadError as error:
                 return FULL, str(error)
         elif text == "interrupt":
-            talk.live.interrupt()
+            talk.inbox.interrupt()
         elif text == "end":
             return OVER, "the session is over"
         else:
@@ -95,29 +98,44 @@ async def _listen(talk: Talk, socket: WebSocket) -> Ended:
 
 
 async def _run(gateway: Gateway, talk: Talk, queue: asyncio.Queue[bytes | str]) -> Ended:
-    """Ticks in real time. A tick that comes late moves all later ones: the clock is the sound's, not the wall's."""
+    """Ticks in real time. A tick that comes late moves all later ones: the clock is the sound's, not the wall's. Only what a
+    dead worker left undone is caught up with: its viewer would be behind for good."""
     loop = asyncio.get_running_loop()
     try:
-        mime, header = await loop.run_in_executor(gateway.threads, talk.live.watch)
+        mime, header = await gateway.watch(talk)
         queue.put_nowait(json.dumps({"type": "begin", "mime": mime}))
         queue.put_nowait(header)
-        due, number = loop.time(), 0
+        due, number, late, behind = loop.time(), 0, 0.0, False
         while time.monotonic() - talk.made_at < LONGEST_S:
-            made, clock = await loop.run_in_executor(gateway.threads, talk.live.tick)
+            worker, tell = talk.worker, number % 12 == 0
+            made, clock = await gateway.tick(talk, late, tell=tell)
+            state = clock.pop("state", {})
             if made:
                 queue.put_nowait(made)
             queue.put_nowait(json.dumps({"type": "clock", **clock}))
-            if number % 12 == 0:
-                queue.put_nowait(talk.live.told())
+            if tell:
+                queue.put_nowait(_state(talk, state))
             number, due = number + 1, due + TICK_S
-            late = loop.time() - due
-            talk.live.late(late)
-            if late > MOST_LATE_S:
-                talk.live.late_ticks, due = talk.live.late_ticks + 1, loop.time()
+            late = max(0.0, loop.time() - due)
+            behind = late > 0 and (behind or talk.worker is not worker)
+            if late > MOST_LATE_S and not behind:
+                talk.late_ticks, due = talk.late_ticks + 1, loop.time()
             await asyncio.sleep(max(0.0, due - loop.time()))
     except asyncio.QueueFull:
         return SLOW, "the line is too slow; come again"
+    except (NoWorkerError, RefusedError) as error:
+        gateway.close(talk)
+        return BROKEN, str(error)[:120]
     return OVER, "the session is over"
+
+
+def _state(talk: Talk, told: dict[str, Any]) -> str:
+    """For the viewer: how the session does on its worker, and what waits here."""
+    inbox = talk.inbox
+    return json.dumps({
+        "type": "state", **told, "ahead_s": round(inbox.ahead_s, 2), "late_ticks": talk.late_ticks,
+        "said_s": round(inbox.taken / SAMPLE_HZ, 2),
+    })  # fmt: skip
 
 
 async def _replaced(another: asyncio.Event) -> Ended:

@@ -158,7 +158,8 @@ by("leave").onclick = () => { session?.leave(); session = null; ready(false); sa
 screen.onclick = () => { screen.muted = false; screen.play(); say("Live. Speak, or choose a sound file."); };
 
 const offered = await (await fetch("/api/avatars")).json();
-for (const { key, name } of offered.avatars) {
+if (offered.error) say(offered.error, true);
+for (const { key, name } of offered.avatars ?? []) {
   const button = document.createElement("button"), picture = document.createElement("img"), label = document.createElement("span");
   picture.src = `/api/avatars/${key}.jpg`; picture.alt = ""; label.textContent = name; button.title = name;
   button.setAttribute("role", "radio"); button.setAttribute("aria-checked", "false");

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
-from benchmarks.serving import first_fragment, long_run, skew, switches
+from benchmarks.serving import long_run, skew, switches
 from serving.publish import Fragments
 from tests.unit.serving.conftest import one_thread  # noqa: F401 - for every test here
 from tests.unit.serving.talker import head
@@ -33,11 +33,6 @@ def test_a_run_counts_its_frames_and_memory() -> None:
     assert told["fps"] > 0
     assert set(told["resident_mib"]) == {60, 100, 120}
     assert set(told["wall_s_by_stage"]) == {"motion", "draw"}
-
-
-def test_the_first_fragment_is_timed_through_the_gateway() -> None:
-    told = first_fragment(head(), tries=2)
-    assert 0 < told["first_s"]["median"] <= told["said_s"]["median"] < 30
 
 
 def test_a_switch_of_checkpoints_is_timed_under_way_and_loses_no_frame() -> None:

@@ -23,14 +23,16 @@ from flows.deploy_probe import ProbeError, probe, speech, state_of
 from modeling.audio_to_motion import MotionNet
 from serving import follow, talking
 from serving.gateway import make_app
-from serving.serve import held_by, listening, server_at
-from serving.sessions import Gateway
+from serving.join import held_by
+from serving.routing import Gateway
+from serving.serve import listening, server_at
+from serving.sessions import Sessions
 from serving.speech_motion import MotionStream
 from store import deployments, registry
 from store.deployments import OvertakenError, Server
 from store.workspace import Workspace, open_workspace
 from tests.unit.flows.test_deploy_gates import LIVE, metrics
-from tests.unit.serving.talker import IDLE, head, tiny
+from tests.unit.serving.talker import IDLE, head, local_worker, tiny
 
 SPEECH_S = 1.6
 
@@ -94,19 +96,20 @@ def deployed(place: Workspace, checkpoint: str, by: Told | None = None, share: f
 
 
 @contextmanager
-def served(place: Workspace) -> Iterator[tuple[Gateway, Server]]:
-    """A real server on a free port that follows the ledger."""
-    gateway = Gateway(held_by(place), [head()], capacity=2, probe_key="key")
+def served(place: Workspace) -> Iterator[tuple[Sessions, Server]]:
+    """A real server on a free port that follows the ledger, with a worker in this process."""
+    gateway, sessions = Gateway([head()], "key"), Sessions(held_by(place), 2)
     listener = listening("127.0.0.1", 0)
     server = server_at(f"http://127.0.0.1:{listener.getsockname()[1]}", gateway)
-    app = make_app(gateway, functools.partial(follow.follow, gateway, place, server))
+    following = functools.partial(follow.follow, gateway, place, server)
+    app = make_app(gateway, functools.partial(local_worker, gateway, sessions), following)
     running = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         while server.id not in {s.id for s in deployments.servers(place)} or state_of(server) is None:
             time.sleep(0.02)
-        yield gateway, server
+        yield sessions, server
     finally:
         running.should_exit = True
         thread.join(20)
@@ -131,14 +134,14 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = published(place, lively(0))
-    with served(place) as (gateway, server):
+    with served(place) as (sessions, server):
         good = published(place, lively(1))
         by = Told()
         told = deployed(place, good, by)
         assert (told["state"], by.names) == ("serving", ["gates", "canary", "load", "compare", "promote", "switch"]), (
             told
         )
-        assert deployments.serving(place).stable == gateway.checkpoints.serving == good
+        assert deployments.serving(place).stable == sessions.checkpoints.serving == good
         assert set(by.pages) == {"deploy-gates", "deploy-canary", "deploy-comparison", "deploy-result"}
         assert "| mouth_range |" in by.pages["deploy-comparison"]
         assert [(d.checkpoint, d.state) for d in deployments.history(place)] == [(good, "serving"), (old, "serving")]
@@ -176,12 +179,12 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
         told = deployed(place, broken, Told(corrupt))
         assert told["state"] == "rolled back"
         assert "its weights are not what was published" in told["reason"]
-        assert deployments.serving(place).stable == gateway.checkpoints.serving == good
+        assert deployments.serving(place).stable == sessions.checkpoints.serving == good
         assert flow.run_rollback(place.settings.workspace)["checkpoint"] == old
         until = time.monotonic() + 10
-        while gateway.checkpoints.serving != old and time.monotonic() < until:
+        while sessions.checkpoints.serving != old and time.monotonic() < until:
             time.sleep(0.02)
-        assert gateway.checkpoints.serving == old
+        assert sessions.checkpoints.serving == old
         assert flow.shown(place)["servers"] == [server.url]
     with served(place) as (again, _):
         assert again.checkpoints.serving == old, "one that was away catches up at its start"

@@ -22,10 +22,9 @@ def test_a_session_is_a_file_with_all_that_was_said(tmp_path: Path, monkeypatch:
     place = open_workspace(tmp_path / "ws")
     name = published(place, lively(0))
     out = tmp_path / "live" / "said.mp4"
-    with served(place) as (gateway, server):
+    with served(place) as (sessions, server):
         told = record(server, speech(1.6, 3.0), out, "somebody who is not offered")
-        assert (told["checkpoint"], told["avatar"], told["lost_frames"]) == (name, next(iter(gateway.avatars)), 0)
-        assert not any(talk.probe for talk in gateway.talks.values())
+        assert (told["checkpoint"], told["avatar"], told["lost_frames"]) == (name, next(iter(sessions.avatars)), 0)
     assert [p.name for p in out.parent.iterdir()] == ["said.mp4"]
     with av.open(str(out)) as container:
         assert [s.type for s in container.streams] == ["video", "audio"]

@@ -275,7 +275,7 @@ def test_live_scales_by_a_metric_that_its_servers_expose() -> None:
     pod = next(s for n, _, s in pods("cloud") if n == "live")
     stop = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     waits = accepted(stop)["until_idle"]
-    from serving.sessions import LONGEST_S
+    from serving.routing import LONGEST_S
 
     assert LONGEST_S <= waits < pod["terminationGracePeriodSeconds"], "no session is cut off by scaling down"
     notes = next(m for m in of_kind("cloud", "Deployment") if m["metadata"]["name"] == "live")["spec"]["template"][

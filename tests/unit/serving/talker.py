@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import torch
+from fastapi import FastAPI
 
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
@@ -13,7 +18,12 @@ from modeling.recipes.audio_to_motion import recipe
 from serving.avatar import Avatar
 from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Pipeline
+from serving.gateway import make_app
+from serving.lines import pair
+from serving.routing import Gateway
+from serving.sessions import Sessions
 from serving.talking import talking
+from serving.worker import work
 from store import registry
 from store.workspace import Workspace
 from tests.unit.serving.faces import person, plate
@@ -44,6 +54,19 @@ def held(*others: str) -> Checkpoints:
         return pipeline(checkpoint, seed=1 + others.index(checkpoint))
 
     return Checkpoints(pipeline(), load)
+
+
+def served(
+    checkpoints: Checkpoints, avatars: Sequence[Avatar], capacity: int, probe_key: str = "", *beside: Any
+) -> tuple[Gateway, Sessions, FastAPI]:
+    """A gateway with one worker in this process; its app runs both."""
+    gateway, sessions = Gateway(avatars, probe_key), Sessions(checkpoints, capacity)
+    return gateway, sessions, make_app(gateway, partial(local_worker, gateway, sessions), *beside)
+
+
+async def local_worker(gateway: Gateway, sessions: Sessions, name: str = "here") -> None:
+    ours, theirs = pair()
+    await asyncio.gather(gateway.attach(ours), work(sessions, theirs, name))
 
 
 def published(workspace: Workspace, **more: str) -> str:

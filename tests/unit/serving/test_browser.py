@@ -9,10 +9,8 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from serving.gateway import make_app
-from serving.sessions import Gateway
 from tests.browser import CHROMIUM, chromium, wait
-from tests.unit.serving.talker import head, held
+from tests.unit.serving.talker import head, held, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
@@ -35,8 +33,8 @@ VOICE = """
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    gateway = Gateway(held(), [head("anna"), head("ben")], capacity=1)
-    server = uvicorn.Server(uvicorn.Config(make_app(gateway), port=0, log_level="warning", access_log=False))
+    _, _, app = served(held(), [head("anna"), head("ben")], capacity=1)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

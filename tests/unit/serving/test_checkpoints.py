@@ -6,15 +6,16 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import av
 import numpy as np
 import pytest
 
 from serving.checkpoints import Split, share_of
+from serving.inbox import TICK_SAMPLES
 from serving.live import LiveSession
-from serving.sessions import Gateway, Talk
+from serving.sessions import Sessions
 from tests.unit.serving.talker import head, held, pipeline
 
 
@@ -46,61 +47,60 @@ def test_one_that_cannot_be_loaded_is_refused_and_everybody_stays() -> None:
     assert set(told.pipelines) == {"c1"}
 
 
-def run(work: Callable[[Gateway], object]) -> Gateway:
-    gateway = Gateway(held("c1", "c2"), [head()], capacity=8, probe_key="key")
+def run(work: Callable[[Sessions], Awaitable[None]]) -> Sessions:
+    sessions = Sessions(held("c1", "c2"), capacity=8)
+    sessions.avatars["drawn"] = head()
 
     async def main() -> None:
-        await work(gateway)  # type: ignore[misc]
+        await work(sessions)
 
     asyncio.run(main())
-    return gateway
+    return sessions
 
 
 def test_sessions_on_what_no_longer_serves_are_moved_and_the_others_stay() -> None:
-    async def opened(gateway: Gateway, checkpoint: str) -> Talk:
-        made = await gateway.open("drawn", checkpoint)
-        assert made is not None
-        made.live.watch()
-        made.live.tick()
+    async def opened(sessions: Sessions, checkpoint: str) -> LiveSession:
+        made = await sessions.open(f"on {checkpoint}", "drawn", 0, checkpoint)
+        made.watch()
+        made.tick(noise(TICK_SAMPLES))
         return made
 
-    async def work(gateway: Gateway) -> None:
-        old = await opened(gateway, "c0")
-        await gateway.follow(Split("c0", "c1", 0.5, 1))
-        young = await opened(gateway, "c1")
-        assert [t.live.checkpoint for t in (old, young)] == ["c0", "c1"]
-        await gateway.follow(Split("c0", "", 0.0, 2))  # rolled back
-        assert [t.live.checkpoint for t in (old, young)] == ["c0", "c0"]
-        assert set(gateway.checkpoints.pipelines) == {"c0"}
-        await gateway.follow(Split("c0", "c2", 0.5, 3))
-        newest = await opened(gateway, "c2")
-        await gateway.follow(Split("c2", "", 0.0, 4))  # promoted
-        assert {t.live.checkpoint for t in (old, young, newest)} == {"c2"}
-        assert set(gateway.checkpoints.pipelines) == {"c2"}
+    async def work(sessions: Sessions) -> None:
+        old = await opened(sessions, "c0")
+        await sessions.follow(Split("c0", "c1", 0.5, 1))
+        young = await opened(sessions, "c1")
+        assert [t.checkpoint for t in (old, young)] == ["c0", "c1"]
+        await sessions.follow(Split("c0", "", 0.0, 2))  # rolled back
+        assert [t.checkpoint for t in (old, young)] == ["c0", "c0"]
+        assert set(sessions.checkpoints.pipelines) == {"c0"}
+        await sessions.follow(Split("c0", "c2", 0.5, 3))
+        newest = await opened(sessions, "c2")
+        await sessions.follow(Split("c2", "", 0.0, 4))  # promoted
+        assert {t.checkpoint for t in (old, young, newest)} == {"c2"}
+        assert set(sessions.checkpoints.pipelines) == {"c2"}
         for talk in (old, young, newest):
-            talk.live.tick()
+            talk.tick(noise(TICK_SAMPLES))
 
-    gateway = run(work)
-    assert gateway.switches == 3
-    assert gateway.slowest_switch_s < 0.02
-    told = gateway.vitals()
+    sessions = run(work)
+    assert sessions.switches == 3
+    assert sessions.slowest_switch_s < 0.02
+    told = sessions.vitals()
     assert {name: v.sessions for name, v in told.items()} == {"c0": 2, "c1": 1, "c2": 3}
     assert sum(v.ticks for v in told.values()) == 6
     with pytest.raises(KeyError):
-        asyncio.run(gateway.open("drawn", "c9"))
+        asyncio.run(sessions.open("s", "drawn", 0, "c9"))
 
 
 def test_a_session_that_is_switched_under_way_loses_no_frame_and_stands_still_for_under_a_millisecond() -> None:
     live = LiveSession(pipeline(), head(), (128, 128))
     others = [pipeline("c1", seed=1), pipeline("c0")]
     _, data = live.watch()
-    live.hear(noise(16_000 * 20))
     stop = threading.Event()
 
     def ticking() -> None:
         nonlocal data
         while not stop.is_set():
-            data += live.tick()[0]
+            data += live.tick(noise(TICK_SAMPLES))[0]
 
     thread = threading.Thread(target=ticking)
     thread.start()
@@ -133,7 +133,7 @@ def test_one_that_ticks_each_time_meanwhile_is_switched_all_the_same(monkeypatch
         nonlocal tries
         flip, tries = prepare(module), tries + 1  # type: ignore[arg-type]
         if tries <= 3:
-            live.tick()
+            live.tick(noise(TICK_SAMPLES))
         return flip
 
     monkeypatch.setattr(live._running, "prepare", slow)

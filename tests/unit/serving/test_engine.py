@@ -19,6 +19,8 @@ def chunk(number: int, level: int = 1) -> Chunk:
 class Doubling:
     """Holds one chunk back, and doubles its sound."""
 
+    remembers = True
+
     def __init__(self, name: str) -> None:
         self.name, self.begun = name, 0
 

@@ -15,24 +15,52 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from serving import sessions
+from serving import routing
 from serving.checkpoints import Split
 from serving.gateway import make_app
-from serving.live import TICK_SAMPLES, LiveSession, TooFarAheadError
-from serving.sessions import Gateway
+from serving.inbox import TICK_SAMPLES, Inbox, TooFarAheadError
+from serving.live import LiveSession
+from serving.routing import Gateway
+from serving.sessions import Sessions
 from serving.viewer import FULL, OVER, REPLACED, WRONG
-from tests.unit.serving.talker import head, held, pipeline
+from tests.unit.serving.talker import head, held, local_worker, pipeline, served
 
 
 @pytest.fixture
-def served() -> Gateway:
-    return Gateway(held(), [head("anna"), head("ben")], capacity=2)
+def both() -> tuple[Gateway, Any]:
+    gateway, _, app = served(held(), [head("anna"), head("ben")], capacity=2)
+    return gateway, app
 
 
 @pytest.fixture
-def client(served: Gateway) -> Iterator[TestClient]:
-    with TestClient(make_app(served)) as made:
-        yield made
+def gateway(both: tuple[Gateway, Any]) -> Gateway:
+    return both[0]
+
+
+@pytest.fixture
+def client(both: tuple[Gateway, Any]) -> Iterator[TestClient]:
+    with TestClient(both[1]) as made:
+        yield ready(made)
+
+
+def ready(client: TestClient) -> TestClient:
+    while client.get("/api/avatars").status_code != 200:
+        time.sleep(0.01)
+    return client
+
+
+def test_without_a_worker_nobody_is_offered_and_nothing_is_ready() -> None:
+    with TestClient(make_app(Gateway([head("anna")], "secret"))) as client:
+        for answer in (
+            client.get("/api/avatars"),
+            client.post("/api/sessions", json={"avatar": "anna"}),
+            client.get("/api/checkpoints", headers=PROBE),
+        ):
+            assert answer.status_code == 503
+            assert answer.json()["error"].startswith("no worker is here")
+        assert "headroom_sessions_free 0.0" in client.get("/metrics").text
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/workers"):
+            pass
 
 
 def opened(client: TestClient, avatar: str = "anna") -> dict[str, str]:
@@ -86,7 +114,7 @@ def test_a_viewer_talks_and_gets_a_stream_in_real_time_with_idle_motion_in_betwe
     assert client.get("/api/avatars").json()["free"] == 2
 
 
-def test_a_viewer_who_lost_the_line_comes_back_to_a_session_that_goes_on(client: TestClient, served: Gateway) -> None:
+def test_a_viewer_who_lost_the_line_comes_back_to_a_session_that_goes_on(client: TestClient, gateway: Gateway) -> None:
     made = opened(client)
     for turn in range(2):
         with client.websocket_connect(f"/api/sessions/{made['id']}") as socket:
@@ -95,7 +123,7 @@ def test_a_viewer_who_lost_the_line_comes_back_to_a_session_that_goes_on(client:
             with av.open(io.BytesIO(data)) as container:
                 first = next(iter(container.decode(video=0)))
             assert (int(first.pts), first.key_frame) == (1024, True)
-        assert served.talks[made["id"]].live.num_frames >= 3 * (turn + 1)
+        assert gateway.talks[made["id"]].next_frame >= 3 * (turn + 1)
 
 
 def test_whoever_comes_last_watches(client: TestClient) -> None:
@@ -117,21 +145,27 @@ def test_when_all_sessions_are_taken_another_is_refused(client: TestClient) -> N
     assert answer.json()["error"] == "all 2 sessions are taken; try again in a minute"
 
 
-def test_sessions_that_are_being_made_count_too(served: Gateway) -> None:
+def test_sessions_that_are_being_made_count_too(gateway: Gateway) -> None:
     async def three() -> list[bool]:
-        return [made is not None for made in await asyncio.gather(*(served.open("anna") for _ in range(3)))]
+        sessions = Sessions(held(), 2)
+        worker = asyncio.create_task(local_worker(gateway, sessions))
+        await gateway.came.wait()
+        made = [made is not None for made in await asyncio.gather(*(gateway.open("anna") for _ in range(3)))]
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        return made
 
     assert asyncio.run(three()) == [True, True, False]
 
 
 def test_a_session_that_nobody_watches_makes_room(
-    client: TestClient, served: Gateway, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(client)
     opened(client)
-    monkeypatch.setattr(sessions, "KEPT_S", -1.0)
+    monkeypatch.setattr(routing, "KEPT_S", -1.0)
     opened(client)
-    assert len(served.talks) == 1
+    assert len(gateway.talks) == 1
 
 
 def test_a_session_is_reached_by_its_token_alone(client: TestClient) -> None:
@@ -210,42 +244,67 @@ def test_the_page_and_its_avatars_are_served_with_strict_headers(client: TestCli
 
 
 def test_a_gateway_needs_avatars_and_room() -> None:
-    with pytest.raises(ValueError, match="0 avatars and room for 2 sessions; both must be at least 1"):
-        Gateway(held(), [], 2)
+    with pytest.raises(ValueError, match="there is no avatar to show; give --avatar PICTURE"):
+        Gateway([])
+    with pytest.raises(ValueError, match="room for 0 sessions; must be at least 1"):
+        Sessions(held(), 0)
 
 
-# The session below it, without a network
-
-
-def live() -> LiveSession:
-    made = LiveSession(pipeline(), head(), (128, 128))
-    made.watch()
-    return made
+# The sound below it, without a network
 
 
 def test_silence_goes_on_and_what_is_left_of_a_tick_waits_until_nothing_more_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = live()
-    assert made.tick()[1]["taken"] == 0
+    made = Inbox()
+
+    def taken() -> int:
+        made.due()
+        made.said()
+        return made.taken
+
+    assert taken() == 0
     made.hear(np.ones(TICK_SAMPLES + 100, np.int16))
-    assert [made.tick()[1]["taken"], made.tick()[1]["taken"]] == [TICK_SAMPLES, TICK_SAMPLES]
-    monkeypatch.setattr("serving.live.SETTLE_S", 0.0)
-    assert made.tick()[1]["taken"] == TICK_SAMPLES + 100
+    assert [taken(), taken()] == [TICK_SAMPLES, TICK_SAMPLES]
+    monkeypatch.setattr("serving.inbox.SETTLE_S", 0.0)
+    assert taken() == TICK_SAMPLES + 100
+    assert made.place == 8
+
+
+def test_a_tick_is_due_until_it_was_said_and_the_ring_holds_what_was_said_of_late() -> None:
+    made = Inbox()
+    made.hear(np.arange(16_000, dtype=np.int16))
+    assert (made.due() == made.due()).all()
+    assert made.place == made.taken == 0
+    for _ in range(100):
+        made.due()
+        made.said()
+    first, sound = made.past()
+    assert (first, len(sound)) == (200 - 100, 100 * 640)
+    other = Inbox()
+    other.hear(np.arange(16_000, dtype=np.int16))
+    other.due()
+    other.said()
+    first, sound = other.past()
+    assert first == 0
+    assert (sound == np.arange(TICK_SAMPLES)).all()
 
 
 def test_an_interruption_drops_what_waits() -> None:
-    made = live()
+    made = Inbox()
     made.hear(np.ones(16_000, np.int16))
-    made.tick()
+    made.due()
+    made.said()
     assert made.ahead_s == pytest.approx(1 - 0.08)
     made.interrupt()
     assert made.ahead_s == 0
-    assert made.tick()[1]["taken"] == TICK_SAMPLES
+    made.due()
+    made.said()
+    assert made.taken == TICK_SAMPLES
 
 
 def test_what_a_session_cannot_hold_is_refused_whole() -> None:
-    made = live()
+    made = Inbox()
     made.hear(np.zeros(29 * 16_000, np.int16))
     with pytest.raises(TooFarAheadError, match="more than 30 s of sound wait to be said"):
         made.hear(np.zeros(2 * 16_000, np.int16))
@@ -256,11 +315,12 @@ def test_what_a_session_cannot_hold_is_refused_whole() -> None:
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    gateway = Gateway(held("c1"), [head("anna")], capacity=1, probe_key="secret")
-    gateway.checkpoints.follow(Split("c0", "c1", 0.0, 1))
-    with TestClient(make_app(gateway)) as made:
-        yield made
+def two() -> Iterator[TestClient]:
+    checkpoints = held("c1")
+    checkpoints.follow(Split("c0", "c1", 0.0, 1))
+    _, _, app = served(checkpoints, [head("anna")], 1, "secret")
+    with TestClient(app) as made:
+        yield ready(made)
 
 
 PROBE = {"x-headroom-probe": "secret"}
@@ -312,18 +372,19 @@ def test_metrics_are_told_by_checkpoint_in_prometheus_text(two: TestClient) -> N
 
 
 def test_a_lost_frame_is_seen_as_skew_and_a_late_tick_as_an_underrun() -> None:
-    made = live()
-    made.tick()
+    made, sound = LiveSession(pipeline(), head(), (128, 128)), np.zeros(TICK_SAMPLES, np.int16)
+    made.watch()
+    made.tick(sound)
     assert made.vitals.figures()["skew_ms"] in (None, 0.0)
-    coded = made._stream
-    assert coded is not None
+    coded = made.stream
     write = coded.write
     coded.write = lambda number, picture, sound: write(number + 1, picture, sound)  # type: ignore[method-assign]
-    made.tick()
+    made.tick(sound)
     assert coded.skew_ms == pytest.approx(-40)
-    made.late(0.05)
-    made.late(0.2)
+    made.late(0.05, None)
+    made.late(0.2, 0.4)
     assert made.vitals.figures()["underrun_ratio"] == 0.5
+    assert made.vitals.figures()["first_fragment_s"] == 0.4
 
 
 def test_a_frozen_mouth_and_a_frozen_picture_are_seen() -> None:

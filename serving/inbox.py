@@ -1,0 +1,109 @@
+"""The sound of a session as the gateway holds it: what waits to be said, the clock, and a ring of what was said of late.
+
+A tick is two frames. Each tick takes its sound from what has arrived, or silence, so the clock never stops. A tick's sound
+stays due until a worker has acknowledged what it made of it: when that worker dies, another one is warmed up on the ring and
+given the same tick again, so that nothing is lost and nothing is said twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+
+from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME
+
+TICK_FRAMES = 2
+TICK_SAMPLES = TICK_FRAMES * SAMPLES_PER_FRAME
+TICK_S = TICK_SAMPLES / SAMPLE_HZ
+MOST_AHEAD_S = 30.0
+"""Of sound that has arrived and was not said yet."""
+SETTLE_S = 0.2
+"""When less than a tick is left and nothing more comes for so long, it is said with silence after it."""
+RING_S = 4.0
+"""Of sound that was said: twice what a network is warmed up on (serving/speech_motion.py)."""
+
+
+class TooFarAheadError(Exception):
+    """More sound has arrived than a session holds."""
+
+
+class Inbox:
+    """`hear` and `interrupt` from the viewer's side; `due` and `said` from the clock's."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[np.ndarray] = deque()
+        self._num_waiting = 0
+        self._last_heard_at = 0.0
+        self._due: tuple[np.ndarray, int] | None = None
+        self._ring: deque[np.ndarray] = deque(maxlen=round(RING_S / TICK_S))
+        self._asked_at: float | None = None
+        self.taken = 0
+        """Samples of the viewer's sound that were said."""
+        self.place = 0
+        """Frames of sound that were said: the session's clock."""
+        self.first_s: float | None = None
+        """From the first sound to the first tick that said some of it."""
+
+    @property
+    def ahead_s(self) -> float:
+        """Of sound that waits to be said."""
+        return self._num_waiting / SAMPLE_HZ
+
+    def hear(self, sound_N: np.ndarray) -> None:
+        """Sound that has arrived, int16 at 16 kHz. Raises TooFarAheadError, and holds none of it, beyond the limit."""
+        if self._num_waiting + len(sound_N) > MOST_AHEAD_S * SAMPLE_HZ:
+            raise TooFarAheadError(
+                f"more than {MOST_AHEAD_S:.0f} s of sound wait to be said; send it no faster than it is said"
+            )
+        self._waiting.append(sound_N)
+        self._num_waiting += len(sound_N)
+        self._last_heard_at = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = self._last_heard_at
+
+    def interrupt(self) -> None:
+        """What waits is not said any more: somebody else speaks."""
+        self._waiting.clear()
+        self._num_waiting = 0
+
+    def due(self) -> np.ndarray:
+        """The sound of the next tick, int16 (TICK_SAMPLES,); the same until `said`."""
+        if self._due is None:
+            self._due = self._next()
+        return self._due[0]
+
+    def said(self) -> None:
+        """What was due was put out."""
+        assert self._due is not None, "nothing was due"
+        sound, taken = self._due
+        self._due = None
+        self._ring.append(sound)
+        self.place += TICK_FRAMES
+        self.taken += taken
+        if self.taken and self.first_s is None and self._asked_at is not None:
+            self.first_s = time.monotonic() - self._asked_at
+
+    def past(self) -> tuple[int, np.ndarray]:
+        """The ring: the frame at which it begins, and its sound up to `place`, int16."""
+        sound = np.concatenate(self._ring) if self._ring else np.zeros(0, np.int16)
+        return self.place - len(sound) // SAMPLES_PER_FRAME, sound
+
+    def _next(self) -> tuple[np.ndarray, int]:
+        """A tick's sound, and how many samples of it are the viewer's."""
+        sound = np.zeros(TICK_SAMPLES, np.int16)
+        whole = self._num_waiting >= TICK_SAMPLES
+        if not whole and (not self._num_waiting or time.monotonic() - self._last_heard_at < SETTLE_S):
+            return sound, 0
+        filled = 0
+        while self._waiting and filled < TICK_SAMPLES:
+            part = self._waiting.popleft()
+            room = TICK_SAMPLES - filled
+            if len(part) > room:
+                self._waiting.appendleft(part[room:])
+                part = part[:room]
+            sound[filled : filled + len(part)] = part
+            filled += len(part)
+        self._num_waiting -= filled
+        return sound, filled
