@@ -318,7 +318,7 @@ def held_by(served: Served) -> dict[str, float]:
 def faults(found: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     made = [f"session {n}: {s}" for n, s in enumerate(found["real_time"]["sessions"])
-            if s["late_ratio"] > MOST_LATE_RATIO or s["lost_frames"]]  # fmt: skip
+            if s["late_ratio"] > MOST_LATE_RATIO or s["lost_frames"] or s["fps"] < LEAST_FPS]  # fmt: skip
     made += [f"killed: {k}" for k in found["killed"] if k["gap_s"] >= MOST_GAP_S or k["lost_frames"]]
     left = found["cycles"]
     if any(left[name] > 0 for name in ("threads", "files", "processes")) or left["resident_mib"] > MOST_GROWTH_MIB:
