@@ -43,6 +43,7 @@ from tasks.samples.carriers import PORTRAIT
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 180.0
 SAMPLE_HZ, FRAME_SAMPLES = 16_000, 640
+LEAST_FPS = 24.5
 MOST_LATE_RATIO, MOST_GAP_S, MOST_GROWTH_MIB = 0.05, 5.0, 5.0
 LATE_S = 0.12
 """A tick that is so late leaves a viewer's picture standing (serving/vitals.py)."""
