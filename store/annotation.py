@@ -143,8 +143,6 @@ next_items = sa.Index(
 )
 """Tells the next item of a batch without sorting the others."""
 repeats = sa.Index(f"{_P}repeats", items.c.for_person, items.c.repeat_of)
-LATER_INDEXES = (next_items, repeats)
-"""That a database of an earlier version lacks."""
 assignments = sa.Table(
     f"{_P}assignments", metadata,
     _id(),
@@ -173,6 +171,9 @@ assignments = sa.Table(
     sa.Index(f"{_P}of_person", "person_id", "state"),
     sa.Index(f"{_P}leases", "state", "expires_at"),
 )  # fmt: skip
+sent = sa.Index(f"{_P}sent", assignments.c.person_id, assignments.c.submitted_at)
+LATER_INDEXES = (next_items, repeats, sent)
+"""That a database of an earlier version lacks."""
 set_aside = sa.Table(
     f"{_P}set_aside", metadata, _of("assignments", primary_key=True), _text("why"), _time("at"),
 )  # fmt: skip
