@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store.annotation import audit_log, failures, invitations, people, region_terms, regions, sessions
+from store.currencies import exponent
 
 Row = dict[str, Any]
 
@@ -57,9 +58,7 @@ def put_region(c: Connection, values: Row, terms_from: float | None = None) -> N
     else:
         c.execute(regions.update().where(regions.c.name == values["name"]).values(**values))
     since = 0.0 if had is None else terms_from
-    c.execute(
-        region_terms.insert().values(region=values["name"], valid_from=since, **{k: values[k] for k in TERMS})
-    )
+    c.execute(region_terms.insert().values(region=values["name"], valid_from=since, **{k: values[k] for k in TERMS}))
 
 
 def terms(c: Connection, region: str, at: float) -> Row:
@@ -71,10 +70,13 @@ def terms(c: Connection, region: str, at: float) -> Row:
 
 
 def keep_terms(c: Connection) -> None:
-    """Of regions that an earlier version made: what they say has held from the first."""
-    told = [{"region": r["name"], "valid_from": 0.0, **{k: r[k] for k in TERMS}} for r in regions_by_name(c).values()]
-    if told:
-        c.execute(region_terms.insert(), told)
+    """Of regions that an earlier version made: what they say has held from the first. That version took every currency's
+    minor unit for a hundredth; a floor becomes what it was meant to be."""
+    for region in regions_by_name(c).values():
+        scale = 10.0 ** (exponent(region["currency"]) - 2)
+        told = {**{k: region[k] for k in TERMS}, "hourly_floor_minor": round(region["hourly_floor_minor"] * scale)}
+        c.execute(regions.update().where(regions.c.name == region["name"]).values(**told))
+        c.execute(region_terms.insert().values(region=region["name"], valid_from=0.0, **told))
 
 
 def add_session(c: Connection, token_sha256: str, person_id: int, csrf: str, now: float, expires_at: float) -> None:

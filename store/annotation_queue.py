@@ -97,7 +97,8 @@ _LATEST_S = (
     .limit(101)
 )
 _COUNTED_SINCE = sa.select(
-    sa.func.coalesce(sa.func.sum(assignments.c.active_s), 0.0), sa.func.coalesce(sa.func.max(assignments.c.submitted_at), 0.0)
+    sa.func.coalesce(sa.func.sum(assignments.c.active_s), 0.0),
+    sa.func.coalesce(sa.func.max(assignments.c.submitted_at), 0.0),
 ).where(_MINE, assignments.c.submitted_at > sa.bindparam("since"))
 _TIME_LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.cast(0x74696D65, sa.Integer), sa.cast(_PERSON, sa.Integer)))
 

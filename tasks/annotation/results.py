@@ -128,9 +128,7 @@ def statement(c: Any, person: Mapping[str, Any], period: str) -> pay.Statement:
     terms = annotation_people.terms(c, person["region"], start)
     rows, active_s = annotation_work.work_done(c, int(person["id"]), start, end)
     currency, rate = terms["currency"], terms["rate"]
-    work = [
-        pay.Work(r["name"], r["num_accepted"], money.price_milli(r["price_milli"], rate, currency)) for r in rows
-    ]
+    work = [pay.Work(r["name"], r["num_accepted"], money.price_milli(r["price_milli"], rate, currency)) for r in rows]
     audits = annotation_work.scores_of(c, int(person["id"]), ("audit",))
     lower = pay.quality([s["score"] for s in audits])
     return pay.statement(work, active_s, terms["hourly_floor_minor"], currency, lower, len(audits))

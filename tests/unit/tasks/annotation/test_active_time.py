@@ -120,9 +120,7 @@ def test_a_lease_lasts_six_median_answers_from_3_to_30_minutes(
     assert held["expires_at"] - NOW == ttl
 
 
-def test_the_median_is_of_the_time_that_the_schemas_answers_took(
-    crew: Crew, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_median_is_of_the_time_that_the_schemas_answers_took(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "USUAL_KNOWN_S", 0.0)
     person = at_work(crew, 12)
     for i in range(11):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from store import annotation, annotation_people, annotation_work
 from store.annotation_database import Database, Refused
+from store.currencies import EXPONENTS
 from tasks.annotation import money, results
 from tests.annotators import EURO, NOW, Crew, clips, rated
 
@@ -88,10 +89,10 @@ def test_amounts_go_there_and_back() -> None:
 
 def test_a_currency_is_one_of_the_standard() -> None:
     assert [money.checked(code) for code in ("eur", " JPY ", "Kwd")] == ["EUR", "JPY", "KWD"]
-    none = {code for code in ("JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG", "RWF")}
-    assert {money.EXPONENTS[code] for code in none} == {0}
-    assert {money.EXPONENTS[code] for code in ("BHD", "KWD", "OMR", "TND", "JOD", "IQD", "LYD")} == {3}
-    assert {money.EXPONENTS[code] for code in ("USD", "INR", "PHP", "KES", "BRL", "HUF", "IDR")} == {2}
+    none = ("JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG", "RWF")
+    assert {EXPONENTS[code] for code in none} == {0}
+    assert {EXPONENTS[code] for code in ("BHD", "KWD", "OMR", "TND", "JOD", "IQD", "LYD")} == {3}
+    assert {EXPONENTS[code] for code in ("USD", "INR", "PHP", "KES", "BRL", "HUF", "IDR")} == {2}
     for wrong in ("EUX", "rupee", "XXX", "XAU", "", "ÄÖÜ", "E R"):
         with pytest.raises(ValueError, match="ISO 4217, as EUR"):
             money.checked(wrong)
@@ -110,10 +111,14 @@ def test_a_change_of_a_regions_terms_begins_with_the_next_week(crew: Crew) -> No
     assert told(WEEK) == ("EUR", 45), "what was worked for is paid by what held"
     crew.database.write(lambda c: c.execute(annotation.region_terms.insert().values(
         region="there", valid_from=OVER + 1, currency="CHF", hourly_floor_minor=0, rate=3.0)))  # fmt: skip
-    at = crew.database.read(lambda c: [annotation_people.terms(c, "there", t)["currency"] for t in (NOW, OVER - 1, OVER)])
+    at = crew.database.read(
+        lambda c: [annotation_people.terms(c, "there", t)["currency"] for t in (NOW, OVER - 1, OVER)]
+    )
     assert at == ["EUR", "EUR", "USD"]
     put(crew, {**now, "rate": 2.5}, OVER)
-    assert crew.database.read(lambda c: annotation_people.terms(c, "there", OVER))["rate"] == 2.5, "the last said counts"
+    assert crew.database.read(lambda c: annotation_people.terms(c, "there", OVER))["rate"] == 2.5, (
+        "the last said counts"
+    )
     assert {row["currency"] for row in paid_out(crew)} == {"EUR"}
 
 
@@ -129,8 +134,12 @@ def test_terms_are_not_changed_backwards(crew: Crew) -> None:
 def test_a_database_of_before_gets_the_terms_that_its_regions_have(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'annotation.sqlite'}"
     Crew(old := Database(url))
+    yen = {**YEN, "name": "jp", "hourly_floor_minor": 110_000}  # 1,100 yen, as hundredths
+    old.write(lambda c: annotation_people.put_region(c, yen))
     old.write(lambda c: c.execute(sa.text(f"DROP TABLE {annotation.region_terms.name}")))
     old.close()
     new = Database(url)
     assert new.read(lambda c: annotation_people.terms(c, "eu", NOW))["hourly_floor_minor"] == 1300
+    assert new.read(lambda c: annotation_people.terms(c, "jp", NOW))["hourly_floor_minor"] == 1100
+    assert new.read(annotation_people.regions_by_name)["jp"]["hourly_floor_minor"] == 1100
     new.close()
