@@ -19,8 +19,8 @@ from tasks.annotation import desk
 from tests.annotators import NOW, Crew, pairs
 
 TIES = {"identity": "tie", "expression": "tie", "sync": "tie"}
-NUM_PEOPLE, NUM_EACH, NUM_SETTLED = 5, 500, 60
-"""The first sixty answers of each are left out: probation shows more gold, and nothing is there to be repeated."""
+NUM_PEOPLE, NUM_EACH, NUM_SETTLED = 4, 350, 40
+"""The first forty answers of each are left out: probation shows more gold, and nothing is there to be repeated."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def within(num: int, of: int, share: float) -> bool:
 
 def met(c: Any, person: dict[str, Any], rng: random.Random) -> Iterator[str]:
     for i in range(NUM_EACH):
-        now = NOW + 60 * i
+        now = NOW + 20 * i
         (held,) = desk.claim(c, person, now, rng, 1)
         desk.submit(c, person, held["token"], {"value": TIES, "key": "same-key", "active_s": 5.0}, now + 10)
         yield str(held["purpose"])
