@@ -53,6 +53,17 @@ regions = sa.Table(
     _text("media_host"),  # where browsers of the region fetch clips; empty: from the app itself
     sa.CheckConstraint("hourly_floor_minor >= 0 AND rate > 0"),
 )  # fmt: skip
+region_terms = sa.Table(
+    f"{_P}region_terms", metadata,
+    _id(),
+    sa.Column("region", sa.Text, sa.ForeignKey(f"{_P}regions.name"), nullable=False, index=True),
+    _time("valid_from"),  # 0 of a region's first
+    _text("currency"),
+    _number("hourly_floor_minor"),
+    sa.Column("rate", sa.Float, nullable=False),
+    sa.CheckConstraint("hourly_floor_minor >= 0 AND rate > 0"),
+)  # fmt: skip
+"""What a region's people are paid by, from when on: the last line of those that began. `regions` has what was said last."""
 people = sa.Table(
     f"{_P}people", metadata,
     _id(),
@@ -143,8 +154,6 @@ next_items = sa.Index(
 )
 """Tells the next item of a batch without sorting the others."""
 repeats = sa.Index(f"{_P}repeats", items.c.for_person, items.c.repeat_of)
-LATER_INDEXES = (next_items, repeats)
-"""That a database of an earlier version lacks."""
 assignments = sa.Table(
     f"{_P}assignments", metadata,
     _id(),
@@ -173,6 +182,9 @@ assignments = sa.Table(
     sa.Index(f"{_P}of_person", "person_id", "state"),
     sa.Index(f"{_P}leases", "state", "expires_at"),
 )  # fmt: skip
+sent = sa.Index(f"{_P}sent", assignments.c.person_id, assignments.c.submitted_at)
+LATER_INDEXES = (next_items, repeats, sent)
+"""That a database of an earlier version lacks."""
 set_aside = sa.Table(
     f"{_P}set_aside", metadata, _of("assignments", primary_key=True), _text("why"), _time("at"),
 )  # fmt: skip
@@ -213,7 +225,7 @@ ledger = sa.Table(
     sa.UniqueConstraint("person_id", "period", "line"),
 )  # fmt: skip
 
-NEVER_CHANGED = (audit_log, schemas, ledger, set_aside)
+NEVER_CHANGED = (audit_log, schemas, ledger, set_aside, region_terms)
 
 _COUNTS = {
     "claimed": ("INSERT", "NEW.state IN ('leased', 'answered')", "+ 1"),

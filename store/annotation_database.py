@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from infra.settings import Settings
-from store.annotation import LATER_INDEXES, RULES, items, metadata, outbox
+from store.annotation import LATER_INDEXES, RULES, items, metadata, outbox, region_terms
 from store.annotation_outbox import note_all
+from store.annotation_people import keep_terms
 from store.prepared_statements import no_transaction, prepare_once
 from store.server_database import breaks_a_rule, lost_a_race, message, server_engine
 
@@ -117,7 +118,7 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _make_tables(self) -> None:
-        """Makes what is missing, a table's rules with it; a database of before the outbox gets one, filled."""
+        """Makes what is missing, a table's rules with it; a database of before the outbox, or the terms of regions, gets them, filled."""
         with self.engine.connect() as connection:
             if set(sa.inspect(connection).get_table_names()) >= set(metadata.tables):
                 return
@@ -135,6 +136,8 @@ class Database:
                     connection.execute(sa.text(rule.replace(":", "\\:")))
             if outbox.name not in found:
                 note_all(connection)
+            if region_terms.name not in found:
+                keep_terms(connection)
             connection.commit()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import audit_log, failures, invitations, people, regions, sessions
+from store.annotation import audit_log, failures, invitations, people, region_terms, regions, sessions
+from store.currencies import exponent
 
 Row = dict[str, Any]
 
@@ -38,11 +39,44 @@ def regions_by_name(c: Connection) -> dict[str, Row]:
     return {r["name"]: dict(r) for r in c.execute(sa.select(regions).order_by(regions.c.name)).mappings()}
 
 
-def put_region(c: Connection, values: Row) -> None:
-    """Adds a region, or changes the one of this name."""
-    changed = c.execute(regions.update().where(regions.c.name == values["name"]).values(**values))
-    if not changed.rowcount:
+TERMS = ("currency", "hourly_floor_minor", "rate")
+
+
+def put_region(c: Connection, values: Row, terms_from: float | None = None) -> None:
+    """Adds a region, whose terms of pay hold at once, or changes the one of this name: its terms from `terms_from` on.
+
+    Raises ValueError for a change of terms without a time: what was worked for is not priced anew.
+    """
+    had = _one(c, sa.select(regions).where(regions.c.name == values["name"]).with_for_update())
+    if had is None:
         c.execute(regions.insert().values(**values))
+    elif all(had[k] == values[k] for k in TERMS):
+        c.execute(regions.update().where(regions.c.name == values["name"]).values(**values))
+        return
+    elif terms_from is None:
+        raise ValueError(f"region {values['name']}: a change of {', '.join(TERMS)} needs the time from which it holds")
+    else:
+        c.execute(regions.update().where(regions.c.name == values["name"]).values(**values))
+    since = 0.0 if had is None else terms_from
+    c.execute(region_terms.insert().values(region=values["name"], valid_from=since, **{k: values[k] for k in TERMS}))
+
+
+def terms(c: Connection, region: str, at: float) -> Row:
+    """What held in a region at a time: `currency`, `hourly_floor_minor` and `rate`."""
+    query = sa.select(region_terms).where(region_terms.c.region == region, region_terms.c.valid_from <= at)
+    found = _one(c, query.order_by(region_terms.c.valid_from.desc(), region_terms.c.id.desc()).limit(1))
+    assert found is not None, region
+    return found
+
+
+def keep_terms(c: Connection) -> None:
+    """Of regions that an earlier version made: what they say has held from the first. That version took every currency's
+    minor unit for a hundredth; a floor becomes what it was meant to be."""
+    for region in regions_by_name(c).values():
+        scale = 10.0 ** (exponent(region["currency"]) - 2)
+        told = {**{k: region[k] for k in TERMS}, "hourly_floor_minor": round(region["hourly_floor_minor"] * scale)}
+        c.execute(regions.update().where(regions.c.name == region["name"]).values(**told))
+        c.execute(region_terms.insert().values(region=region["name"], valid_from=0.0, **told))
 
 
 def add_session(c: Connection, token_sha256: str, person_id: int, csrf: str, now: float, expires_at: float) -> None:

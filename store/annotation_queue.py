@@ -96,6 +96,11 @@ _LATEST_S = (
     .order_by(assignments.c.id.desc())
     .limit(101)
 )
+_COUNTED_SINCE = sa.select(
+    sa.func.coalesce(sa.func.sum(assignments.c.active_s), 0.0),
+    sa.func.coalesce(sa.func.max(assignments.c.submitted_at), 0.0),
+).where(_MINE, assignments.c.submitted_at > sa.bindparam("since"))
+_TIME_LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.cast(0x74696D65, sa.Integer), sa.cast(_PERSON, sa.Integer)))
 
 
 @dataclass(frozen=True)
@@ -315,6 +320,18 @@ def set_answers_aside(c: Connection, person_id: int, schema_id: int, since: floa
             update_item(c, row.item_id, state="open")
             annotation_outbox.note(c, row.item_id, now)
     return len(found)
+
+
+def counted_since(c: Connection, person_id: int, since: float) -> tuple[float, float]:
+    """Active seconds of all that a person sent after `since`, and when the latest of it was sent (0: nothing).
+
+    One answer of a person at a time, until the transaction ends: two at once would each count the time of both. SQLite has
+    one writer anyhow.
+    """
+    if c.dialect.name == "postgresql":
+        c.execute(_TIME_LOCK, {"person": person_id})
+    active_s, last_at = c.execute(_COUNTED_SINCE, {"person": person_id, "since": since}).one()
+    return float(active_s), float(last_at)
 
 
 def median_active_s(c: Connection, schema_id: int) -> float | None:

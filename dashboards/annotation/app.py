@@ -26,7 +26,7 @@ from dashboards.annotation.visit import (
 )
 from store import annotation_people
 from store.annotation_database import Database
-from tasks.annotation import sign_in
+from tasks.annotation import money, sign_in
 
 RATERS = ("annotator", "reviewer")
 STAFF = ("designer", "administrator")
@@ -123,10 +123,6 @@ class _Headers:
         await self._app(scope, receive, sends if scope["type"] == "http" else send)
 
 
-def _money(minor: int) -> str:
-    return f"{minor / 100:.2f}"
-
-
 def _date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -136,4 +132,4 @@ def _figure(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.2f}"
 
 
-TEMPLATES.filters.update(money=_money, date=_date, figure=_figure)
+TEMPLATES.filters.update(money=money.decimal, date=_date, figure=_figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -11,7 +12,7 @@ from dashboards.annotation.description import with_security
 from dashboards.annotation.visit import MAX_ID, Missing, Visit, json_object
 from store import annotation_people, annotation_work
 from store.annotation import ROLES
-from tasks.annotation import answers, batches, calibration, results, sign_in
+from tasks.annotation import answers, batches, calibration, money, results, sign_in
 from tasks.annotation.agreement import TARGET
 
 
@@ -196,19 +197,20 @@ def reinstates(visit: Visit) -> Response:
 
 
 def puts_region(visit: Visit) -> Response:
-    name, currency = str(visit.told.get("name", "")).strip(), str(visit.told.get("currency", "")).strip().upper()
+    name, currency = str(visit.told.get("name", "")).strip(), money.checked(str(visit.told.get("currency", "")))
     host = str(visit.told.get("media_host", "")).strip().rstrip("/")
-    if not name or len(currency) != 3 or not currency.isalpha():
-        raise ValueError("a region needs a name and a currency of three letters")
+    if not name:
+        raise ValueError("a region needs a name")
     if host and not host.startswith(("https://", "http://")):
         raise ValueError(f"media host {host!r}: an address as https://media.example.org, or nothing")
-    rate, floor = _decimal(visit.told, "rate"), round(_decimal(visit.told, "floor") * 100)
+    rate, floor = _decimal(visit.told, "rate"), _decimal(visit.told, "floor")
     if rate <= 0:
         raise ValueError("a region's rate is above 0: its currency for one of a batch's price")
-    told = {"name": name, "currency": currency, "hourly_floor_minor": floor, "rate": rate, "media_host": host}
+    minor = money.minor(Decimal(str(floor)), currency)
+    told = {"name": name, "currency": currency, "hourly_floor_minor": minor, "rate": rate, "media_host": host}
 
     def change(c: Any) -> None:
-        annotation_people.put_region(c, told)
+        annotation_people.put_region(c, told, terms_from=results.bounds(results.week(visit.now))[1])
         annotation_people.log(c, visit.now, visit.by, "put_region", name, **told)
 
     visit.write(change)

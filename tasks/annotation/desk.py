@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from store import annotation_people, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
-from tasks.annotation import answers, calibration, results, standing, truth
+from tasks.annotation import active_time, answers, calibration, results, standing, truth
 from tasks.annotation.pay import quality
 
 GOLD_RATIO = 0.08
@@ -30,13 +30,16 @@ MAX_HELD = 2
 TTL_S = (180.0, 1800.0)
 TTL_MEDIANS = 6
 """A lease lasts for six median answers: long enough for a slow one, short enough that a closed laptop blocks nobody."""
+KEPT = (4, 3600.0)
+"""An open page keeps a lease for so many times its length after the claim, and so many seconds at most: what is never sent
+blocks nobody, and no time is claimed for it."""
 ACCEPTED_FROM = 0.5
 """An audited answer that agrees less than this with the reviewer's is not paid by the piece."""
 BAD_GOLD = (10, 0.5)
 """Gold that at least so many qualified answers meet by less than this on average is wrong itself and is retired."""
 FRAME_HZ = 25
-TTL_KNOWN_S = 60.0
-_ttls: WeakKeyDictionary[Any, dict[int, tuple[float, float]]] = WeakKeyDictionary()
+USUAL_KNOWN_S = 60.0
+_usual: WeakKeyDictionary[Any, dict[int, tuple[float, float | None]]] = WeakKeyDictionary()
 """By database and schema: when the median was looked up, and what it gave."""
 REVIEWING = ("reviewer",)
 
@@ -55,22 +58,30 @@ def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num
 
 
 def ttl_s(c: Any, schema_id: int, now: float) -> float:
-    """How long a lease lasts; told anew every minute."""
-    told = _ttls.setdefault(c.engine, {})
+    """How long a lease lasts."""
+    usual = usual_s(c, schema_id, now)
+    return TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
+
+
+def usual_s(c: Any, schema_id: int, now: float) -> float | None:
+    """The median active seconds of a schema's latest answers, None under ten of them; told anew every minute."""
+    told = _usual.setdefault(c.engine, {})
     known = told.get(schema_id)
-    if known is None or abs(now - known[0]) >= TTL_KNOWN_S:
-        usual = queue.median_active_s(c, schema_id)
-        ttl = TTL_S[1] if usual is None else min(TTL_S[1], max(TTL_S[0], TTL_MEDIANS * usual))
-        told[schema_id] = known = (now, ttl)
+    if known is None or abs(now - known[0]) >= USUAL_KNOWN_S:
+        told[schema_id] = known = (now, queue.median_active_s(c, schema_id))
     return known[1]
 
 
 def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
-    """Extends a lease; gives when it ends. Raises Gone for one that is not the person's or ended."""
+    """Extends a lease; gives when it ends. Raises Gone for one that is not the person's, ended, or was kept long enough."""
     mine = queue.by_token(c, person["person_id"], token)
     if mine is None:
         raise Gone(token)
-    until = now + ttl_s(c, mine["schema_id"], now)
+    ttl = ttl_s(c, mine["schema_id"], now)
+    until = min(now + ttl, mine["leased_at"] + min(KEPT[0] * ttl, KEPT[1]))
+    if until <= now:
+        raise Gone(token)
+    until = max(until, mine["expires_at"])  # the median may have fallen since
     if not queue.extend(c, person["person_id"], token, until):
         raise Gone(token)
     return until
@@ -98,7 +109,7 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         "value": value,
         "submit_key": _key(told.get("key")),
         "submitted_at": now,
-        "active_s": _active_s(told.get("active_s"), now - mine["leased_at"]),
+        "active_s": _active_s(c, mine, told.get("active_s"), now),
         "accepted": place and mine["batch_id"] is not None,
     }
     queue.answer(c, mine["id"], state, done)
@@ -117,10 +128,12 @@ def _key(key: Any) -> str:
     return key
 
 
-def _active_s(told: Any, held_s: float) -> float:
-    """Seconds that the browser saw the person at work; never more than the lease lasted on our own clock."""
-    number = isinstance(told, int | float) and not isinstance(told, bool) and told == told
-    return round(float(max(0.0, min(told, held_s))), 3) if number else 0.0
+def _active_s(c: Any, mine: Row, told: Any, now: float) -> float:
+    """Seconds that the browser saw the person at work, as far as our own clock bears them out."""
+    spent_s, last_at = queue.counted_since(c, mine["person_id"], mine["leased_at"])
+    ended_at = min(now, mine["expires_at"])
+    cap = active_time.cap_s(usual_s(c, mine["schema_id"], now))
+    return active_time.counted_s(told, mine["leased_at"], ended_at, spent_s, last_at, cap)
 
 
 def _place_left(c: Any, mine: Row) -> bool:

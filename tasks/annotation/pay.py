@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
+from tasks.annotation import money
 from tasks.annotation.agreement import wilson
 
 BONUS_SHARE = 0.30
@@ -56,16 +57,17 @@ def statement(
 ) -> Statement:
     """Base for accepted answers, topped up to the floor for the active time, and the bonus on the base."""
     lines = [
-        Line("base", _minor(Decimal(w.num_accepted) * w.price_milli / 1000),
-             f"{w.num_accepted} accepted in {w.batch} x {_told(Decimal(w.price_milli) / 100_000)} {currency}")
+        Line("base", money.whole(Decimal(w.num_accepted) * w.price_milli / 1000),
+             f"{w.num_accepted} accepted in {w.batch} x {money.price(w.price_milli, currency)} {currency}")
         for w in work if w.num_accepted
     ]  # fmt: skip
     base = sum(line.amount_minor for line in lines)
     hours = Decimal(str(round(active_s, 3))) / 3600
-    floor = _minor(hours * hourly_floor_minor)
+    floor = money.whole(hours * hourly_floor_minor)
     if floor > base:
-        told = f"{hours:.2f} active hours x {_told(Decimal(hourly_floor_minor) / 100)} {currency} = {_told(Decimal(floor) / 100)}"
-        lines.append(Line("floor", floor - base, f"{told}, less the base of {_told(Decimal(base) / 100)}"))
+        hourly, for_all, less = (money.decimal(minor, currency) for minor in (hourly_floor_minor, floor, base))
+        told = f"{hours:.2f} active hours x {hourly} {currency} = {for_all}, less the base of {less}"
+        lines.append(Line("floor", floor - base, told))
     lines.append(_bonus(base, lower, num_audited))
     return Statement(currency, lines)
 
@@ -75,14 +77,4 @@ def _bonus(base: int, lower: float | None, num_audited: int) -> Line:
         return Line("bonus", 0, f"{num_audited} audited answers; the bonus begins with {MIN_AUDITED}")
     rate = bonus_rate(lower)
     why = f"audits: at least {lower:.3f} agreement (95 %, {num_audited} answers) gives {100 * rate:.1f} % of the base"
-    return Line("bonus", _minor(Decimal(base) * Decimal(str(round(rate, 6)))), why)
-
-
-def _minor(amount: Decimal) -> int:
-    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-def _told(amount: Decimal) -> str:
-    text = f"{amount:.5f}".rstrip("0")
-    whole, _, part = text.partition(".")
-    return f"{whole}.{part.ljust(2, '0')}"
+    return Line("bonus", money.whole(Decimal(base) * Decimal(str(round(rate, 6)))), why)

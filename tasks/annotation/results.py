@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from store import annotation_people, annotation_work
-from tasks.annotation import agreement, answers, pay, ranking, truth
+from tasks.annotation import agreement, answers, money, pay, ranking, truth
 from tasks.annotation.agreement import Estimate, Question
 
 
@@ -123,13 +123,15 @@ def bounds(period: str) -> tuple[float, float]:
 
 
 def statement(c: Any, person: Mapping[str, Any], period: str) -> pay.Statement:
-    """What a person's week comes to as of now."""
-    region = annotation_people.regions_by_name(c)[person["region"]]
-    rows, active_s = annotation_work.work_done(c, int(person["id"]), *bounds(period))
-    work = [pay.Work(r["name"], r["num_accepted"], round(r["price_milli"] * region["rate"])) for r in rows]
+    """What a person's week comes to as of now, by the terms that his region had when it began."""
+    start, end = bounds(period)
+    terms = annotation_people.terms(c, person["region"], start)
+    rows, active_s = annotation_work.work_done(c, int(person["id"]), start, end)
+    currency, rate = terms["currency"], terms["rate"]
+    work = [pay.Work(r["name"], r["num_accepted"], money.price_milli(r["price_milli"], rate, currency)) for r in rows]
     audits = annotation_work.scores_of(c, int(person["id"]), ("audit",))
     lower = pay.quality([s["score"] for s in audits])
-    return pay.statement(work, active_s, region["hourly_floor_minor"], region["currency"], lower, len(audits))
+    return pay.statement(work, active_s, terms["hourly_floor_minor"], currency, lower, len(audits))
 
 
 def close_week(c: Any, by: int, period: str, now: float) -> int:
@@ -156,10 +158,10 @@ def close_week(c: Any, by: int, period: str, now: float) -> int:
 
 
 def payout_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ledger for a payout: one line per amount, in minor units, with its reason."""
+    """The ledger for a payout: one line per amount, in the currency's minor units and as a decimal, with its reason."""
     out = io.StringIO()
-    names = ["period", "login", "region", "kind", "amount_minor", "currency", "why"]
+    names = ["period", "login", "region", "kind", "amount_minor", "amount", "currency", "why"]
     writer = csv.DictWriter(out, names, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({**row, "amount": money.decimal(row["amount_minor"], row["currency"])} for row in rows)
     return out.getvalue()

@@ -210,7 +210,7 @@ def test_a_closed_week_is_paid_once(house: House) -> None:
     assert database.write(lambda c: results.close_week(c, boss, period, later)) == 1
     assert database.write(lambda c: results.close_week(c, boss, period, later)) == 0
     text = house.client("administrator").get(f"/payouts/{period}/pay.csv").text
-    assert f"{period},annotator,eu,base,10,EUR,2 accepted in" in text
+    assert f"{period},annotator,eu,base,10,0.10,EUR,2 accepted in" in text
 
 
 def test_a_schema_is_checked_and_a_change_is_its_next_version(house: House) -> None:
