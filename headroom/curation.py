@@ -16,7 +16,10 @@ app = group()
 
 @app.command()
 def curate(
-    paths: Annotated[list[str] | None, typer.Argument(help="Files, folders, s3:// prefixes, or lists of sources (.csv, .jsonl, .parquet).")] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders, s3:// prefixes, or lists of sources (.csv, .jsonl, .parquet)."),
+    ] = None,
     tier: Annotated[
         str | None, typer.Option(help="Compute only what decides this tier, the cheapest signals first.")
     ] = None,
