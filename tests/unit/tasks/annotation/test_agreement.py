@@ -3,9 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas
 import pytest
-from crowdkit.aggregation import DawidSkene
 
 from tasks.annotation import agreement, answers, truth
 
@@ -121,22 +119,6 @@ def test_dawid_skene_finds_the_truth_and_who_is_to_be_trusted() -> None:
     np.add.at(votes, tuple(np.array([(i, c) for i, _, c in ratings]).T), 1)
     assert (found.posterior.argmax(1) == right).mean() > (votes.argmax(1) == right).mean() + 0.1
     assert np.allclose(found.posterior.sum(1), 1)
-
-
-def test_dawid_skene_is_that_of_crowd_kit() -> None:
-    """Which smooths nothing and starts at majorities too: with many answers the two agree on all but the smallest figures."""
-    rng = np.random.default_rng(2)
-    truths, skill = rng.integers(0, 3, 200), [0.95, 0.9, 0.8, 0.6, 0.7]
-    ratings = [
-        (item, rater, int(truths[item] if rng.random() < skill[rater] else rng.integers(0, 3)))
-        for item in range(200)
-        for rater in range(5)
-    ]
-    found = truth.dawid_skene(ratings, 200, 5, 3)
-    theirs = DawidSkene(n_iter=100, tol=1e-8)
-    theirs.fit(pandas.DataFrame(ratings, columns=["task", "worker", "label"]))
-    assert found.posterior == pytest.approx(theirs.probas_.sort_index()[[0, 1, 2]].to_numpy(), abs=0.01)
-    assert found.prior == pytest.approx(theirs.priors_.sort_index().to_numpy(), abs=0.005)
 
 
 def test_consensus_takes_medians_majorities_and_spans_that_most_marked() -> None:
