@@ -7,6 +7,7 @@ from the tree that was checked, so DuckDB never sees text that was not.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterator
 
 import sqlglot
@@ -120,7 +121,8 @@ def _parse(sql: str, what: str) -> exp.Query:
             )
         statements = [s for s in sqlglot.parse(sql, read=DIALECT) if s is not None and not isinstance(s, exp.Semicolon)]
     except (SqlglotError, RecursionError) as error:
-        told = str(error).split("\n")[0] or "nested too deeply"
+        told = _UNFINISHED.sub(lambda m: f"{_words(m[1])} is not finished", str(error).split("\n")[0])
+        told = told or "nested too deeply"
         raise ValueError(f"{what}: can't be read as SQL: {told}; write one SELECT in DuckDB's dialect") from None
     if len(statements) != 1:
         raise ValueError(f"{what}: {len(statements)} statements; write exactly one SELECT")
@@ -203,10 +205,18 @@ def _construct(node: exp.Expr) -> str:
     words: dict[type[exp.Expr], str] = {
         exp.TableSample: "TABLESAMPLE", exp.Lambda: "a lambda", exp.Comprehension: "a list comprehension",
         exp.Placeholder: "a placeholder (? or $1)", exp.Parameter: "a parameter", exp.Values: "VALUES",
-        exp.Lateral: "LATERAL", exp.Pivot: "PIVOT", exp.Into: "SELECT INTO", exp.Fetch: "FETCH",
+        exp.Lateral: "LATERAL", exp.Pivot: "PIVOT", exp.Into: "SELECT INTO", exp.Fetch: "FETCH", exp.Lock: "FOR UPDATE",
         exp.Array: "a list", exp.PropertyEQ: "a named argument (:=)", exp.Dot: "a name of several parts",
     }  # fmt: skip
-    return words.get(type(node), type(node).__name__.upper())
+    return words.get(type(node), _words(type(node).__name__))
+
+
+_UNFINISHED = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
+
+
+def _words(kind: str) -> str:
+    """SQL's words for the parser's kind of node: AtTimeZone is AT TIME ZONE."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).upper()
 
 
 def _check_ctes(tree: exp.Query, what: str, relations: set[str]) -> None:

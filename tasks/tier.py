@@ -39,8 +39,8 @@ def parsed(workspace: Workspace, name: str) -> Tier:
     """Raises ValueError for an unknown tier, or one whose SQL is not allowed."""
     known = texts(workspace)
     if name not in known:
-        where = workspace.settings.workspace / "tiers" / f"{name}.sql"
-        raise ValueError(f"tier {name!r} is none of {', '.join(sorted(known))}; write it to {where}")
+        listed = ", ".join(sorted(known))
+        raise ValueError(f"tier {name!r} is none of {listed}; name one of these, or add it as WORKSPACE/tiers/NAME.sql")
     found = _parsed(name, tuple(known.items()), (*clip_signals(), *adopted(workspace)))
     _refuse_unknown_columns(found)
     return found
@@ -90,6 +90,8 @@ def query(workspace: Workspace, sql: str, candidates: Sequence[str] = ()) -> pl.
     if missing := [n for n in candidates if n not in beside]:
         raise ValueError(f"signal {missing[0]}: has no candidate with rows; headroom status lists those that roll out")
     found = guarded(workspace, manifest, beside)(sql)
+    if spans := [f.name for f in found.schema if str(f.type) == "month_day_nano_interval"]:
+        raise ValueError(f"sql: column {spans[0]} is an INTERVAL, which no table holds; cast it to VARCHAR")
     return pl.DataFrame(found.rename_columns(_told_apart(found.column_names)))
 
 

@@ -63,6 +63,12 @@ def make_schema(
         raise ValueError(f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
     if not (0 <= num_training <= 200 and 0 <= num_exam <= 200):
         raise ValueError(f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
+    before = [s["task_type"] for s in annotation_work.all_schemas(c) if s["name"] == name]
+    if before and task_type != before[0]:
+        raise ValueError(
+            f"schema {name}: its versions are of type {before[0]}, so the next one can't be of {task_type}; "
+            "give the schema another name"
+        )
     told = {
         "name": name,
         "task_type": task_type,
@@ -117,17 +123,44 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
     named = [s for s in SYSTEMS if task_type == answers.PAIRWISE and s in rows.columns]
     if len(named) == 1:
         raise ValueError(f"the query yields {named[0]}; a benchmark of systems needs system and other_system")
-    if named and rows.filter(pl.col("system").is_null() | pl.col("other_system").is_null()).height:
-        raise ValueError("the query yields a pair without system or other_system; leave it out by a WHERE")
     if lacking := [n for n in needed if n not in rows.columns]:
         raise ValueError(f"the query yields {', '.join(rows.columns)}; it must yield {', '.join(lacking)}")
+    rows = _as_text(rows, [*needed, *named])
+    if named and rows.filter(pl.col("system").is_null() | pl.col("other_system").is_null()).height:
+        raise ValueError("the query yields a pair without system or other_system; leave it out by a WHERE")
+    if task_type == answers.PAIRWISE:
+        _refuse_same_sides(rows)
+        rows = _each_pair_once(rows)
     if "uncertainty" not in rows.columns:
         rows = rows.with_columns(pl.lit(0.0).alias("uncertainty"))
-    return (
-        rows.unique(needed, keep="first", maintain_order=True)
-        .sort("uncertainty", descending=True, nulls_last=True)
-        .head(plan.limit)
-    )
+    if not (rows["uncertainty"].dtype.is_numeric() or rows["uncertainty"].dtype in (pl.Boolean, pl.Null)):
+        raise ValueError("the query yields an uncertainty that is no number; cast it to DOUBLE, or leave it out")
+    rows = rows.unique(needed, keep="first", maintain_order=True)
+    return rows.sort("uncertainty", descending=True, nulls_last=True).head(plan.limit)
+
+
+def _as_text(rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    if nested := [n for n in names if rows[n].dtype.is_nested()]:
+        raise ValueError(f"the query yields a list as {nested[0]}; it must yield one of them a row")
+    return rows.with_columns(pl.col(names).cast(pl.String))
+
+
+def _refuse_same_sides(rows: pl.DataFrame) -> None:
+    if (same := rows.filter(pl.col("clip_id") == pl.col("other_clip_id"))).height:
+        raise ValueError(
+            f"the query pairs {same['clip_id'][0]!r} with itself; leave it out by WHERE clip_id <> other_clip_id"
+        )
+    if SYSTEMS[0] in rows.columns and (own := rows.filter(pl.col(SYSTEMS[0]) == pl.col(SYSTEMS[1]))).height:
+        raise ValueError(
+            f"the query compares system {own[SYSTEMS[0]][0]!r} with itself, in {own['clip_id'][0]!r} and "
+            f"{own['other_clip_id'][0]!r}; leave it out by WHERE system <> other_system"
+        )
+
+
+def _each_pair_once(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of (a, b) and (b, a) the first: sides are drawn for each rater, so it is one question, to be paid once."""
+    ends = [pl.min_horizontal("clip_id", "other_clip_id"), pl.max_horizontal("clip_id", "other_clip_id")]
+    return rows.filter(pl.struct(a=ends[0], b=ends[1]).is_first_distinct())
 
 
 def make_batch(c: Any, by: int, plan: Plan, media: Sequence[tuple[float, list[dict[str, Any]]]], now: float) -> int:

@@ -45,7 +45,7 @@ def rankings(
     if not asked:
         return {}
     names = [q["name"] for q in answers.questions(batch["task_type"], batch["body"])]
-    return {n: ranking.ranked([(a["item_id"], a["value"][n]) for a in asked], systems) for n in names}
+    return {n: ranking.ranked([(a["item_id"], a["person_id"], a["value"][n]) for a in asked], systems) for n in names}
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

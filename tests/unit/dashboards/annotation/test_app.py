@@ -11,10 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from dashboards.annotation import media
-from dashboards.annotation.app import ROUTES, first_invitation
+from dashboards.annotation.app import ROUTES, TEMPLATES, first_invitation
 from dashboards.annotation.visit import COOKIE
 from store import annotation_people, annotation_queue, annotation_work
-from tasks.annotation import sign_in
+from tasks.annotation import answers, sign_in
+from tasks.annotation.ranking import ranked
 from tasks.loudness import loudness_lufs
 from tests.annotators import EURO, rated
 from tests.unit.dashboards.annotation.conftest import PASSWORD, House
@@ -222,6 +223,10 @@ def test_a_schema_is_checked_and_a_change_is_its_next_version(house: House) -> N
     assert designer.post("/schemas/new", data={**form, "body": body}).status_code == 303
     found = house.site.database.read(annotation_work.all_schemas)
     assert [s["version"] for s in found if s["name"] == "s_likert"] == [2, 1]
+    flags = json.dumps(answers.DEFAULTS["flags"])
+    other = designer.post("/schemas/new", data={**form, "task_type": "flags", "body": flags})
+    assert other.status_code == 422
+    assert "Schema s_likert: its versions are of type likert" in other.text
 
 
 def test_regions_are_put(house: House) -> None:
@@ -266,8 +271,70 @@ def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: Hous
     answer(client, task["token"], dict.fromkeys(("identity", "expression", "sync"), ours))
     page = house.client("designer").get(f"/batches/{batch}").text
     assert "Systems by identity" in page
-    assert page.index("<td>ours-v7</td>") < page.index("<td>theirs-v2</td>")
+    rows = re.findall(r'<tr><td class="num">(\d)</td><td>([\w-]+)</td>.*?<td>([\w-]+)</td>', page, re.DOTALL)
+    assert rows[:2] == [("1", "ours-v7", "theirs-v2"), ("1", "theirs-v2", "ours-v7")]
+    assert "These systems are not told apart" in page
+    assert "1 item, 1 rater<" in page
     with pytest.raises(ValueError, match="a benchmark of systems needs system and other_system"):
         house.batch("pairwise", pair)
     with pytest.raises(ValueError, match="a pair without system or other_system"):
         house.batch("pairwise", f"{pair}, NULL AS other_system")
+
+
+def test_a_benchmark_that_is_clear_ranks(house: House) -> None:
+    systems = ("ours-v7", "theirs-v2")
+    found = ranked([(i, i % 10, "right") for i in range(40)], dict.fromkeys(range(40), systems))
+    telling = {"questions": [], "raters": [], "rankings": {"sync": found}}
+    page = TEMPLATES.get_template("batch.html").render(
+        batch={"id": 1}, told=telling, logins={}, target=0.85, num_answers=40, person={}, csrf="", path=""
+    )
+    rows = re.findall(r'<tr><td class="num">(\d)</td><td>([\w-]+)</td>.*?<td>([\w-]*)</td>', page, re.DOTALL)
+    assert rows == [("1", "theirs-v2", ""), ("2", "ours-v7", "")]
+    assert "not told apart:" not in page
+    assert "not told apart from" in page.lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("SELECT 'c0' AS clip_id, 'c0' AS other_clip_id", "pairs 'c0' with itself"),
+        (f"{PAIR}, 'v7' AS system, 'v7' AS other_system", "compares system 'v7' with itself, in 'c0' and 'c1'"),
+        (f"{PAIR.replace(chr(39) + 'c0' + chr(39), '1')}, 'v7' AS system, 8 AS other_system", "yields '1', which is"),
+        ("SELECT list(clip_id) AS clip_id, 'c0' AS other_clip_id FROM clips", "yields a list as clip_id"),
+        (f"{PAIR}, 'high' AS uncertainty", "an uncertainty that is no number"),
+        (f"{PAIR}, INTERVAL 1 DAY AS late", "column late is an INTERVAL"),
+        ("nope", "tier 'nope' is none of a2v_bronze.*add it as WORKSPACE/tiers/NAME.sql"),
+        ("SELECT clip_id FROM clips WHERE", "WHERE is not finished. Line 1, Col: 31"),
+        ("SELECT clip_id AT TIME ZONE 'x' FROM clips", "AT TIME ZONE is not allowed"),
+    ],
+)
+def test_a_source_of_pairs_that_is_wrong_is_refused_in_its_own_words(house: House, query: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
+        house.batch("pairwise", query)
+    told = str(refused.value)
+    assert not re.search(r"class|sqlglot|\.py|Error\(", told)
+    assert str(house.site.workspace.settings.workspace) not in told
+
+
+def test_a_pair_the_other_way_round_is_the_same_item(house: House) -> None:
+    turned = "SELECT 'c1' AS clip_id, 'c0' AS other_clip_id"
+    batch = house.batch("pairwise", f"{PAIR} UNION ALL {turned} UNION ALL {PAIR} UNION ALL SELECT 'c0', 'c2'")
+    (found,) = [b for b in house.site.database.read(annotation_work.all_batches) if b["id"] == batch]
+    assert found["num_open"] == 2
+
+
+def test_a_batch_without_answers_tells_no_share_and_a_flag_that_nobody_raised_is_no_warning(house: House) -> None:
+    pairs, flags = house.batch("pairwise", PAIR), house.batch("flags", "SELECT 'c0' AS clip_id")
+    page = house.client("designer").get(f"/batches/{pairs}").text
+    assert "nan" not in page
+    assert "sides that were taken" not in page
+    for login in ("annotator", "other"):
+        client = house.client(login)
+        for task in claim(client):
+            ties = dict.fromkeys(("identity", "expression", "sync"), "tie")
+            value = {"flags": []} if task["type"] == "flags" else ties
+            assert answer(client, task["token"], value, key=f"key-{task['token']}"[:60]).status_code == 200
+    page = house.client("designer").get(f"/batches/{flags}").text
+    assert "nobody raised it" in page
+    assert "below 0.85" not in page
+    assert "sides that were taken" not in house.client("designer").get(f"/batches/{pairs}").text, "all are ties"
