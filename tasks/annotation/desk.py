@@ -84,7 +84,7 @@ def keep(c: Any, person: Mapping[str, Any], token: str, now: float) -> float:
     until = max(until, mine["expires_at"])  # the median may have fallen since
     if not queue.extend(c, person["person_id"], token, until):
         raise Gone(token)
-    return until
+    return float(until)
 
 
 def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any], now: float) -> dict[str, Any]:
