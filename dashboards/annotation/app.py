@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from dashboards.annotation import labelling, pages, staff
 from dashboards.annotation.visit import (
@@ -84,6 +86,8 @@ def make_app(site: Site) -> FastAPI:
         add_route(app, site, method, path, roles, handler, MEDIA_THREADS if handler is labelling.clip else THREADS)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_middleware(_Headers)
+    trusted: Any = ProxyHeadersMiddleware  # uvicorn has types of its own for what Starlette calls ASGIApp
+    app.add_middleware(trusted, trusted_hosts=list(site.proxies))
     app.add_exception_handler(404, _not_found)
     return app
 
