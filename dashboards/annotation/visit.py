@@ -158,7 +158,8 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
         made = problem(api, 422, str(error))
     if session and roles and now - session["rotated_at"] > sign_in.ROTATE_S:
         opened = site.database.write(lambda c: sign_in.rotated(c, session, now))
-        keep_session(made, visit, opened)
+        if opened:
+            keep_session(made, visit, opened)
     return made
 
 
