@@ -18,14 +18,19 @@ def annotate(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8600,
     address: Annotated[
-        str, typer.Option(help="How people reach it, for invitation links, as https://label.example.org.")
+        str,
+        typer.Option(help="How people reach it, for links and for sign-in behind a proxy: https://label.example.org."),
     ] = "",
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="IP or network of a proxy whose X-Forwarded-For is believed; repeatable. Default 127.0.0.1."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Run the annotation web app, until Ctrl-C; the first start prints a link for the first administrator."""
     from dashboards.annotation.serve import serve
 
-    serve(existing(workspace).workspace, host, port, address)
+    serve(existing(workspace).workspace, host, port, address, trusted_proxy or ["127.0.0.1"])
 
 
 labels = group(

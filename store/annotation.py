@@ -94,6 +94,11 @@ invitations = sa.Table(
     _of("people", name="used_by", nullable=True),
     _one_of("role", ROLES),
 )  # fmt: skip
+resets = sa.Table(
+    f"{_P}resets", metadata,
+    sa.Column("token_sha256", sa.Text, primary_key=True), _of("people", index=True), _time("expires_at"),
+)  # fmt: skip
+"""Links that let a person choose a password anew; one that is used or replaced is gone."""
 failures = sa.Table(f"{_P}failures", metadata, _id(), _text("what", index=True), _time("at"))  # of signing in
 audit_log = sa.Table(
     f"{_P}audit_log", metadata,

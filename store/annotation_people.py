@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import audit_log, failures, invitations, people, region_terms, regions, sessions
+from store.annotation import audit_log, failures, invitations, people, region_terms, regions, resets, sessions
 from store.currencies import exponent
 
 Row = dict[str, Any]
@@ -119,6 +119,37 @@ def use_invitation(c: Connection, token_sha256: str, person_id: int) -> bool:
     """Whether it was still unused; of two who use it at once, one is told no."""
     unused = (invitations.c.token_sha256 == token_sha256) & invitations.c.used_by.is_(None)
     return c.execute(invitations.update().where(unused).values(used_by=person_id)).rowcount == 1
+
+
+def open_invitations(c: Connection, now: float) -> list[Row]:
+    open_ = (invitations.c.expires_at > now) & invitations.c.used_by.is_(None)
+    return [
+        dict(r) for r in c.execute(sa.select(invitations).where(open_).order_by(invitations.c.expires_at)).mappings()
+    ]
+
+
+def end_invitation(c: Connection, token_sha256: str, now: float) -> None:
+    c.execute(invitations.update().where(invitations.c.token_sha256 == token_sha256).values(expires_at=now))
+
+
+def put_reset(c: Connection, token_sha256: str, person_id: int, expires_at: float) -> None:
+    """The person's only one: a link of before opens nothing any more."""
+    end_resets(c, person_id)
+    c.execute(resets.insert().values(token_sha256=token_sha256, person_id=person_id, expires_at=expires_at))
+
+
+def reset_of(c: Connection, token_sha256: str, now: float) -> Row | None:
+    """Whose password an open link resets; None for one that is used, replaced or too old, and of who is shut out."""
+    query = sa.select(people).join(resets, resets.c.person_id == people.c.id).where(people.c.active)
+    return _one(c, query.where(resets.c.token_sha256 == token_sha256, resets.c.expires_at > now))
+
+
+def end_resets(c: Connection, person_id: int) -> int:
+    return int(c.execute(resets.delete().where(resets.c.person_id == person_id)).rowcount)
+
+
+def forget_failures(c: Connection, what: str) -> None:
+    c.execute(failures.delete().where(failures.c.what == what))
 
 
 def count_failures(c: Connection, what: str, since: float) -> int:

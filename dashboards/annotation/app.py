@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from dashboards.annotation import labelling, pages, staff
+from dashboards.annotation import labelling, pages, passwords, staff
 from dashboards.annotation.visit import (
     EVERYBODY,
     MEDIA_THREADS,
@@ -26,7 +28,7 @@ from dashboards.annotation.visit import (
 )
 from store import annotation_people
 from store.annotation_database import Database
-from tasks.annotation import money, sign_in
+from tasks.annotation import batches, money, sign_in
 
 RATERS = ("annotator", "reviewer")
 STAFF = ("designer", "administrator")
@@ -37,8 +39,12 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/sign-in", PUBLIC, pages.signs_in),
     ("GET", "/join/{token}", PUBLIC, pages.join_page),
     ("POST", "/join/{token}", PUBLIC, pages.joins),
+    ("GET", "/reset/{key}", PUBLIC, passwords.reset_page),
+    ("POST", "/reset/{key}", PUBLIC, passwords.resets),
     ("GET", "/media/{packed}", PUBLIC, labelling.clip),  # the address is the right to see it
     ("POST", "/sign-out", EVERYBODY, pages.signs_out),
+    ("GET", "/password", EVERYBODY, passwords.password_page),
+    ("POST", "/password", EVERYBODY, passwords.changes_password),
     ("GET", "/", EVERYBODY, pages.home),
     ("GET", "/pay", RATERS, pages.pay),
     ("GET", "/leaderboard", EVERYBODY, pages.leaderboard),
@@ -58,6 +64,8 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/schemas/new", STAFF, staff.makes_schema),
     ("GET", "/people", ADMINISTRATOR, staff.people),
     ("POST", "/people/invite", ADMINISTRATOR, staff.invites),
+    ("POST", "/people/invitations/{invitation}/revoke", ADMINISTRATOR, passwords.revokes),
+    ("POST", "/people/{person_id:int}/reset", ADMINISTRATOR, passwords.allows_reset),
     ("POST", "/people/{person_id:int}", ADMINISTRATOR, staff.changes_person),
     ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}", ADMINISTRATOR, staff.reinstates),
     ("POST", "/regions", ADMINISTRATOR, staff.puts_region),
@@ -84,6 +92,8 @@ def make_app(site: Site) -> FastAPI:
         add_route(app, site, method, path, roles, handler, MEDIA_THREADS if handler is labelling.clip else THREADS)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_middleware(_Headers)
+    trusted: Any = ProxyHeadersMiddleware  # uvicorn has types of its own for what Starlette calls ASGIApp
+    app.add_middleware(trusted, trusted_hosts=list(site.proxies))
     app.add_exception_handler(404, _not_found)
     return app
 
@@ -133,3 +143,4 @@ def _figure(value: float | None) -> str:
 
 
 TEMPLATES.filters.update(money=money.decimal, date=_date, figure=_figure)
+TEMPLATES.tests.update(spent=batches.is_spent)

@@ -37,6 +37,10 @@ FORMS: dict[str, Schema] = {
     "/join/{token}": _object({
         "login": {**TEXT, "pattern": "^[a-z0-9][a-z0-9._-]{1,39}$"}, "password": {**TEXT, "minLength": MIN_PASSWORD, "maxLength": 200},
     }),
+    "/reset/{key}": _object({"password": {**TEXT, "minLength": MIN_PASSWORD, "maxLength": 200}}),
+    "/password": _object({"old": TEXT, "password": {**TEXT, "minLength": MIN_PASSWORD, "maxLength": 200}}),
+    "/people/invitations/{invitation}/revoke": _object({}),
+    "/people/{person_id:int}/reset": _object({}),
     "/sign-out": _object({}),
     "/guidelines/{schema_id:int}": _object({}),
     "/schemas/new": _object({
@@ -50,7 +54,9 @@ FORMS: dict[str, Schema] = {
         "max_raters": _whole(1, MAX_RATERS), "priority": {"type": "integer"}, "price": AMOUNT, "budget": AMOUNT,
         "head_start_min": AMOUNT, "uncertainty": TEXT,
     }, optional=("head_start_min", "uncertainty")),
-    "/batches/{batch_id:int}": _object({"state": {"enum": ["open", "paused", "closed"]}, "priority": {"type": "integer"}}),
+    "/batches/{batch_id:int}": _object({
+        "state": {"enum": ["open", "paused", "closed"]}, "priority": {"type": "integer"}, "budget": AMOUNT,
+    }, optional=("budget",)),
     "/people/invite": _object({"role": {"enum": list(ROLES)}, "region": LINE}),
     "/people/{person_id:int}": _object({"active": {"enum": ["yes", "no"]}}),
     "/people/{person_id:int}/reinstate/{schema_id:int}": _object({}),
@@ -102,6 +108,8 @@ QUERIES: dict[str, Schema] = {
 }
 PATHS: dict[str, Schema] = {
     "token": LINE,
+    "key": LINE,
+    "invitation": {**LINE, "description": "as the people page has it"},
     "packed": LINE,
     "period": WEEK,
     **dict.fromkeys(("schema_id", "batch_id", "person_id"), ID),
@@ -152,7 +160,7 @@ def _answers(method: str, path: str, roles: tuple[str, ...]) -> dict[int, Schema
             add(status, "no such range", "text/plain")
     elif path == "/openapi.json":
         add(200, "this description", JSON, {"type": "object"})
-    elif method == "GET" or path == "/people/invite":
+    elif method == "GET" or path in ("/people/invite", "/people/{person_id:int}/reset"):
         add(200, "a page")
     if kind == PAGE and (roles or method == "POST"):
         found[303] = {"description": "done; or, without a session, to /sign-in"}
@@ -165,6 +173,7 @@ def _answers(method: str, path: str, roles: tuple[str, ...]) -> dict[int, Schema
         add(status, REFUSED[status], schema=ERROR if kind == JSON else TEXT)
     if (method, path) == ("POST", "/sign-in"):
         add(401, "login and password do not belong together")
+    if method == "POST" and path in ("/sign-in", "/password"):
         add(429, "too many tries lately")
     return found
 

@@ -36,7 +36,7 @@ def signs_in(visit: Visit) -> Response:
 def _welcome(visit: Visit, person_id: int) -> Response:
     opened = visit.write(lambda c: sign_in.open_session(c, person_id, visit.now))
     response = visit.go("/")
-    keep_session(response, visit.request, opened)
+    keep_session(response, visit, opened)
     return response
 
 

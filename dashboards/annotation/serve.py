@@ -8,10 +8,13 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from ipaddress import ip_network
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dashboards.annotation.app import first_invitation, make_app
 from dashboards.annotation.visit import Site
@@ -25,13 +28,16 @@ SWITCH_S = 0.0005
 """A request waits for a database a dozen times, and after each for Python's lock: by default up to 5 ms."""
 
 
-def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None:
+def serve(
+    workspace: Workspace, host: str, port: int, address: str = "", proxies: Sequence[str] = ("127.0.0.1",)
+) -> None:
     """Serves until Ctrl-C, and brings decided labels into the record meanwhile. The first start prints a link that makes
-    the first administrator."""
+    the first administrator. Raises ValueError for an address or a proxy that is none."""
     import uvicorn
 
+    reached, trusted = checked_address(address or f"http://{host}:{port}"), checked_proxies(proxies)
     database = Database(database_url(workspace.settings))
-    site = Site(workspace, database, _secret(workspace), (address or f"http://{host}:{port}").rstrip("/"))
+    site = Site(workspace, database, _secret(workspace), reached, trusted)
     if token := first_invitation(database):
         print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
     print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
@@ -44,11 +50,27 @@ def serve(workspace: Workspace, host: str, port: int, address: str = "") -> None
     try:
         # The access log would hold the addresses of invitations and clips. People think longer than uvicorn's five seconds.
         told: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_keep_alive": KEEP_ALIVE_S}
+        told["proxy_headers"] = False  # the app itself knows whom to believe
         uvicorn.run(make_app(site), host=host, port=port, **told)
     finally:
         ours.close()
         courier.join()
         database.close()
+
+
+def checked_address(address: str) -> str:
+    told = urlsplit(address)
+    if told.scheme not in ("http", "https") or not told.hostname or told.path.strip("/") or told.query or told.fragment:
+        raise ValueError(f"--address {address!r}: give scheme, host and port alone, as https://label.example.org")
+    return address.rstrip("/")
+
+
+def checked_proxies(proxies: Sequence[str]) -> tuple[str, ...]:
+    """As networks; uvicorn would take one that it can't read for a name that nobody has, without a word."""
+    try:
+        return tuple(str(ip_network(proxy, strict=False)) for proxy in proxies)
+    except ValueError as error:
+        raise ValueError(f"--trusted-proxy: {error}; give an IP address or a network, as 10.0.0.0/8") from None
 
 
 def delivers(folder: Path, ours_ends: Connection) -> None:

@@ -127,10 +127,15 @@ def changes_batch(visit: Visit) -> Response:
     if state not in ("open", "paused", "closed"):
         raise ValueError(f"state {state!r} is none of open, paused, closed")
     values = {"state": state, "priority": _whole(visit.told, "priority")}
+    budget_milli = (
+        round(_decimal(visit.told, "budget") * 100_000) if str(visit.told.get("budget", "")).strip() else None
+    )
 
     def change(c: Any) -> None:
         annotation_work.update_batch(c, batch["id"], **values)
         annotation_people.log(c, visit.now, visit.by, "change_batch", batch["name"], **values)
+        if budget_milli is not None:
+            batches.change_budget(c, visit.by, batch["id"], budget_milli, visit.now)
 
     visit.write(change)
     return visit.go(f"/batches/{batch['id']}")
@@ -149,10 +154,12 @@ def _batch(visit: Visit) -> dict[str, Any]:
     return dict(found)
 
 
-def people(visit: Visit, link: str = "") -> Response:
+def people(visit: Visit, link: str = "", reset_link: str = "") -> Response:
     everybody, regions = visit.read(annotation_people.everybody), visit.read(annotation_people.regions_by_name)
     stages = visit.read(annotation_work.all_qualifications)
-    return visit.page("people.html", people=everybody, regions=regions, roles=ROLES, stages=stages, link=link)
+    invitations = visit.read(lambda c: annotation_people.open_invitations(c, visit.now))
+    told = {"people": everybody, "regions": regions, "roles": ROLES, "stages": stages, "invitations": invitations}
+    return visit.page("people.html", **told, link=link, reset_link=reset_link)
 
 
 def invites(visit: Visit) -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
@@ -41,7 +41,20 @@ class Site:
     database: Database
     secret: bytes
     address: str
-    """How people reach it, for links that are sent to them: http://host:port."""
+    """How people reach it, for links that are sent to them, and as browsers tell where a form comes from: http://host:port."""
+    proxies: tuple[str, ...] = ("127.0.0.1",)
+    """Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+
+    @property
+    def secure(self) -> bool:
+        return self.address.startswith("https://")
+
+    @property
+    def origin(self) -> str:
+        """Of the address, as browsers write it: without a path, and without the port that its scheme has anyway."""
+        told = urlsplit(self.address.lower())
+        port = {"http": ":80", "https": ":443"}.get(told.scheme, "")
+        return f"{told.scheme}://{told.netloc.removesuffix(port)}"
 
 
 @dataclass
@@ -145,12 +158,14 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
         made = problem(api, 422, str(error))
     if session and roles and now - session["rotated_at"] > sign_in.ROTATE_S:
         opened = site.database.write(lambda c: sign_in.rotated(c, session, now))
-        keep_session(made, request, opened)
+        if opened:
+            keep_session(made, visit, opened)
     return made
 
 
-def keep_session(response: Response, request: Request, opened: sign_in.Opened) -> None:
-    secure = request.url.scheme == "https"
+def keep_session(response: Response, visit: Visit, opened: sign_in.Opened) -> None:
+    """Sets the cookie. Where people come by TLS it is sent by TLS only, whatever the proxy speaks to us."""
+    secure = visit.site.secure or visit.request.url.scheme == "https"
     response.set_cookie(
         COOKIE, opened.token, max_age=int(sign_in.SESSION_S), httponly=True, samesite="strict", secure=secure
     )
@@ -179,7 +194,12 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 def _from_us(visit: Visit, *, needs_token: bool) -> bool:
     """Whether a page of ours sent it: browsers tell where a form comes from, and only our pages know the token."""
     origin = visit.request.headers.get("origin")
-    if origin not in (None, f"{visit.request.url.scheme}://{visit.request.headers.get('host')}"):
+    asked = f"{visit.request.url.scheme}://{visit.request.headers.get('host')}"
+    if origin not in (
+        None,
+        visit.site.origin,
+        asked,
+    ):  # behind a proxy that speaks TLS, only the first is what browsers see
         return False
     given = visit.request.headers.get("x-csrf", "") or str(visit.told.get("csrf", ""))
     return not needs_token or secrets.compare_digest(given.encode(), visit.csrf.encode())

@@ -199,6 +199,38 @@ def _check(c: Any, plan: Plan) -> None:
         raise ValueError(f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}")
     if min(plan.price_milli, plan.budget_milli, plan.head_start_s or 0) < 0:
         raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
+    if plan.goal == "work" and plan.budget_milli < plan.price_milli:
+        raise ValueError(f"batch {plan.name}: {_short(plan.budget_milli, plan.price_milli)}")
+
+
+def _short(budget_milli: int, price_milli: int) -> str:
+    budget, price = (f"{milli / 100_000:.3f}" for milli in (budget_milli, price_milli))
+    return f"a budget of {budget} does not pay one answer of {price}; give at least {price}"
+
+
+def is_spent(batch: Mapping[str, Any]) -> bool:
+    """Whether the budget can't pay one more answer; answers that are being given are counted as paid. Gold costs none."""
+    needed = (batch["num_reserved"] + 1) * batch["price_milli"]
+    return bool(batch["goal"] == "work" and batch["state"] != "closed" and needed > batch["budget_milli"])
+
+
+def change_budget(c: Any, by: int, batch_id: int, budget_milli: int, now: float) -> None:
+    """Raises ValueError where the batch is closed, or the budget is below one answer or below what is spent already."""
+    batch = annotation_work.batch(c, batch_id)
+    assert batch is not None
+    before, price = batch["budget_milli"], batch["price_milli"]
+    if budget_milli == before:
+        return
+    if batch["state"] == "closed":
+        raise ValueError(f"batch {batch['name']} is closed, and its budget with it; open it first")
+    if batch["goal"] == "work" and budget_milli < price:
+        raise ValueError(f"batch {batch['name']}: {_short(budget_milli, price)}")
+    if budget_milli < (spent := batch["num_reserved"] * price):
+        told = f"{spent / 100_000:.3f} of it is spent or promised already"
+        raise ValueError(f"batch {batch['name']}: budget {budget_milli / 100_000:.3f}, but {told}; give at least that")
+    annotation_work.update_batch(c, batch_id, budget_milli=budget_milli)
+    change = {"before": before / 100_000, "budget": budget_milli / 100_000}
+    annotation_people.log(c, now, by, "change_budget", batch["name"], **change)
 
 
 def _drawn(batch_id: int, place: int) -> bool:

@@ -18,6 +18,7 @@ ROTATE_S = 3600.0
 GRACE_S = 60.0
 """After a rotation the old token lives on for requests that were already on their way."""
 INVITATION_S = 7 * 86400.0
+RESET_S = 86400.0
 WINDOW_S = 900.0
 MAX_FAILURES = {"login": 5, "address": 30}
 MIN_PASSWORD = 10
@@ -69,8 +70,11 @@ def open_session(c: Any, person_id: int, now: float, csrf: str = "") -> Opened:
     return made
 
 
-def rotated(c: Any, session: Mapping[str, Any], now: float) -> Opened:
-    """A new token for the cookie. That of forms stays: a page that is open for hours goes on sending it."""
+def rotated(c: Any, session: Mapping[str, Any], now: float) -> Opened | None:
+    """A new token for the cookie. That of forms stays: a page that is open for hours goes on sending it. None where the
+    session has just ended, by signing out or by a new password: it is not to live on under another token."""
+    if people.session(c, str(session["token_sha256"]), now) is None:
+        return None
     people.end_sessions(c, now + GRACE_S, token_sha256=str(session["token_sha256"]))
     return open_session(c, int(session["person_id"]), now, str(session["csrf"]))
 
@@ -107,9 +111,52 @@ def checked_account(login: str, password: str) -> str:
     """The password's hash. Raises ValueError for a login or password that won't do."""
     if not _LOGIN.fullmatch(login):
         raise ValueError("a login has 2 to 40 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit")
+    return checked_password(password)
+
+
+def checked_password(password: str) -> str:
+    """The password's hash. Raises ValueError for one that is too short or too long."""
     if not MIN_PASSWORD <= len(password) <= 200:
         raise ValueError(f"a password has {MIN_PASSWORD} to 200 characters")
     return str(_hasher().hash(password))
+
+
+def revoke(c: Any, by: int, token_sha256: str, now: float) -> bool:
+    """Whether an invitation was open, which it is no more."""
+    found = next((i for i in people.open_invitations(c, now) if i["token_sha256"] == token_sha256), None)
+    if found is None:
+        return False
+    people.end_invitation(c, token_sha256, now)
+    people.log(c, now, by, "revoke_invitation", found["role"], region=found["region"])
+    return True
+
+
+def allow_reset(c: Any, by: int, person_id: int, now: float) -> str:
+    """A token that lets a person choose a password anew, once, within a day. Raises ValueError for who is shut out."""
+    person = people.person(c, person_id=person_id)
+    if person is None or not person["active"]:
+        raise ValueError(f"person {person_id} is shut out; let the person in before making a link")
+    token = secrets.token_urlsafe(24)
+    people.put_reset(c, digest(token), person_id, now + RESET_S)
+    people.log(c, now, by, "allow_reset", person["login"])
+    return token
+
+
+def reset(c: Any, token: str, password_hash: str, now: float) -> None:
+    """Uses a link. Raises ValueError for one that is used, replaced or too old."""
+    person = people.reset_of(c, digest(token), now)
+    if person is None or not people.end_resets(c, person["id"]):
+        raise ValueError("this link is used or too old; ask for another")
+    put_password(c, person, password_hash, "reset_password", now)
+    people.forget_failures(c, f"login:{person['login']}")
+
+
+def put_password(c: Any, person: Mapping[str, Any], password_hash: str, action: str, now: float) -> None:
+    """Who knew the old password is out: all sessions end, and so do links to reset it."""
+    people.update_person(c, person["id"], password_hash=password_hash)
+    people.end_sessions(c, now, person_id=person["id"])
+    people.end_resets(c, person["id"])
+    people.log(c, now, person["id"], action, person["login"])
 
 
 def signed(secret: bytes, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from dashboards.annotation import media
+from dashboards.annotation import media, visit
 from dashboards.annotation.app import ROUTES, TEMPLATES, first_invitation
 from dashboards.annotation.visit import COOKIE
 from store import annotation_people, annotation_queue, annotation_work
@@ -107,6 +107,27 @@ def test_an_old_session_gets_a_new_token(house: House, monkeypatch: pytest.Monke
     assert before not in client.get("/").headers["set-cookie"]
     for _ in range(2):  # a page of before goes on: the token of its forms stays
         assert client.post("/api/claim", json={}).status_code == 200
+
+
+def test_the_token_of_before_dies_after_its_grace(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute for requests on their way, and then who stole it has nothing; the new one goes on."""
+    client, clock = house.client("annotator"), [time.time()]
+    monkeypatch.setattr(visit.time, "time", lambda: clock[0])
+    before = client.cookies[COOKIE]
+    clock[0] += sign_in.ROTATE_S + 1
+    found = re.search(rf"{COOKIE}=([\w-]+)", client.get("/").headers["set-cookie"])
+    assert found is not None
+    assert found.group(1) != before
+
+    def opens(token: str) -> int:
+        other = house.client()
+        other.cookies.set(COOKIE, token)
+        return other.get("/leaderboard").status_code
+
+    clock[0] += sign_in.GRACE_S - 1
+    assert (opens(before), opens(found.group(1))) == (200, 200)
+    clock[0] += 2
+    assert (opens(before), opens(found.group(1))) == (303, 200)
 
 
 def test_guessing_is_throttled(house: House) -> None:

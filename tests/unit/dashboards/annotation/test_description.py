@@ -56,15 +56,21 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     house.site.database.write(lambda c: annotation_work.put_qualification(c, house.ids["other"], 1, **banned))
     link = re.search(r"/join/([\w-]+)", boss.post("/people/invite", data={"role": "annotator", "region": "eu"}).text)
     assert link is not None
+    key = house.site.database.write(
+        lambda c: sign_in.allow_reset(c, house.ids["administrator"], house.ids["other"], time.time())
+    )
+    boss.post("/people/invite", data={"role": "reviewer", "region": "eu"})
+    open_ = house.site.database.read(lambda c: annotation_people.open_invitations(c, time.time()))
     (task, *_) = annotator.post("/api/claim", json={}).json()["tasks"]
     packed = urlsplit(task["clips"][0]).path.removeprefix("/media/")
     ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"]}
     likert = {"schema_id": ids["schema_id"], "task_type": "likert", "body": json.dumps(answers.DEFAULTS["likert"])}
     form = {"region": "eu", "source": "t_wide", "uncertainty": "", "media_host": "", "overlap": 1, **likert}
     return {
-        "path": {**ids, "packed": packed, "token": link.group(1)},
+        "path": {**ids, "packed": packed, "token": link.group(1), "key": key, "invitation": open_[-1]["token_sha256"]},
         "body": {**form, "token": task["token"], "value": rated(3)},
         "/sign-in": {"login": "reviewer", "password": PASSWORD},
+        "/password": {"old": PASSWORD, "password": PASSWORD},
     }
 
 

@@ -25,6 +25,9 @@ A, R, D, S = "annotator", "reviewer", "designer", "administrator"
 ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("GET", "/sign-in"): None, ("POST", "/sign-in"): None,
     ("GET", "/join/{token}"): None, ("POST", "/join/{token}"): None,
+    ("GET", "/reset/{key}"): None, ("POST", "/reset/{key}"): None,
+    ("GET", "/password"): (A, R, D, S), ("POST", "/password"): (A, R, D, S),
+    ("POST", "/people/invitations/{invitation}/revoke"): (S,), ("POST", "/people/{person_id:int}/reset"): (S,),
     ("GET", "/media/{packed}"): None,
     ("POST", "/sign-out"): (A, R, D, S), ("GET", "/"): (A, R, D, S), ("GET", "/leaderboard"): (A, R, D, S),
     ("GET", "/pay"): (A, R), ("GET", "/label"): (A, R),
@@ -188,6 +191,7 @@ FIELDS = [
     "guidelines",
     "num_training",
     "num_exam",
+    "old",
 ]
 VALUE = st.sampled_from(["", "0", "-1", "1e999", "nan", str(10**30), "\0", "' OR 1=1 --", "<script>", "{}", "[" * 5000, "é", "eu"]) | st.text(max_size=12)  # fmt: skip
 
