@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,10 +209,9 @@ class Turn:
         """Raises LostTurn when the ledger connection is gone or another holder has taken a newer token."""
         try:
             row = self._connection.execute(sa.select(leases.c.token).where(leases.c.name == "commit")).one()
-        except sa.exc.DBAPIError as error:
-            raise LostTurn(
-                f"the ledger is gone in the middle of a commit ({message(error)}); run the command again"
-            ) from error
+        except (sa.exc.DBAPIError, OSError) as error:  # a connection that was reset comes as the system's own error
+            told = message(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
+            raise LostTurn(f"the ledger is gone in the middle of a commit ({told}); run the command again") from error
         if row.token != self.token:
             raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
 
@@ -432,7 +431,8 @@ def _write_transaction(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.rollback()
+        with suppress(sa.exc.DBAPIError, OSError):  # what went wrong may be the connection: nothing to take back there
+            connection.rollback()
         raise
     connection.commit()
 

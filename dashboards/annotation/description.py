@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from store.annotation import ROLES
+from store.currencies import EXPONENTS
 from tasks.annotation import answers
 from tasks.annotation.batches import MAX_ITEMS, MAX_RATERS
 from tasks.annotation.sign_in import MIN_PASSWORD
@@ -61,7 +62,7 @@ FORMS: dict[str, Schema] = {
     "/people/{person_id:int}": _object({"active": {"enum": ["yes", "no"]}}),
     "/people/{person_id:int}/reinstate/{schema_id:int}": _object({}),
     "/regions": _object({
-        "name": LINE, "currency": {**TEXT, "pattern": "^[A-Za-z]{3}$"}, "floor": AMOUNT,
+        "name": LINE, "currency": {"enum": sorted(EXPONENTS)}, "floor": AMOUNT,
         "rate": {**AMOUNT, "exclusiveMinimum": 0}, "media_host": {**TEXT, "description": "https://..., or nothing"},
     }, optional=("media_host",)),
     "/payouts": _object({"period": WEEK}),

@@ -307,7 +307,14 @@ def test_a_benchmark_that_is_clear_ranks(house: House) -> None:
     found = ranked([(i, i % 10, "right") for i in range(40)], dict.fromkeys(range(40), systems))
     telling = {"questions": [], "raters": [], "rankings": {"sync": found}}
     page = TEMPLATES.get_template("batch.html").render(
-        batch={"id": 1}, told=telling, logins={}, target=0.85, num_answers=40, person={}, csrf="", path=""
+        batch={"id": 1, "goal": "work", "state": "open", "budget_milli": 1000, "price_milli": 10, "num_reserved": 0},
+        told=telling,
+        logins={},
+        target=0.85,
+        num_answers=40,
+        person={},
+        csrf="",
+        path="",
     )
     rows = re.findall(r'<tr><td class="num">(\d)</td><td>([\w-]+)</td>.*?<td>([\w-]*)</td>', page, re.DOTALL)
     assert rows == [("1", "theirs-v2", ""), ("2", "ours-v7", "")]

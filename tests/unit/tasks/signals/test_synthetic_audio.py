@@ -53,7 +53,8 @@ def test_a_voice_of_espeak_is_told() -> None:
     pytest.importorskip("espeakng_loader", reason="needs pip install 'headroom[voices]'")
     from modeling.made_voices import HELD_BACK_ESPEAK, espeak
 
-    voice = espeak("All human beings are born free and equal in dignity and rights.", "en-us" + HELD_BACK_ESPEAK[0])
+    told = "They are endowed with reason and conscience and should act towards one another in a spirit of brotherhood."
+    voice = espeak(told, "en-us" + HELD_BACK_ESPEAK[0])
     voice = voice[: len(voice) // 640 * 640]
     row = synthetic_audio.compute(clip(voice), {"vad": vad(len(voice) // 640)}).row
     assert row["synthetic_score"] > 0.9
