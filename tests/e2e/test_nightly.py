@@ -46,7 +46,11 @@ class Up:
     def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
         self.below.update(psutil.Process(self.process.pid).children(recursive=True))
         address = f"{self.url}/api/{path}"
-        answer = httpx.get(address, timeout=60) if body is None else httpx.post(address, json=body, timeout=60)
+        for _ in range(30):
+            answer = httpx.get(address, timeout=60) if body is None else httpx.post(address, json=body, timeout=60)
+            if answer.status_code != 503:  # its database is busy: Prefect's own client asks again, too
+                break
+            time.sleep(1)
         return answer.raise_for_status().json()
 
     def stop(self, number: int = signal.SIGTERM) -> list[psutil.Process]:
@@ -162,6 +166,8 @@ def test_new_footage_is_taken_in_and_a_kill_leaves_nothing_behind(running: Up, w
     assert (run["state_type"], run["state"]["message"]) in (
         ("CRASHED", "headroom up ended while this ran"),
         ("COMPLETED", None),
+        # What it had asked of the tables was ended a moment before itself, and it had time to say so.
+        ("FAILED", "Flow run encountered an exception: RuntimeError: Query interrupted"),
     )
     assert again.stop() == []
     assert again.process.returncode == 0
