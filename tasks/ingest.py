@@ -160,6 +160,8 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
     entries = ledger.rows(tables.listed.select())
     # What a list says of an address stands when the address is met by another way too.
     listed = {r["uri"]: r["rights"].encode() for r in entries if r["rights"] and r["list"] not in lists}
+    # Of a copy elsewhere, what its list said last; a row that has changed since is met by itself.
+    of_copies = {r["uri"]: r["rights"].encode() for r in entries if r["rights"]}
     listed_now: dict[tuple[str, str], str] = {}
     for path in paths:
         for source in find_sources(path):
@@ -169,6 +171,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
             met.add(source.uri)
             if is_list(path):
                 listed_now[path_of(path), source.uri] = (source.rights or b"").decode()
+                of_copies |= {source.uri: source.rights} if source.rights else {}
             rights, told_by = source.rights or listed.get(source.uri), "list"
             if rights is None:
                 rights, told_by = sidecar_of(source.uri), "sidecar"
@@ -210,7 +213,7 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
             if gone or rights is not None or is_new:
                 words = {source.uri: (rights, told_by)} if rights is not None else {}
                 for other in addresses.get(video_id, set()) - {source.uri}:
-                    if (said := listed.get(other)) is not None:
+                    if (said := of_copies.get(other)) is not None:
                         words[other] = (said, "list")
                     elif (said := sidecar_of(other)) is not None:
                         words[other] = (said, "sidecar")

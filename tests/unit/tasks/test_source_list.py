@@ -63,6 +63,21 @@ def test_what_a_list_says_stands_when_the_folder_is_met(workspace: Workspace, fo
     assert videos(workspace)["a.mp4"]["licence"] == "CC0-1.0"
 
 
+def test_copies_in_one_list_that_say_different_things_leave_it_unknown(
+    workspace: Workspace, footage: Path, tmp_path: Path
+) -> None:
+    (footage / "copy.mp4").write_bytes(b"one")
+    path = listed(tmp_path, "uri,consent\nfootage/a.mp4,no\nfootage/copy.mp4,yes\n")
+    seen = ingest(workspace, [path])
+    (row,) = videos(workspace).values()
+    assert row["consent"] == "unknown"
+    assert "copy.mp4 says 'yes'; make them agree" in seen.rights[0][1]
+    listed(tmp_path, "uri,consent\nfootage/a.mp4,no\nfootage/copy.mp4,no\n")
+    ingest(workspace, [path])
+    (row,) = videos(workspace).values()
+    assert (row["consent"], row["told_by"]) == ("no", "list")
+
+
 def test_changed_and_removed_rows_are_seen(workspace: Workspace, footage: Path, tmp_path: Path) -> None:
     path = listed(tmp_path, "uri,licence\nfootage/a.mp4,CC0-1.0\nfootage/b.mp4,CC0-1.0\n")
     ingest(workspace, [path])
