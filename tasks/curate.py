@@ -15,6 +15,7 @@ from store.tier_sql import Tier
 from store.workspace import Workspace
 from tasks import corpus, plan, promote, stale
 from tasks.compute import Tally
+from tasks.deadline import limit_s
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
 
@@ -98,13 +99,15 @@ def bring_up_to_date(
     budget_s: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """Computes what is stale and wanted. Raises RuntimeError when a stage makes no progress.
+    """Computes what is stale and wanted. Raises RuntimeError when a stage makes no progress, and
+    ValueError for a HEADROOM_SIGNAL_LIMIT_S that is no limit.
 
     `signals` None means all, or what `tiers` read: then a clip that a cheap signal keeps out of every tier is spared
     the costly ones. A budget ends the run between commits; what was not reached waits for the next run. A new version
     of a clip signal is computed beside the one that readers see, and takes over with its last row.
     """
     began = time.monotonic()
+    limit_s()  # a setting that is none is told before anything is begun
     if signals is None and tiers:
         signals = plan.computable(s for t in tiers for s in t.signals)
     wanted = plan.wanted_signals(signals)

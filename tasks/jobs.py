@@ -19,6 +19,7 @@ from store.schema import CLIPPING, CLIPS, VIDEOS
 from store.workspace import Workspace
 from tasks import clipping, networks
 from tasks.clip_timelines import timelines_from
+from tasks.deadline import limit_s
 from tasks.held import held_timelines, num_windows, timeline_of, video_row
 from tasks.ingest import content_id
 from tasks.job import Done, Job, Stage
@@ -37,7 +38,11 @@ CLIPPING_NEEDS = ("faces", "flow", "keyframes", "cuts")
 
 
 def run_batch(workspace: Workspace, manifest: Manifest, jobs: Sequence[Job], run: clipping.ClipParams) -> Done:
-    """Runs jobs one after another over one decoder."""
+    """Runs jobs one after another over one decoder.
+
+    Raises ValueError for a limit of signals that is none: within a signal it would be taken for that one's failure.
+    """
+    limit_s()
     done = Done(media_s=sum(job.media_s for job in jobs))
     with Reader() as reader:
         for job in jobs:

@@ -15,7 +15,9 @@ import pytest
 from store.workspace import Workspace
 from tasks import deadline
 from tasks.deadline import SignalTimedOut, limit_s, within_limit
+from tasks.jobs import run_batch
 from tasks.media.media import Media
+from tasks.reclip import params_in_force
 from tasks.signal import Needs, Output
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.stand_in import run, wide
@@ -84,3 +86,14 @@ def test_a_limit_that_is_none_is_told(told: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HEADROOM_SIGNAL_LIMIT_S", told)
     with pytest.raises(ValueError, match=f"HEADROOM_SIGNAL_LIMIT_S is '{told}'; give seconds above zero"):
         limit_s()
+
+
+def test_a_limit_that_is_none_fails_no_row(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before anything is begun, and by a worker elsewhere too: else a typo would fail every row for good."""
+    monkeypatch.setenv("HEADROOM_SIGNAL_LIMIT_S", "30m")
+    with pytest.raises(ValueError, match="HEADROOM_SIGNAL_LIMIT_S is '30m'"):
+        run(workspace)
+    with pytest.raises(ValueError, match="HEADROOM_SIGNAL_LIMIT_S is '30m'"):
+        run_batch(workspace, workspace.ledger.manifest(), [], params_in_force(workspace))
+    monkeypatch.delenv("HEADROOM_SIGNAL_LIMIT_S")
+    assert not run(workspace).tally.failed
