@@ -466,14 +466,16 @@ def tried(told: Mapping[str, Any]) -> None:
     if told["computed_needs"]:
         made = ", ".join(f"{name} on {count} clips" for name, count in told["computed_needs"].items())
         out.print(f"[dim]computed beside it, since the store lacks them: {escape(made)}[/]", soft_wrap=True)
+    if told["scorecard"]:
+        out.print(f"scorecard of {escape(told['scorecard_of'])}")
     for row in told["scorecard"]:
         goal = "" if row["goal"] is None else f", goal {row['goal']:g} {row['verdict']}"
         measured = f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
         out.print(f"  {escape(row['claim'])}: {escape(row['measure'])} {measured}, n {row['n']}{goal}", soft_wrap=True)
+    if told["scorecard_problem"]:
+        out.print(f"{'now' if told['scorecard'] else 'scorecard'}: {escape(told['scorecard_problem'])}", soft_wrap=True)
     if told["scorecard"]:
-        out.print(f"[dim]a look at a few files; all of them: python -m benchmarks.scorecards {escape(told['name'])}[/]")
-    else:
-        out.print(f"scorecard: {escape(told['scorecard_problem'])}", soft_wrap=True)
+        out.print(f"[dim]anew, over all files: python -m benchmarks.scorecards {escape(told['name'])}[/]")
     out.print(
         f"look: {escape(told['page'])}, {escape(told['sheet'])}; values: {escape(told['values'])}", soft_wrap=True
     )

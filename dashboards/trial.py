@@ -24,10 +24,11 @@ from tasks.try_signal import Trial, Tried
 SHEET_PX, CAPTION_PX = 720, 26
 
 
-def write_trial(
-    workspace: Workspace, trial: Trial, scorecard: Sequence[Mapping[str, Any]], problem: str, out: Path
-) -> dict[str, Any]:
-    """Writes index.html, sheet.png and values.csv into `out`; gives what the command tells."""
+def write_trial(workspace: Workspace, trial: Trial, measured: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Writes index.html, sheet.png and values.csv into `out`; gives what the command tells.
+
+    `measured` is what the scorecard told: rows, what they are of, and what kept it from telling more.
+    """
     (out / "assets").mkdir(parents=True, exist_ok=True)
     spec = trial.signal.spec
     columns = spec.columns if spec.grain == "clip" else spec.timeline
@@ -48,8 +49,7 @@ def write_trial(
         "decode_cpu_s": round(trial.decode_cost, 5),
         "wall_s": round(trial.wall_s, 1),
         "computed_needs": trial.computed,
-        "scorecard": list(scorecard),
-        "scorecard_problem": problem,
+        **measured,
         "page": str(out / "index.html"),
         "sheet": str(out / "sheet.png"),
         "values": str(out / "values.csv"),

@@ -52,11 +52,11 @@ def signal_try(
     card = start_scorecard(file) if scorecard else Scorecard("was not asked for")
     try:
         trial = try_signal(corpus, file, num_clips=clips, budget_s=0.7 * limit)
-        rows = card.rows(limit - (time.monotonic() - began))
+        measured = card.told(0.9 * limit - (time.monotonic() - began))
     finally:
         card.stop()
     folder = out or Path(tempfile.mkdtemp(prefix=f"headroom-try-{file.stem}-"))
-    terminal.show(write_trial(corpus, trial, rows, card.problem, folder.absolute()), terminal.tried, as_json)
+    terminal.show(write_trial(corpus, trial, measured, folder.absolute()), terminal.tried, as_json)
 
 
 @app.command("shadow")

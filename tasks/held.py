@@ -15,7 +15,7 @@ from store.schema import embeddings_table
 from store.workspace import Workspace
 from tasks import compute
 from tasks.compute import Held
-from tasks.digest import pack, timeline_schema, unpack
+from tasks.digest import between, pack, timeline_schema, unpack
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
 from tasks.signals import discover
 
@@ -92,6 +92,23 @@ def clip_parts(
 def timeline_of(held: Mapping[str, Held], name: str) -> pa.Table:
     found = held[name].timeline if name in held else None
     return timeline_schema(discover()[name].spec.timeline).empty_table() if found is None else found
+
+
+def needs_of(names: Sequence[str], known: Mapping[str, Held], start_frame: int, end_frame: int) -> dict[str, Any]:
+    """What `compute` of a clip signal gets of the signals it needs: None for one that is not ok (it is optional then)."""
+    given: dict[str, Any] = {}
+    for name in names:
+        if name in known and known[name].status != "ok":
+            given[name] = None
+            continue
+        if discover()[name].spec.grain == "video":
+            given[name] = between(timeline_of(known, name), start_frame, end_frame)
+            continue
+        given[name] = known[name].row
+        if known[name].timeline is not None:
+            given[f"{name}.timeline"] = known[name].timeline
+        given |= {f"{name}.{vector}": values for vector, values in known[name].vectors.items()}
+    return given
 
 
 def stitched(lines: Mapping[int, Mapping[str, Held]], name: str, clip: Mapping[str, Any]) -> Held:

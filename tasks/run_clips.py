@@ -17,8 +17,7 @@ from store.schema import LOG, TIMELINES, embeddings_table, signal_fields
 from store.workspace import Workspace
 from tasks import compute
 from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale
-from tasks.digest import between
-from tasks.held import clip_parts, held_row, held_timelines, payload_of, stitched, timeline_of, video_row, windows_of
+from tasks.held import clip_parts, held_row, held_timelines, needs_of, payload_of, stitched, video_row, windows_of
 from tasks.job import Done, Job
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
@@ -137,18 +136,7 @@ def _clip_run(signal: LoadedSignal, media: Media | MediaError, known: Mapping[st
             raise NotApplicable(blocked)
         if isinstance(media, MediaError):
             raise media
-        needs: dict[str, Any] = {}
-        for name in signal.spec.needs:
-            if name in known and known[name].status != "ok":  # an optional one, or the signal would be blocked
-                needs[name] = None
-                continue
-            if discover()[name].spec.grain == "video":
-                needs[name] = between(timeline_of(known, name), media.start_frame, media.end_frame)
-                continue
-            needs[name] = known[name].row
-            if known[name].timeline is not None:
-                needs[f"{name}.timeline"] = known[name].timeline
-            needs.update({f"{name}.{vector}": values for vector, values in known[name].vectors.items()})
+        needs = needs_of(signal.spec.needs, known, media.start_frame, media.end_frame)
         return signal.compute(media, needs)
 
     return run

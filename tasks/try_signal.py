@@ -24,7 +24,7 @@ from store.ledger import Manifest
 from store.workspace import Workspace
 from tasks.compute import Held, WindowRun, attempt, blocked_by
 from tasks.digest import between
-from tasks.held import clip_parts, held_row, held_timelines, stitched, timeline_of, windows_of
+from tasks.held import clip_parts, held_row, held_timelines, needs_of, stitched, timeline_of, windows_of
 from tasks.media.errors import MediaError
 from tasks.media.reader import Reader
 from tasks.new_signal import FOLDERS, ROOT
@@ -167,14 +167,7 @@ class _Bench:
             media = self._decoded(signal)
         except MediaError as error:
             return attempt(signal, _raising(error), 0, None, 0.0), 0.0
-        given: dict[str, Any] = {}
-        for name, held in needs.items():
-            if discover()[name].spec.grain == "video":
-                given[name] = between(timeline_of(needs, name), media.start_frame, media.end_frame)
-                continue
-            given[name] = held.row
-            given |= {f"{name}.timeline": held.timeline} if held.timeline is not None else {}
-            given |= {f"{name}.{vector}": values for vector, values in held.vectors.items()}
+        given = needs_of(signal.spec.needs, needs, media.start_frame, media.end_frame)
         began = time.process_time()
         made = attempt(signal, lambda: signal.compute(media, given), 0, None, 0.0)
         return made, time.process_time() - began
@@ -253,10 +246,22 @@ def _clips(workspace: Workspace, count: int) -> list[dict[str, Any]]:
 
 @dataclass
 class Scorecard:
-    """A scorecard that runs beside the trial, over a few files of each folder of footage."""
+    """A scorecard that runs beside the trial, over a few files of each folder of footage.
+
+    `published` is what the whole one last measured, with the version it measured: told where the run beside tells
+    nothing, as the larger ones do not within a minute.
+    """
 
     problem: str
+    published: Mapping[str, Any] | None = None
     _child: subprocess.Popen[str] | None = None
+
+    def told(self, wait_s: float) -> dict[str, Any]:
+        """Its rows and what they are of; those published where the run beside tells none, and why it does not."""
+        of, rows = "a few files of each folder: a look, not a result", self.rows(wait_s)
+        if not rows and self.published:
+            of, rows = f"version {self.published['version']}, measured {self.published['date']}", self.published["rows"]
+        return {"scorecard": rows, "scorecard_of": of if rows else "", "scorecard_problem": self.problem}
 
     def rows(self, wait_s: float) -> list[dict[str, Any]]:
         """Its rows, if it ends in time; else none, and `problem` says why."""
@@ -291,6 +296,8 @@ def start_scorecard(file: Path, root: Path = ROOT) -> Scorecard:
         return Scorecard(f"there is no {card.relative_to(root)}")
     environment = {**os.environ, "HEADROOM_SCORECARD_FILES": str(SCORECARD_FILES)}
     command = [sys.executable, "-m", f"benchmarks.scorecards.{name}", "--json"]
+    results = card.parent / "results" / f"{name}.json"
+    published = json.loads(results.read_text()) if results.is_file() else None
     child = subprocess.Popen(
         command,
         cwd=root,
@@ -300,4 +307,4 @@ def start_scorecard(file: Path, root: Path = ROOT) -> Scorecard:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    return Scorecard("", child)
+    return Scorecard("", published, child)

@@ -38,6 +38,7 @@ def compute(media, needs):
     luma = [float(media.image(f, None, "gray").mean()) for f in frames]
     return Output(timeline=pa.table({"frame": pa.array(frames, pa.int32()), "luma": pa.array(luma, pa.float32())}))
 '''
+UNMEASURED: dict[str, Any] = {"scorecard": [], "scorecard_of": "", "scorecard_problem": "it was not asked for"}
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,20 @@ def test_needs_that_the_store_lacks_are_computed_beside_it(corpus: Workspace, tm
     assert states == {"a1": ("ok", ""), "a2": ("not_applicable", "not this one"), "b1": ("ok", "")}
 
 
+OPTIONAL = NEEDY.replace('needs=("flow", "motion")', 'needs=("flow", "lip_sync"), optional=("lip_sync",)').replace(
+    'needs["motion"]["total_speed"]', 'float(needs["lip_sync"] is None)'
+)
+
+
+def test_an_optional_need_without_a_row_is_none_as_in_a_run(corpus: Workspace, tmp_path: Path) -> None:
+    trial = try_signal(corpus, written(tmp_path, OPTIONAL))
+    assert [t.held.row["total"] for t in trial.tried if t.held.status == "ok"] == [1.0, 1.0]
+
+
 def test_nothing_is_stored(corpus: Workspace, tmp_path: Path) -> None:
     before = store_of(corpus)
     trial = try_signal(corpus, written(tmp_path, NEEDY))
-    write_trial(corpus, trial, [], "", tmp_path / "out")
+    write_trial(corpus, trial, UNMEASURED, tmp_path / "out")
     assert store_of(corpus) == before
 
 
@@ -106,7 +117,7 @@ def test_a_failure_is_a_row_not_an_end(corpus: Workspace, tmp_path: Path) -> Non
     )
     assert {t.held.status for t in trial.tried} == {"failed_permanent"}
     assert trial.tried[0].held.reason == "ZeroDivisionError: division by zero"
-    told = write_trial(corpus, trial, [], "", tmp_path / "out")
+    told = write_trial(corpus, trial, UNMEASURED, tmp_path / "out")
     assert told["status"] == {"failed_permanent": 3}
     assert "Failed" in (tmp_path / "out" / "index.html").read_text()
 
@@ -141,11 +152,14 @@ def test_no_file_and_no_clips(corpus: Workspace, tmp_path: Path) -> None:
 def test_the_page_the_sheet_and_the_values(corpus: Workspace, tmp_path: Path) -> None:
     trial = try_signal(corpus, written(tmp_path, TIMELINE))
     card = {"claim": "sees light", "measure": "AUC", "value": 0.5, "low": 0.4, "high": 0.6, "n": 3, "baseline": None}
-    told = write_trial(corpus, trial, [{**card, "goal": 0.9, "verdict": "missed"}], "", tmp_path / "out")
+    card |= {"goal": 0.9, "verdict": "missed"}
+    measured = {**UNMEASURED, "scorecard": [card], "scorecard_of": "version 2, measured 2026-11-25"}
+    told = write_trial(corpus, trial, measured, tmp_path / "out")
     assert told["columns"]["luma"]["n"] == 3
     text = (tmp_path / "out" / "index.html").read_text()
     assert "sees light" in text
     assert "0.9 missed" in text
+    assert "Of version 2, measured 2026-11-25. Now: it was not asked for." in text
     assert text.count("<article") == 3
     with Image.open(told["sheet"]) as sheet:
         assert sheet.size[0] == 1440
@@ -193,7 +207,21 @@ def test_a_scorecard_that_tells_nothing_says_why(text: str | None, wait_s: float
     assert elsewhere.problem == "it is measured once the file lies at tasks/signals/tried.py"
 
 
+@pytest.mark.parametrize(
+    ("text", "of"), [("print('[{}]')", "a few files"), ("raise SystemExit('no footage')", "version 3")]
+)
+def test_what_was_published_is_told_where_the_run_beside_tells_nothing(text: str, of: str, tmp_path: Path) -> None:
+    root = checkout(tmp_path, text)
+    results = root / "benchmarks" / "scorecards" / "results"
+    results.mkdir()
+    (results / "tried.json").write_text(json.dumps({"version": 3, "date": "2026-11-01", "rows": [{"claim": "light"}]}))
+    told = start_scorecard(root / FOLDERS["signal"].format("tried"), root).told(30.0)
+    assert told["scorecard_of"].startswith(of)
+    assert told["scorecard"] == ([{}] if of == "a few files" else [{"claim": "light"}])
+    assert told["scorecard_problem"] == ("" if of == "a few files" else "no footage")
+
+
 def test_a_scorecard_left_alone_is_ended() -> None:
     child: Any = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    Scorecard("", child).stop()
+    Scorecard("", None, child).stop()
     assert child.poll() is not None
