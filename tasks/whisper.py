@@ -40,12 +40,13 @@ def weights_of(model: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _folder(model: str) -> Iterator[str]:
+def folder(model: str) -> Iterator[str]:
+    """Its files under the names that CTranslate2 looks for."""
     named = {"": "model.bin", "_config": "config.json", "_vocabulary": "vocabulary.txt", "_tokenizer": "tokenizer.json"}
-    with tempfile.TemporaryDirectory(prefix="headroom-whisper-") as folder:
+    with tempfile.TemporaryDirectory(prefix="headroom-whisper-") as made:
         for name in weights_of(model):
-            (Path(folder) / named[name.removeprefix(model)]).symlink_to(weights.path(name).resolve())
-        yield folder
+            (Path(made) / named[name.removeprefix(model)]).symlink_to(weights.path(name).resolve())
+        yield made
 
 
 @per_process
@@ -64,8 +65,8 @@ def recogniser() -> WhisperModel:
             return kept[key]
 
     kept: dict[bytes, Any] = {}
-    with _folder(RECOGNISER) as folder:
-        return Recogniser(folder, device="cpu", compute_type="int8", cpu_threads=1)
+    with folder(RECOGNISER) as files:
+        return Recogniser(files, device="cpu", compute_type="int8", cpu_threads=1)
 
 
 @per_process
@@ -73,8 +74,8 @@ def _encoder() -> tuple[Any, Any]:
     import ctranslate2
     from faster_whisper.feature_extractor import FeatureExtractor
 
-    with _folder(ENCODER) as folder:
-        model = ctranslate2.models.Whisper(folder, device="cpu", compute_type="int8", intra_threads=1, inter_threads=1)
+    with folder(ENCODER) as files:
+        model = ctranslate2.models.Whisper(files, device="cpu", compute_type="int8", intra_threads=1, inter_threads=1)
     return model, FeatureExtractor()
 
 

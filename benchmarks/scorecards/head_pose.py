@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.scorecards.footage import manifest, media_of, read_frames, timeline_of
-from benchmarks.scorecards.mediapipe_oracle import ORACLE_PYTHON, matrices
+from benchmarks.scorecards.mediapipe_oracle import ORACLE_PYTHON, fits
 from benchmarks.scorecards.rendered_head import Skin, render, shape_of
 from benchmarks.scorecards.score import Row, bootstrap_ci, command
 from tasks.face_geometry import FACE_OVAL, NOSE_TIP, face_rows, points_of
@@ -129,14 +129,14 @@ def run(root: Path) -> list[Row]:
 
 def _beside_the_oracle(frames: dict[str, np.ndarray], people: dict[str, str]) -> list[tuple[Any, ...]]:
     """One claim an angle; none when the oracle is not set up, which is said."""
-    told = matrices(frames)
+    told = fits(frames)
     if not told:
         print(f"no oracle: set {ORACLE_PYTHON} to the python of an environment with mediapipe 0.10.21")
         return []
     errors: list[ByPerson] = [{}, {}, {}]
     sizes: list[np.ndarray] = []
-    for key, matrix in told.items():
-        oracle, pose = angles_of(matrix[:3, :3]), pose_of(frames[key])
+    for key, fit in told.items():
+        oracle, pose = angles_of(fit.matrix[:3, :3]), pose_of(frames[key])
         if pose is None:
             continue
         sizes.append(np.abs(oracle))
