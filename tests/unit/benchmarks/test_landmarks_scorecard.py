@@ -19,7 +19,7 @@ def test_the_error_is_a_share_of_the_distance_between_the_eyes() -> None:
     truth = points()
     truth[landmarks.LEFT_EYE_OUTER], truth[landmarks.RIGHT_EYE_OUTER] = (150, 100), (100, 100)
     assert landmarks.error(truth, truth) == 0
-    assert landmarks.error(truth + (0, 5), truth) == pytest.approx(0.1)
+    assert landmarks.error(truth + np.array([0, 5]), truth) == pytest.approx(0.1)
 
 
 def test_points_go_where_the_picture_goes() -> None:
