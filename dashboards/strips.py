@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 BACKGROUND, FAINT, SOFT, INK = (20, 23, 28), (52, 60, 70), (120, 132, 146), (232, 235, 239)
 CURVE_PX, WAVE_PX, LANE_PX, LABEL_PX = 72, 96, 26, 26
-MAX_CURVES, MAX_LANES = 4, 6
+MAX_CURVES, MAX_LANES, MAX_WORD_LANES = 4, 6, 6
+WORD_GAP_PX = 6
 TEXT_PX, SMALL_PX = 20, 18
 LABELS = ("word", "text", "speaker", "label", "kind", "name", "caption", "method")
 """What an event is called, by the first of these columns that it has."""
@@ -32,7 +33,7 @@ def draw_strips(scene: Scene, width_px: int, frames: Sequence[int]) -> Image | N
     """
     from PIL import Image, ImageDraw
 
-    parts = [part for part in (*_curve_parts(scene), *_event_parts(scene), *_wave_part(scene)) if part[0] > 0]
+    parts = [part for part in (*_curve_parts(scene), *_event_parts(scene), *_wave_part(scene, width_px)) if part[0] > 0]
     if not parts:
         return None
     picture = Image.new("RGB", (width_px, sum(height for height, _, _ in parts) + LABEL_PX), BACKGROUND)
@@ -103,10 +104,32 @@ def _event_parts(scene: Scene) -> Iterator[Part]:
             yield LANE_PX + 4, _paint_events, (line, of_lane, COLOURS[i % len(COLOURS)], lane)
 
 
-def _wave_part(scene: Scene) -> Iterator[Part]:
+def _wave_part(scene: Scene, width_px: int) -> Iterator[Part]:
     words = next((line for line in scene.lines if line.has("word", "start_s", "end_s")), None)
     if scene.audio is not None:
-        yield WAVE_PX + (LANE_PX if words else 0), _paint_wave, words
+        placed = _placed_words(words, scene, width_px) if words else []
+        lanes = max([lane + 1 for _, _, lane in placed], default=0) or (1 if words else 0)
+        yield WAVE_PX + lanes * LANE_PX, _paint_wave, placed
+
+
+def _placed_words(words: Line, scene: Scene, width_px: int) -> list[tuple[float, str, int]]:
+    """(x of its start, the word, lane from 0 below the wave): each whole, in the first lane with room for it.
+
+    One that finds no room keeps its mark in the wave and goes without letters.
+    """
+    ends = [-float(WORD_GAP_PX)] * MAX_WORD_LANES
+    placed = []
+    for row in words.table.to_pylist():
+        x, told = _x(scene, _times(row, scene)[0], width_px), _drawable(row["word"])
+        length = font(SMALL_PX).getlength(told)
+        at = min(x, width_px - length - 2)  # the last word ends within the picture
+        lane = next((i for i, end in enumerate(ends) if end + WORD_GAP_PX <= at), None)
+        if lane is None:
+            told, lane = "", 0
+        else:
+            ends[lane] = at + length
+        placed.append((x, told, lane))
+    return placed
 
 
 def _paint_curve(draw: ImageDraw, scene: Scene, top: int, width_px: int, told: tuple[Line, str, Rgb]) -> None:
@@ -147,7 +170,7 @@ def _paint_events(
     draw.text((width_px - width - 6, top + 4), told_lane, font=font(SMALL_PX), fill=SOFT)
 
 
-def _paint_wave(draw: ImageDraw, scene: Scene, top: int, width_px: int, words: Line | None) -> None:
+def _paint_wave(draw: ImageDraw, scene: Scene, top: int, width_px: int, words: list[tuple[float, str, int]]) -> None:
     assert scene.audio is not None
     middle = top + WAVE_PX // 2
     speech = next((line for line in scene.lines if line.has("speech_prob")), None)
@@ -163,15 +186,11 @@ def _paint_wave(draw: ImageDraw, scene: Scene, top: int, width_px: int, words: L
         if len(part):
             up, down = (float(v) / loudest * (WAVE_PX // 2 - 4) for v in (part.max(), part.min()))
             draw.line((x, middle - up, x, middle - down), fill=TEAL)
-    if words is None:
-        return
-    for i, row in enumerate(words.table.to_pylist()):
-        first, last = _times(row, scene)
-        x0, x1 = (_x(scene, f, width_px) for f in (first, last))
-        draw.line((x0, top, x0, top + WAVE_PX), fill=(70, 80, 92))
-        draw.rectangle((x0, top + WAVE_PX, x1, top + WAVE_PX + LANE_PX - 2), fill=((40, 48, 58), (32, 39, 47))[i % 2])
-        told = fitted(_drawable(row["word"]), font(SMALL_PX), max(12, int(x1 - x0)))
-        draw.text((x0 + 1, top + WAVE_PX + 1), told, font=font(SMALL_PX), fill=INK)
+    for start, told, lane in words:
+        below = top + WAVE_PX + lane * LANE_PX
+        draw.line((start, top, start, below + LANE_PX - 4 if told else top + WAVE_PX), fill=(70, 80, 92))
+        place = min(start + 3, width_px - font(SMALL_PX).getlength(told) - 2)
+        draw.text((place, below + 1), told, font=font(SMALL_PX), fill=INK)
 
 
 def _axis(draw: ImageDraw, scene: Scene, top: int, width_px: int) -> None:

@@ -338,9 +338,22 @@ def test_words_stand_below_the_waveform() -> None:
     assert quiet is not None
     assert made is not None
     assert made.height == quiet.height + strips.LANE_PX
-    box = pixels(made, (40, 48, 58))
-    assert (box[:, 1].min(), box[:, 1].max()) == (99, 249)
+    mark = pixels(made, (70, 80, 92))
+    assert set(mark[:, 1]) == {99}
+    assert mark[:, 0].max() > strips.WAVE_PX
     assert strips.kinds_of([words], sound=True) == ["waveform", "words"]
+
+
+def test_words_in_quick_succession_stand_whole_in_lanes() -> None:
+    rows = [
+        {"frame": 100, "start_s": 0.1 * i, "end_s": 0.1 * i + 0.1, "word": "considerable", "probability": 1.0}
+        for i in range(3)
+    ]
+    placed = strips._placed_words(of_signal("speech", rows), scene(), 500)
+    assert [(told, lane) for _, told, lane in placed] == [("considerable", i) for i in range(3)]
+    last = [{**rows[0], "start_s": 2.0 + 0.001 * i, "end_s": 2.05} for i in range(strips.MAX_WORD_LANES + 1)]
+    placed = strips._placed_words(of_signal("speech", last), scene(), 500)
+    assert [told for _, told, _ in placed] == ["considerable"] * strips.MAX_WORD_LANES + [""]
 
 
 def test_words_without_glyphs_are_left_out() -> None:

@@ -93,7 +93,8 @@ def test_clips_stand_at_their_end(report: Path) -> None:
 
 def test_a_signal_without_values_says_so(report: Path) -> None:
     assert groups(report, "speech") == {}
-    assert "No clip has a value of this signal yet." in (report / "signal-speech.html").read_text(encoding="utf-8")
+    empty = (report / "signal-speech.html").read_text(encoding="utf-8")
+    assert "No clip has a value of this signal yet: <code>headroom curate --signal speech</code> computes it." in empty
 
 
 def test_the_box_of_a_face_is_drawn_over_the_frame(report: Path) -> None:
