@@ -72,11 +72,12 @@ def events_of(line: Line) -> bool:
 
 
 def curves_of(line: Line) -> list[str]:
-    """Columns of numbers of a line that has a row for a frame and is not drawn over the frames themselves."""
+    """Columns of numbers, some of them known, of a line by frame that is not drawn over the frames themselves."""
     if "frame" not in line.table.column_names or events_of(line) or line.has("x0", "y0", "x1", "y1"):
         return []
     numeric = [c.name for c in line.columns.values() if pa.types.is_floating(c.dtype) or pa.types.is_integer(c.dtype)]
-    return [n for n in numeric if not n.endswith(("_x", "_y"))]
+    known = (n for n in numeric if line.table[n].null_count < line.table.num_rows)
+    return [n for n in known if not n.endswith(("_x", "_y"))]
 
 
 def _curves(lines: Sequence[Line]) -> Iterator[tuple[Line, str]]:

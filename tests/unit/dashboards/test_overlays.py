@@ -331,6 +331,12 @@ def test_turns_have_a_lane_each() -> None:
     assert strips.kinds_of([turns], sound=False) == ["events"]
 
 
+def test_numbers_that_nobody_knows_make_no_curve() -> None:
+    flow = of_signal("flow", [{"frame": 100, "camera": 1.0, "subject": None, "total": None}])
+    assert strips.curves_of(flow) == ["camera"]
+    assert strips.draw_strips(scene(of_signal("flow", [])), 500, []) is None
+
+
 def test_words_stand_below_the_waveform() -> None:
     words = of_signal("speech", [{"frame": 110, "start_s": 0.4, "end_s": 1.0, "word": "hello", "probability": 1.0}])
     quiet = strips.draw_strips(scene(audio=np.zeros(32_000, np.float32)), 500, [])
