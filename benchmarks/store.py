@@ -15,7 +15,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,9 @@ def _clipping(ids: list[str]) -> pa.Table:
 def _signals(ids: list[str], seed: int, with_provenance: bool) -> pa.Table:
     parts = []
     media = _media_digests(ids) if with_provenance else {}
+    of_videos = {n: _digests(n, ids) for n, s in discover().items() if with_provenance and s.spec.grain == "video"}
     for place in range(CLIPS_PER_VIDEO):
+        outputs = dict(of_videos)
         rng = np.random.default_rng(seed + place)
         fields = [pa.field("clip_id", pa.string()), pa.field("video_id", pa.string()), pa.field("active", pa.bool_())]
         own: dict[str, Any] = {"clip_id": [f"{v}-{place}" for v in ids], "video_id": ids}
@@ -177,21 +179,23 @@ def _signals(ids: list[str], seed: int, with_provenance: bool) -> pa.Table:
                 f"{name}_attempts": 1, f"{name}_not_before": 0.0,
             }  # fmt: skip
             if with_provenance:
-                own |= _clip_digests(signal, ids, media, place)
+                outputs[name] = _digests(name, own["clip_id"])
+                own |= _clip_digests(signal, outputs, media, place)
         parts.append(_table(pa.schema(fields), len(ids), own, same))
     return pa.concat_tables(parts)
 
 
 def _clip_digests(
-    signal: LoadedSignal, video_ids: list[str], media: dict[str, np.ndarray], place: int
+    signal: LoadedSignal, outputs: Mapping[str, np.ndarray], media: dict[str, np.ndarray], place: int
 ) -> dict[str, np.ndarray]:
-    """What the rows of one clip signal were computed from, and what came out: fresh under the present rule."""
-    clip_ids = [f"{v}-{place}" for v in video_ids]
-    grains = {n: discover()[n].spec.grain for n in signal.spec.needs}
-    needs = [_digests(n, video_ids if grain == "video" else clip_ids) for n, grain in grains.items()]
+    """What the rows of one clip signal were computed from, and what came out: fresh under the present rule.
+
+    `outputs`: by signal the output digests of the same rows, which are made once, since most are needed several times.
+    """
+    needs = [outputs[n] for n in signal.spec.needs]
     return {
         f"{signal.name}_input_digest": _input_digests(signal, _span(place), media, needs),
-        f"{signal.name}_output_digest": _digests(signal.name, clip_ids),
+        f"{signal.name}_output_digest": outputs[signal.name],
     }
 
 
