@@ -17,7 +17,9 @@ from tasks.signals import discover
 pytestmark = pytest.mark.slow
 
 NUM_CLIPS = 100_000
-ENOUGH_MIB, LITTLE_MIB = 2048, 64
+ENOUGH_MIB = 2048
+LITTLE_MIB = range(39, 32, -1)
+"""The most of these with which something goes to disk is tried: with 34 there was no room for a first piece."""
 CHANGES = (
     ("signals", {"motion_input_digest": "7"}, "clip_id LIKE '%0-0'"),
     ("signals", {"gaze_fingerprint": "'old'"}, "clip_id LIKE '%07-3'"),
@@ -57,6 +59,7 @@ def found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, memory_mib: int
     names = list(discover())
     wanted = plan.wanted_signals(None)
     with workspace.views() as reader:
+        reader.connection.execute("SET threads = 1")
         windows = stale.stale_windows(reader, [n for n in names if discover()[n].spec.grain == "video"])
         clips = stale.stale_clips(reader, names)
         counts = plan.counts(reader)
@@ -68,8 +71,8 @@ def found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, memory_mib: int
 
 def test_a_plan_in_pieces_is_the_plan_in_one_piece(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found(workspace, monkeypatch, ENOUGH_MIB)
-    pieces = found(workspace, monkeypatch, LITTLE_MIB)
-    assert (whole.spilled, pieces.spilled) == (False, True)
+    pieces = next(f for mib in LITTLE_MIB if (f := found(workspace, monkeypatch, mib)).spilled)
+    assert not whole.spilled
     assert pieces.windows.equals(whole.windows)
     assert pieces.clips.equals(whole.clips)
     assert pieces.counts == whole.counts
