@@ -77,6 +77,7 @@ def _digests(told: str, ids: list[str]) -> np.ndarray:
     found = duckdb.sql(
         "SELECT md5_number_lower(concat_ws('|', $told, id))::UBIGINT AS d FROM rows", params={"told": told}
     )
+    assert found is not None
     return np.asarray(found.to_arrow_table()["d"].to_numpy())
 
 
