@@ -62,7 +62,7 @@ class Workspace:
         pinned = manifest or self.ledger.manifest()
         connection = views.connect(self.record.root, pinned.versions, candidates)
         try:
-            yield Reader(connection, pinned, self.record.root)
+            yield Reader(connection, pinned, self.record.root, self.settings.workspace / "scratch")
         finally:
             connection.close()
 
@@ -74,6 +74,7 @@ class Reader:
     connection: Any
     manifest: Manifest
     root: str
+    scratch: Path
     _columns: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def guarded(self, sql: str) -> pl.DataFrame:
@@ -88,6 +89,25 @@ class Reader:
         result = self.connection.sql(query, params=list(parameters)).to_arrow_table()
         assert isinstance(result, pa.Table)
         return result
+
+    @contextmanager
+    def in_pieces(self, memory_mib: int) -> Iterator[None]:
+        """Queries over all clips: what their joins hold beyond `memory_mib` goes to the scratch folder, piece by piece.
+
+        A join looks up its left side in its right side, as it is written: the number of rows of a Lance table is not
+        known to DuckDB, which may otherwise choose to hold the wide table.
+        """
+        spill = str(self.scratch / "sql")  # made and removed by DuckDB; several processes may use it
+        if self.arrow("SELECT current_setting('temp_directory') AS now")["now"][0].as_py() != spill:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            self.connection.execute("SET temp_directory = ?", [spill])
+        self.connection.execute(f"SET memory_limit = '{memory_mib}MiB'")
+        self.connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        try:
+            yield
+        finally:
+            self.connection.execute("RESET disabled_optimizers")
+            self.connection.execute("RESET memory_limit")
 
     def with_table(self, name: str, table: pa.Table) -> None:
         """Makes a table of ours joinable under `name`."""

@@ -135,7 +135,7 @@ def _timeline_jobs(reader: Reader, wanted: Sequence[str], _run: str) -> list[Job
 def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
     rows = reader.sql(
         """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v LEFT JOIN (
-               SELECT DISTINCT video_id FROM clipping WHERE run = ?) c ON v.video_id = c.video_id
+               SELECT DISTINCT video_id FROM _clipping WHERE run = ?) c ON v.video_id = c.video_id
            WHERE (c.video_id IS NULL OR v.state = 'new')
              AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state NOT IN ('quarantined', 'removed')
            ORDER BY v.name, v.video_id""",
@@ -363,13 +363,8 @@ def counts(reader: Reader) -> dict[str, Counts]:
     statuses: dict[str, dict[str, int]] = {}
     for name, status, count in by_status.iter_rows():
         statuses.setdefault(name, {})[status] = count
-    columns = set(reader.columns("signals"))
+    statuses |= _clip_statuses(reader, [n for n in names if discover()[n].spec.grain == "clip"])
     for name in names:
-        if discover()[name].spec.grain == "clip" and f"{name}_status" in columns:
-            rows = reader.sql(
-                f"SELECT {name}_status, count(*) FROM signals WHERE {name}_status IS NOT NULL GROUP BY ALL"
-            )
-            statuses[name] = dict(rows.iter_rows())
         total = all_rows[name]
         have = statuses.get(name, {})
         if discover()[name].spec.on_request and not have:
@@ -385,3 +380,13 @@ def counts(reader: Reader) -> dict[str, Counts]:
             failed=have.get("failed_permanent", 0) + have.get("failed_transient", 0),
         )
     return found
+
+
+def _clip_statuses(reader: Reader, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Rows of each clip signal by status: one scan of the wide table, whatever the number of signals."""
+    columns = set(reader.columns("signals"))
+    told = [f"histogram({n}_status) AS {n}" for n in names if f"{n}_status" in columns]
+    if not told:
+        return {}
+    found = reader.arrow(f"SELECT {', '.join(told)} FROM signals")
+    return {name: dict(found[name][0].as_py() or ()) for name in found.column_names}

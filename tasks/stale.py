@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 import polars as pl
 
@@ -16,17 +18,34 @@ from tasks.rollout import Candidate, candidates, with_candidate
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
 from tasks.signals import discover
 
+MEMORY_MIB = 2048
+"""What a query over all clips may hold before it goes on in pieces on disk: the joins of about ten million clips."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A signal's row is stale when it was not computed from what is there now, both in SQL.
+
+    `held` is NULL where there is no row, or one that is stale whatever it was computed from; `expected` is never NULL.
+    `unless`: it is not, because another row stands.
+    """
+
+    held: str
+    expected: str
+    unless: str = "false"
+
 
 def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     """(name, video_id, window_index) of every stale row of the video signals named."""
     signals = [discover()[n] for n in names]
     needs = {n for s in signals for n in s.spec.needs}
-    rules = {}
-    for signal in signals:
-        expected = _digest(signal, "w", [f"h.{n}_output" for n in signal.spec.needs])
-        rules[signal.name] = f"h.{signal.name}_input IS DISTINCT FROM {expected}"
-    source = "windows w LEFT JOIN held h ON h.video_id = w.video_id AND h.window_index = w.window_index"
-    return _flagged(reader, f"{_WINDOWS}, {_held(needs, signals)}", source, "w.video_id, w.window_index", rules)
+    rules = {
+        s.name: Rule(f"h.{s.name}_input", _digest(s, "w", [_output(f"h.{n}_output") for n in s.spec.needs]))
+        for s in signals
+    }
+    source = "held h RIGHT JOIN windows w ON h.video_id = w.video_id AND h.window_index = w.window_index"
+    ctes = f"{_WINDOWS}, {_held(needs, signals)}"
+    return _flagged(reader, ctes, source, "w.video_id, w.window_index", rules, "SELECT * FROM flagged")
 
 
 def stale_clips(reader: Reader, names: Sequence[str], *, served: bool = False) -> pl.DataFrame:
@@ -47,27 +66,31 @@ def _stale_clips(
     reader: Reader, signals: Sequence[LoadedSignal], rolling: Mapping[str, Candidate], *, served: bool
 ) -> pl.DataFrame:
     columns = set(reader.columns("signals"))
-    source = "inputs i LEFT JOIN signals s ON s.clip_id = i.clip_id"
-    rules = {}
+    told, rules, beside_them = ["clip_id"], {}, ""
     for signal in signals:
+        of_video = [n for n in signal.spec.needs if discover()[n].spec.grain == "video"]
+        expected = _digest(signal, "i", [f"i.{n}_digest" for n in of_video])
         if f"{signal.name}_status" not in columns:
-            rules[signal.name] = "TRUE"
+            rules[signal.name] = Rule("NULL::UBIGINT", expected)
             continue
-        needs = []
-        for need in signal.spec.needs:
-            if discover()[need].spec.grain == "video":
-                needs.append(f"i.{need}_digest")
-            elif f"{need}_status" in columns:
-                needs.append(_number(f"s.{need}_output_digest"))
-        expected = _digest(signal, "i", needs)
+        of_clip = [n for n in signal.spec.needs if n not in of_video and f"{n}_status" in columns]
+        outputs = [_output(_number(f"{n}_output_digest")) for n in of_clip]
         rolls = rolling.get(signal.name)
         fingerprint = rolls.serving if rolls and served and not rolls.mixed else signal.fingerprint
-        rules[signal.name] = _rule(fingerprint, f"s.{signal.name}_", expected)
-        if rolls and not served and (beside := with_candidate(reader, rolls)):
-            source += f" LEFT JOIN {beside} ON {beside}.clip_id = i.clip_id"
-            rules[signal.name] += f" AND {_rule(fingerprint, f'{beside}.{signal.name}_', expected)}"
+        told.append(f"{_xor([_standing(fingerprint, f'{signal.name}_'), *outputs])} AS {signal.name}")
+        beside = with_candidate(reader, rolls) if rolls and not served else None
+        if beside:
+            beside_them += f" LEFT JOIN {beside} ON {beside}.clip_id = i.clip_id"
+            told.append(f"{_xor(outputs)} AS {signal.name}_needs")
+            needs = f"coalesce(s.{signal.name}_needs, 0::UBIGINT)"
+            unless = f"{_standing(fingerprint, f'{beside}.{signal.name}_')} = xor({expected}, {needs})"
+        rules[signal.name] = Rule(f"s.{signal.name}", expected, unless if beside else "false")
     video_needs = sorted({n for s in signals for n in s.spec.needs if discover()[n].spec.grain == "video"})
-    return _flagged(reader, _inputs(video_needs), source, "i.video_id, i.clip_id", rules)
+    # A row's provenance is made one number before it is joined: of ten columns a signal, one crosses the join.
+    source = f"(SELECT {', '.join(told)} FROM signals) s RIGHT JOIN inputs i ON s.clip_id = i.clip_id{beside_them}"
+    # Few clips are stale on most nights: theirs is the only video that is looked up, the join need not hold it.
+    found = "SELECT c.video_id, f.* FROM clips c JOIN flagged f ON f.clip_id = c.clip_id"
+    return _flagged(reader, _inputs(video_needs), source, "i.clip_id", rules, found)
 
 
 def outdated(reader: Reader, names: Sequence[str]) -> dict[str, int]:
@@ -141,7 +164,7 @@ def _inputs(needs: Sequence[str]) -> str:
     """
     first, last = f"c.start_frame // {WINDOW_FRAMES}", f"(c.end_frame - 1) // {WINDOW_FRAMES}"
     across = "".join(f", bit_xor(h.{n}_output) AS {n}_digest" for n in needs)
-    digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output) AS {n}_digest" for n in needs)
+    digests = "".join(f", coalesce(a.{n}_digest, h.{n}_output, 0::UBIGINT) AS {n}_digest" for n in needs)
     return f"""{_held(needs)},
         media AS (SELECT video_id, source_width_px, {_MEDIA} FROM videos WHERE proxy_sha256 IS NOT NULL),
         across AS (
@@ -158,12 +181,18 @@ def _inputs(needs: Sequence[str]) -> str:
 
 def _digest(signal: LoadedSignal, row: str, needs: Sequence[str]) -> str:
     """tasks.compute.input_digest in SQL; `row` names the relation that holds the place and the media's digests."""
-    told = f"{row}.place"
     parts = [f"{row}.proxy_digest"] if signal.spec.look.frames_fps else []
     parts += [f"{row}.audio_digest"] if signal.spec.look.audio else []
-    for part in (*parts, *(f"coalesce({n}, 0::UBIGINT)" for n in needs)):
-        told = f"xor({told}, {part})"
-    return told
+    return _xor([f"{row}.place", *parts, *needs])
+
+
+def _xor(digests: Sequence[str]) -> str:
+    return reduce(lambda a, b: f"xor({a}, {b})", digests) if digests else "0::UBIGINT"
+
+
+def _output(column: str) -> str:
+    """What a need gave; one that is missing counts as none."""
+    return f"coalesce({column}, 0::UBIGINT)"
 
 
 def _due(row: str) -> str:
@@ -171,17 +200,26 @@ def _due(row: str) -> str:
     return f"({row}not_before > 0 AND {row}not_before <= {time.time()})"
 
 
-def _rule(fingerprint: str, row: str, expected: str) -> str:
-    held = _number(f"{row}input_digest")
-    return f"({row}fingerprint IS DISTINCT FROM '{fingerprint}' OR {held} IS DISTINCT FROM {expected} OR {_due(row)})"
+def _standing(fingerprint: str, row: str) -> str:
+    """What a row was computed from; NULL where it is stale whatever that was."""
+    stands = f"{row}fingerprint = '{fingerprint}' AND {_due(row)} IS NOT TRUE"
+    return f"CASE WHEN {stands} THEN {_number(f'{row}input_digest')} END"
 
 
-def _flagged(reader: Reader, ctes: str, source: str, keys: str, rules: dict[str, str]) -> pl.DataFrame:
-    """The rows that any rule holds for, one per rule: all rules over one scan and one join."""
-    names = [k.split(".")[1] for k in keys.split(", ")]
+def _flagged(reader: Reader, ctes: str, source: str, keys: str, rules: Mapping[str, Rule], found: str) -> pl.DataFrame:
+    """The rows that any rule holds for, one per rule: all rules over one scan and one join.
+
+    `keys` and `source` are those of the rows, `found` gives (video_id, the row's own key, a flag per rule) of `flagged`.
+    """
     if not rules:
-        return pl.DataFrame(schema={"name": pl.String, **dict.fromkeys(names, pl.String)})
-    flags = ", ".join(f"coalesce({rule}, false) AS {name}" for name, rule in rules.items())
-    found = reader.sql(f"WITH {ctes} SELECT * FROM (SELECT {keys}, {flags} FROM {source}) WHERE {' OR '.join(rules)}")
-    long = found.unpivot(on=list(rules), index=names, variable_name="name", value_name="stale")
-    return long.filter("stale").select("name", *names)
+        return pl.DataFrame(schema=dict.fromkeys(["name", "video_id", keys.rpartition(".")[2]], pl.String))
+    flags = ", ".join(
+        f"({r.held} IS DISTINCT FROM {r.expected} AND ({r.unless}) IS NOT TRUE) AS {name}" for name, r in rules.items()
+    )
+    # Zero where all digests agree, NULL where one is missing: one comparison a row, whatever the number of signals.
+    differs = " | ".join(f"xor({r.held}, {r.expected})" for r in rules.values())
+    flagged = f"flagged AS (SELECT {keys}, {flags} FROM {source} WHERE ({differs}) IS DISTINCT FROM 0)"
+    with reader.in_pieces(MEMORY_MIB):
+        late = reader.sql(f"WITH {ctes}, {flagged} {found}")
+    names = late.columns[:2]
+    return pl.concat([late.filter(name).select(pl.lit(name).alias("name"), *names) for name in rules])
