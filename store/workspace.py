@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,9 @@ from store import guard, views
 from store.ledger import Ledger, Manifest
 from store.objects import Objects
 from store.record import Batch, Record
+
+ABANDONED_S = 24 * 3600.0
+"""Files of queries that are as old as this belong to a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class Reader:
         known to DuckDB, which may otherwise choose to hold the wide table.
         """
         spill = str(self.scratch / "sql")  # made and removed by DuckDB; several processes may use it
+        _drop_abandoned(Path(spill))
         if self.arrow("SELECT current_setting('temp_directory') AS now")["now"][0].as_py() != spill:
             self.scratch.mkdir(parents=True, exist_ok=True)
             self.connection.execute("SET temp_directory = ?", [spill])
@@ -119,6 +124,14 @@ class Reader:
             found = self.connection.execute(f"DESCRIBE {view}").fetchall()
             self._columns[view] = [str(row[0]) for row in found]
         return self._columns[view]
+
+
+def _drop_abandoned(spill: Path) -> None:
+    """What a process that was killed left on disk. No query runs for a day, so nobody else holds what is that old."""
+    for file in spill.glob("*"):
+        with suppress(FileNotFoundError):  # another process drops it, too
+            if time.time() - file.stat().st_mtime > ABANDONED_S:
+                file.unlink()
 
 
 def is_workspace(told: infra_settings.Settings) -> bool:
