@@ -62,14 +62,14 @@ class Inbox:
         """Of sound that waits to be said."""
         return self._num_waiting / SAMPLE_HZ
 
-    def hear(self, sound_N: np.ndarray) -> None:
-        """Sound that has arrived, int16 at 16 kHz. Raises TooFarAheadError, and holds none of it, beyond the limit."""
+    def hear(self, sound_N: np.ndarray, held_s: float = 0.0) -> None:
+        """Sound, int16 at 16 kHz, that arrived so long ago. Raises TooFarAheadError, and holds none of it, beyond the limit."""
         if self._num_waiting + len(sound_N) > MOST_AHEAD_S * SAMPLE_HZ:
             raise TooFarAheadError(
                 f"more than {MOST_AHEAD_S:.0f} s of sound wait to be said; send it no faster than it is said"
             )
         self._last_heard_at = time.monotonic()
-        self._waiting.append((sound_N, self._last_heard_at))
+        self._waiting.append((sound_N, self._last_heard_at - held_s))
         self._num_waiting += len(sound_N)
         if self._asked_at is None:
             self._asked_at = self._last_heard_at

@@ -85,10 +85,10 @@ def heard(talk: Talk, message: bytes | str) -> Ended | None:
     return (OVER, "the session is over") if message == "end" else (MALFORMED, 'words are "interrupt" and "end"')
 
 
-def said(talk: Talk, sound_N: np.ndarray) -> Ended | None:
-    """Takes in sound, int16 at 16 kHz; not None when there is more of it than a session holds."""
+def said(talk: Talk, sound_N: np.ndarray, held_s: float = 0.0) -> Ended | None:
+    """Takes in sound, int16 at 16 kHz, that arrived so long ago; not None when there is more of it than a session holds."""
     try:
-        talk.inbox.hear(sound_N)
+        talk.inbox.hear(sound_N, held_s)
     except TooFarAheadError as error:
         return FULL, str(error)
     return None

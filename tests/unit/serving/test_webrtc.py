@@ -141,6 +141,21 @@ def test_what_is_said_into_the_microphone_is_seen_and_heard(both: tuple[Gateway,
     asyncio.run(talk())
 
 
+def test_what_waits_shrinks_while_the_microphone_is_quiet(both: tuple[Gateway, TestClient]) -> None:
+    gateway, client = both
+    made = opened(client)
+    inbox = gateway.talks[made["id"]].inbox
+
+    async def talk() -> None:
+        async with connected(client, made) as peer:
+            await peer.until(lambda: inbox.taken)
+            peer.channel.send(SPEECH.astype("<i2").tobytes())  # as if the machine had stood still for a second
+            await peer.until(lambda: inbox.ahead_s > 0.7)
+            await peer.until(lambda: inbox.ahead_s < 0.4, 15)
+
+    asyncio.run(talk())
+
+
 def test_words_go_by_the_data_channel_and_the_end_says_why(both: tuple[Gateway, TestClient]) -> None:
     gateway, client = both
     made = opened(client)
