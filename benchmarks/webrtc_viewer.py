@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -90,6 +91,9 @@ class Peer:
         self.connection = RTCPeerConnection(RTCConfiguration([]))
         self.streams = {kind: Stream(kind) for kind in ("audio", "video")}
         self.words: list[dict[str, Any]] = []
+        self.loses = 0.0
+        """Share of the picture packets that never come."""
+        self._dice = random.Random(0)
         self.voice = Voice() if speaks else None
         self.channel = self.connection.createDataChannel("words")
         self.channel.on("message", lambda text: self.words.append(json.loads(text)))
@@ -138,7 +142,8 @@ class Peer:
         async def on_packet(came: Any, **told: Any) -> None:
             if stream.first_timestamp is None:
                 stream.first_timestamp = came.timestamp
-            await packet(came, **told)
+            if stream.kind == "audio" or self._dice.random() >= self.loses:
+                await packet(came, **told)
 
         async def on_report(came: Any) -> None:
             if isinstance(came, RtcpSrPacket) and came.sender_info.packet_count:

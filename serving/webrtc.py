@@ -89,8 +89,8 @@ class Peers:
         offer = checked(sdp, is_reached=not self._servers)
         if talk.id in self._answering:
             raise OfferError(409, "another offer for this session is being answered")
-        self._answering.add(talk.id)
         peer = Peer(talk, self._servers)
+        self._answering.add(talk.id)
         try:
             told = await asyncio.wait_for(peer.answer(offer), ANSWER_S)
         except OfferError:

@@ -82,7 +82,6 @@ def test_interactive_plays_sound_and_picture_and_hears_a_microphone(address: str
         assert page.evaluate("document.getElementById('screen').videoWidth") == 128
         assert page.evaluate("parseInt(document.getElementById('latency').textContent)") < 3000
         assert not page.evaluate("document.getElementById('screen').paused || document.getElementById('screen').muted")
-        page.screenshot(path="/tmp/rtc.png")
         page.click("#microphone")
         page.evaluate(VOICE)
         wait(page, "document.getElementById('line').textContent.startsWith('Saying said.wav (2.0 s)')")

@@ -24,6 +24,7 @@ from serving import paced, webrtc
 from serving.checkpoints import Checkpoints
 from serving.engine import SAMPLES_PER_FRAME, Chunk, Module, Pipeline, Session
 from serving.fragments import parameter_sets, pieces, split_units
+from serving.gateway import make_app
 from serving.inbox import TICK_SAMPLES
 from serving.offer import MOST_CANDIDATES, OfferError, checked
 from serving.paced import MOST_PICTURES, MOST_SOUND, Paced, Timed
@@ -31,6 +32,7 @@ from serving.publish import PRIMING, Fragments
 from serving.routing import Gateway
 from serving.watching import OVER, REPLACED
 from tests.unit.serving.talker import head, held, served
+from tests.unit.serving.test_failover import Workers
 from tests.unit.serving.test_gateway import closed, opened, ready, watched
 from tests.unit.serving.test_outputs import STILL
 from tests.unit.serving.test_publish import SIDE, picture, tone
@@ -256,6 +258,79 @@ def test_a_viewer_who_never_connects_is_let_go(
         time.sleep(0.02)
     assert talk.viewer is None
     assert talk.next_frame == 0, "nothing was drawn for it"
+
+
+def test_a_worker_that_dies_leaves_out_no_picture_and_no_sound() -> None:
+    gateway = Gateway([head("anna")])
+    workers = Workers(gateway)
+
+    async def both_work() -> None:
+        await workers.start("one", checkpoints=flashing())
+        await workers.start("two", checkpoints=flashing())
+        await asyncio.gather(*workers.tasks)
+
+    with TestClient(make_app(gateway, both_work)) as client:
+        made = opened(ready(client))
+
+        async def talk() -> None:
+            async with connected(client, made, speaks=False) as peer:
+                seen, said, name = peer.streams["video"], peer.streams["audio"], gateway.talks[made["id"]].worker.name
+                await peer.until(lambda: seen.num > 25)
+                assert client.portal is not None
+                client.portal.call(workers.lines[name].cut)
+                number = seen.num
+                await peer.until(lambda: seen.num > number + 50)
+                assert gateway.moves == 1
+                assert gateway.talks[made["id"]].worker.name != name
+                assert {b.pts - a.pts for a, b in pairwise(seen.came)} == {3600}
+                assert {b.pts - a.pts for a, b in pairwise(said.came)} == {960}
+
+        asyncio.run(talk())
+
+
+def test_a_line_that_loses_pictures_gets_fewer_and_all_of_the_sound(both: tuple[Gateway, TestClient]) -> None:
+    gateway, client = both
+    made = opened(client)
+    talk = gateway.talks[made["id"]]
+
+    async def lose() -> None:
+        async with connected(client, made, speaks=False) as peer:
+            assert talk.paced is not None
+            peer.loses = 0.4
+            await peer.until(lambda: talk.paced is not None and talk.paced.thin)
+            peer.loses = 0.0
+            await peer.until(lambda: talk.paced is not None and not talk.paced.thin)
+            seen, said = peer.streams["video"], peer.streams["audio"]
+            number = seen.num
+            await peer.until(lambda: seen.num > number + 30)
+            assert {b.pts - a.pts for a, b in pairwise(said.came)} == {960}
+
+    asyncio.run(lose())
+
+
+def test_a_viewers_pictures_are_not_taken(both: tuple[Gateway, TestClient]) -> None:
+    """They would have to be decoded."""
+    _, client = both
+    made, offer = opened(client), offered()
+    at = offer.index("m=video")
+    sdp = offer[:at] + offer[at:].replace("a=recvonly", "a=sendrecv", 1)
+    answer = client.post(f"/api/sessions/{made['id']}/webrtc", json={"token": made["token"], "sdp": sdp}).json()["sdp"]
+    assert "a=sendonly" in answer[answer.index("m=video") :].split("m=application")[0]
+
+
+def test_a_server_that_ends_lets_its_viewers_go() -> None:
+    gateway, _, app = served(flashing(), [head("anna")], 1)
+    client = TestClient(app)
+    client.__enter__()
+    made = opened(ready(client))
+
+    async def talk() -> None:
+        async with connected(client, made, speaks=False) as peer:
+            await asyncio.to_thread(client.__exit__, None, None, None)
+            await peer.until(lambda: peer.connection.connectionState == "closed")
+
+    asyncio.run(talk())
+    assert gateway.talks[made["id"]].paced is None
 
 
 def test_viewers_who_come_and_go_leave_nothing(both: tuple[Gateway, TestClient]) -> None:
