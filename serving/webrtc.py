@@ -43,7 +43,7 @@ ANSWER_S = 8.0
 CONNECT_S = 15.0
 JITTER_S = 0.08
 """For which aiortc holds a microphone's sound back, four packets, lest one that is late be missing."""
-BEHIND_S, QUIET = 0.16, 250
+BEHIND_S, QUIET = 0.12, 250
 """A microphone never stops: what waits for longer than the first is caught up with in its pauses, by leaving out sound below
 the second, -42 dB."""
 MOST_WAITING_BYTES = 64_000

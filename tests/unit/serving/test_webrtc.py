@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -25,7 +26,7 @@ from serving.checkpoints import Checkpoints
 from serving.engine import SAMPLES_PER_FRAME, Chunk, Module, Pipeline, Session
 from serving.fragments import parameter_sets, pieces, split_units
 from serving.gateway import make_app
-from serving.inbox import TICK_SAMPLES
+from serving.inbox import TICK_SAMPLES, Inbox
 from serving.offer import MOST_CANDIDATES, OfferError, checked
 from serving.paced import MOST_PICTURES, MOST_SOUND, Paced, Timed
 from serving.publish import PRIMING, Fragments
@@ -408,6 +409,38 @@ def test_a_session_is_reached_by_its_token_alone_and_refusals_say_why(both: tupl
         400,
         "the offer can't be answered; it must be SDP as browsers make it",
     )
+
+
+def test_one_offer_of_a_session_is_answered_at_a_time(
+    both: tuple[Gateway, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = both
+    made, offer, answer = opened(client), offered(), webrtc.Peer.answer
+
+    async def slow(peer: webrtc.Peer, sdp: str) -> str:
+        await asyncio.sleep(0.5)
+        return await answer(peer, sdp)
+
+    monkeypatch.setattr(webrtc.Peer, "answer", slow)
+
+    def post() -> int:
+        told = {"token": made["token"], "sdp": offer}
+        return client.post(f"/api/sessions/{made['id']}/webrtc", json=told).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(lambda _: post(), range(2))) == [200, 409]
+
+
+def test_sound_is_as_old_as_its_first_sample() -> None:
+    inbox = Inbox()
+    inbox.hear(np.ones(TICK_SAMPLES + 640, np.int16), held_s=2.0)
+    inbox.hear(np.ones(640, np.int16))
+    ages = []
+    for _ in range(3):
+        inbox.due()
+        said = inbox.said()
+        ages.append(None if said.heard_at is None else round(time.monotonic() - said.heard_at))
+    assert ages == [2, 2, None]
 
 
 def test_a_broken_offer_breaks_nothing_else(both: tuple[Gateway, TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
