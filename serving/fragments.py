@@ -14,6 +14,7 @@ VIDEO, SOUND = 1, 2
 """Track numbers."""
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _KEY, _NOT_KEY = 0x02000000, 0x01010000
+_START = b"\x00\x00\x00\x01"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,26 @@ def avc_config(annex_b: bytes) -> bytes:
 def with_lengths(annex_b: bytes) -> bytes:
     """A coded picture with each unit's length before it instead of a start code."""
     return b"".join(struct.pack(">I", len(unit)) + unit for unit in split_units(annex_b))
+
+
+def with_start_codes(coded: bytes) -> bytes:
+    """What `with_lengths` made, as it was."""
+    made, at = [], 0
+    while at < len(coded):
+        (size,) = struct.unpack_from(">I", coded, at)
+        made.append(_START + coded[at + 4 : at + 4 + size])
+        at += 4 + size
+    return b"".join(made)
+
+
+def parameter_sets(header: bytes) -> bytes:
+    """Those that a `header` tells of its pictures, between start codes: what a whole picture needs before it wherever no header
+    goes ahead of the stream."""
+    at = header.index(b"avcC") + 4 + 6
+    (size,) = struct.unpack_from(">H", header, at)
+    sps, at = header[at + 2 : at + 2 + size], at + 2 + size + 1
+    (size,) = struct.unpack_from(">H", header, at)
+    return _START + sps + _START + header[at + 2 : at + 2 + size]
 
 
 def split_units(annex_b: bytes) -> list[bytes]:
@@ -138,12 +159,19 @@ def _mp4a(sample_hz: int, config: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Piece:
-    """A fragment with a picture: its bytes, the picture's time and duration, and whether it stands for itself."""
+    """A fragment with a picture: its bytes, the picture's time and duration, whether it stands for itself, and where in the
+    fragment it lies."""
 
     data: bytes
     time: int
     duration: int
     is_key: bool
+    picture_at: slice
+
+    @property
+    def picture(self) -> bytes:
+        """As it was coded, between start codes."""
+        return with_start_codes(self.data[self.picture_at])
 
 
 def pieces(data: bytes) -> Iterator[Piece]:
@@ -154,6 +182,7 @@ def pieces(data: bytes) -> Iterator[Piece]:
         (mdat,) = struct.unpack_from(">I", data, at + moof)
         traf = at + 8 + 16 + 8  # after moof's own head, mfhd, and traf's head
         (time,) = struct.unpack_from(">Q", data, traf + 16 + 12)
-        duration, _, flags = struct.unpack_from(">3I", data, traf + 16 + 20 + 20)
-        yield Piece(data[at : at + moof + mdat], time, duration, flags == _KEY)
+        duration, size, flags = struct.unpack_from(">3I", data, traf + 16 + 20 + 20)
+        picture = slice(moof + 8, moof + 8 + size)  # first in mdat
+        yield Piece(data[at : at + moof + mdat], time, duration, flags == _KEY, picture)
         at += moof + mdat

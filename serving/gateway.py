@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from aiortc import RTCIceServer
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -22,9 +23,12 @@ from starlette.requests import HTTPConnection
 from serving.avatar import Avatar
 from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
 from serving.metrics import CONTENT_TYPE, exposition, held_by_all
+from serving.offer import MOST_OFFER_BYTES, OfferError
 from serving.remote import RefusedError
 from serving.routing import Gateway
-from serving.viewer import greeted, watched
+from serving.viewer import greeted, watched_by_socket
+from serving.watching import reached
+from serving.webrtc import Peers
 
 PAGES = Path(__file__).parent / "pages"
 MOST_BODY_BYTES = 2_000
@@ -37,13 +41,18 @@ SECURITY = {
 }
 
 
-def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAPI:
-    """The page, its avatars, sessions, workers and metrics. `beside` runs as long as the server does."""
+def make_app(
+    gateway: Gateway, *beside: Callable[[], Awaitable[None]], ice_servers: Sequence[RTCIceServer] = ()
+) -> FastAPI:
+    """The page, its avatars, sessions, workers and metrics. `beside` runs as long as the server does; `ice_servers` are for
+    viewers by WebRTC who can't reach this machine directly."""
+    peers = Peers(gateway, ice_servers)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = [asyncio.ensure_future(job) for job in (_sweep(gateway), *(work() for work in beside))]
         yield
+        await peers.end()
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
@@ -113,7 +122,20 @@ def make_app(gateway: Gateway, *beside: Callable[[], Awaitable[None]]) -> FastAP
         await socket.accept()
         talk = await greeted(gateway, socket, session_id)
         if talk is not None:
-            await watched(gateway, talk, socket)
+            await watched_by_socket(gateway, talk, socket)
+
+    @app.post("/api/sessions/{session_id}/webrtc")
+    async def offers(request: Request, session_id: str) -> Response:
+        told = await _body(request, MOST_OFFER_BYTES)
+        if told is None or not isinstance(told.get("sdp"), str):
+            return _refused(400, 'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB')
+        talk = reached(gateway, session_id, told.get("token"))
+        if talk is None:
+            return _refused(404, "no session with this id and token; open one")
+        try:
+            return JSONResponse({"type": "answer", "sdp": await peers.answer(talk, told["sdp"])})
+        except OfferError as error:
+            return _refused(error.status, str(error))
 
     @app.websocket("/api/workers")
     async def works(socket: WebSocket) -> None:
@@ -156,13 +178,13 @@ class SocketLine:
             raise LostError("its line is closed") from error
 
 
-async def _body(request: Request) -> Mapping[str, Any] | None:
+async def _body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> Mapping[str, Any] | None:
     if "application/json" not in request.headers.get("content-type", ""):
         return None
     held = b""
     async for part in request.stream():
         held += part
-        if len(held) > MOST_BODY_BYTES:
+        if len(held) > most_bytes:
             return None
     with suppress(ValueError):
         told = json.loads(held)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,14 +30,24 @@ class TooFarAheadError(Exception):
     """More sound has arrived than a session holds."""
 
 
+@dataclass(frozen=True)
+class Due:
+    """A tick's sound, int16 (TICK_SAMPLES,), how many samples of it are the viewer's, and when the first of these arrived
+    (`time.monotonic`; None when none is)."""
+
+    sound: np.ndarray
+    taken: int
+    heard_at: float | None
+
+
 class Inbox:
     """`hear` and `interrupt` from the viewer's side; `due` and `said` from the clock's."""
 
     def __init__(self) -> None:
-        self._waiting: deque[np.ndarray] = deque()
+        self._waiting: deque[tuple[np.ndarray, float]] = deque()
         self._num_waiting = 0
         self._last_heard_at = 0.0
-        self._due: tuple[np.ndarray, int] | None = None
+        self._due: Due | None = None
         self._ring: deque[np.ndarray] = deque(maxlen=round(RING_S / TICK_S))
         self._asked_at: float | None = None
         self.taken = 0
@@ -51,15 +62,15 @@ class Inbox:
         """Of sound that waits to be said."""
         return self._num_waiting / SAMPLE_HZ
 
-    def hear(self, sound_N: np.ndarray) -> None:
-        """Sound that has arrived, int16 at 16 kHz. Raises TooFarAheadError, and holds none of it, beyond the limit."""
+    def hear(self, sound_N: np.ndarray, held_s: float = 0.0) -> None:
+        """Sound, int16 at 16 kHz, that arrived so long ago. Raises TooFarAheadError, and holds none of it, beyond the limit."""
         if self._num_waiting + len(sound_N) > MOST_AHEAD_S * SAMPLE_HZ:
             raise TooFarAheadError(
                 f"more than {MOST_AHEAD_S:.0f} s of sound wait to be said; send it no faster than it is said"
             )
-        self._waiting.append(sound_N)
-        self._num_waiting += len(sound_N)
         self._last_heard_at = time.monotonic()
+        self._waiting.append((sound_N, self._last_heard_at - held_s))
+        self._num_waiting += len(sound_N)
         if self._asked_at is None:
             self._asked_at = self._last_heard_at
 
@@ -72,38 +83,37 @@ class Inbox:
         """The sound of the next tick, int16 (TICK_SAMPLES,); the same until `said`."""
         if self._due is None:
             self._due = self._next()
-        return self._due[0]
+        return self._due.sound
 
-    def said(self) -> None:
-        """What was due was put out."""
+    def said(self) -> Due:
+        """What was due was put out: this."""
         assert self._due is not None, "nothing was due"
-        sound, taken = self._due
-        self._due = None
-        self._ring.append(sound)
+        said, self._due = self._due, None
+        self._ring.append(said.sound)
         self.place += TICK_FRAMES
-        self.taken += taken
+        self.taken += said.taken
         if self.taken and self.first_s is None and self._asked_at is not None:
             self.first_s = time.monotonic() - self._asked_at
+        return said
 
     def past(self) -> tuple[int, np.ndarray]:
         """The ring: the frame at which it begins, and its sound up to `place`, int16."""
         sound = np.concatenate(self._ring) if self._ring else np.zeros(0, np.int16)
         return self.place - len(sound) // SAMPLES_PER_FRAME, sound
 
-    def _next(self) -> tuple[np.ndarray, int]:
-        """A tick's sound, and how many samples of it are the viewer's."""
+    def _next(self) -> Due:
         sound = np.zeros(TICK_SAMPLES, np.int16)
         whole = self._num_waiting >= TICK_SAMPLES
         if not whole and (not self._num_waiting or time.monotonic() - self._last_heard_at < SETTLE_S):
-            return sound, 0
-        filled = 0
+            return Due(sound, 0, None)
+        filled, heard_at = 0, self._waiting[0][1]
         while self._waiting and filled < TICK_SAMPLES:
-            part = self._waiting.popleft()
+            part, at = self._waiting.popleft()
             room = TICK_SAMPLES - filled
             if len(part) > room:
-                self._waiting.appendleft(part[room:])
+                self._waiting.appendleft((part[room:], at))
                 part = part[:room]
             sound[filled : filled + len(part)] = part
             filled += len(part)
         self._num_waiting -= filled
-        return sound, filled
+        return Due(sound, filled, heard_at)

@@ -20,8 +20,9 @@ from serving.avatar import Avatar
 from serving.checkpoints import Split
 from serving.engine import SAMPLE_HZ
 from serving.hls import Hls
-from serving.inbox import Inbox
+from serving.inbox import TICK_FRAMES, Inbox
 from serving.lines import Line, LostError, avatar_bytes
+from serving.paced import Paced
 from serving.publish import PRIMING, Sent
 from serving.remote import LOST_S, RefusedError, Worker
 from serving.rtmp import Rtmp
@@ -73,6 +74,8 @@ class Talk:
     """Of those who only watch."""
     hls: Hls = field(default_factory=Hls)
     rtmp: Rtmp | None = None
+    paced: Paced | None = None
+    """For a viewer by WebRTC."""
     late_ticks: int = 0
     viewer: asyncio.Event | None = None
     """Of whoever watches now; set when another one comes."""
@@ -80,9 +83,9 @@ class Talk:
     under_way: asyncio.Task[Any] | None = None
 
     @property
-    def outputs(self) -> list[Hls | Rtmp]:
-        """Where the stream goes besides its viewer."""
-        return [self.hls, self.rtmp] if self.rtmp else [self.hls]
+    def outputs(self) -> list[Hls | Rtmp | Paced]:
+        """Where the stream goes besides a viewer's WebSocket."""
+        return [self.hls, *(output for output in (self.rtmp, self.paced) if output is not None)]
 
 
 class Gateway:
@@ -293,12 +296,14 @@ class Gateway:
         first_s = None if talk.told_first else inbox.first_s
         asked = {"do": "tick", "id": talk.id, "late_s": late_s, "first_s": first_s, "tell": tell}
         words, made = await self._asked(talk, asked, inbox.due().astype("<i2").tobytes())
-        inbox.said()
+        said = inbox.said()
         talk.told_first = talk.told_first or first_s is not None
         talk.sent = Sent(**words["sent"])
         talk.next_frame, talk.checkpoint = talk.sent.next_frame, words["checkpoint"]
         at_s = (inbox.place - talk.sent.first_frame) / GRID_FPS + PRIMING / SAMPLE_HZ
         told = {"taken": float(inbox.taken), "at_s": at_s}
+        if talk.paced is not None:
+            talk.paced.say(inbox.place - TICK_FRAMES - talk.sent.first_frame, said.sound, said.heard_at)
         for output in talk.outputs:
             if talk.changed_header:
                 output.begin(talk.changed_header)

@@ -14,6 +14,7 @@ from serving.gateway import make_app
 from serving.routing import Gateway
 from serving.rtmp import Rtmp
 from serving.supervise import keep, together
+from serving.webrtc import ice_servers
 from store import deployments, registry
 from store.deployments import Server
 from store.workspace import Workspace
@@ -42,11 +43,12 @@ def serve(
     takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
     address to which each session is published, "{session}" in it being the session's id.
 
-    Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, and when no worker can
-    start.
+    Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, for ICE servers that are
+    none, and when no worker can start.
     """
     import uvicorn
 
+    servers = ice_servers()
     check_there_is_one(workspace, checkpoint)
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
     gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None)
@@ -62,7 +64,8 @@ def serve(
                 server.should_exit = True
 
         shares = shared_out(capacity or os.cpu_count() or 1, MOST_WORKERS if num_workers is None else num_workers)
-        config = uvicorn.Config(make_app(gateway, run), log_level="warning", access_log=False, ws_max_size=MOST_MESSAGE)
+        app = make_app(gateway, run, ice_servers=servers)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=MOST_MESSAGE)
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
     if failures:

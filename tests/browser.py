@@ -18,6 +18,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+FAKE_MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+"""Beeps once a second, and nobody is asked."""
 DESK, PHONE = (1366, 768), (390, 844)
 MAX_TABS = 80
 
@@ -45,9 +47,10 @@ class Chromium:
 
 
 @contextmanager
-def chromium() -> Iterator[Chromium]:
+def chromium(*more: str) -> Iterator[Chromium]:
+    """`more` are arguments of its command."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *more])
         try:
             made = Chromium(browser)
             yield made

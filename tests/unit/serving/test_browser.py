@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from tests.browser import CHROMIUM, chromium, wait
+from tests.browser import CHROMIUM, FAKE_MICROPHONE, chromium, wait
 from tests.unit.serving.talker import head, held, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
@@ -58,5 +58,36 @@ def test_the_avatar_plays_and_says_a_file(address: str) -> None:
         assert page.evaluate("document.getElementById('screen').videoWidth") == 128
         assert page.evaluate("parseInt(document.getElementById('latency').textContent)") < 3000
         assert not page.evaluate("document.getElementById('screen').paused || document.getElementById('screen').muted")
+        page.click("#leave")
+        wait(page, "document.getElementById('line').textContent === 'Choose who speaks.'")
+
+
+def test_interactive_plays_sound_and_picture_and_hears_a_microphone(address: str) -> None:
+    with chromium(*FAKE_MICROPHONE) as browser:
+        page = browser.page((1100, 860))
+        page.goto(address)
+        wait(page, "document.querySelectorAll('#avatars img').length === 2")
+        page.click("[data-line=interactive]")
+        page.click("#avatars button")
+        wait(page, "document.getElementById('screen').currentTime > 0.5")
+        before = page.evaluate("document.getElementById('screen').currentTime")
+        kinds = (
+            "document.getElementById('screen').srcObject.getTracks().map((t) => t.kind + t.readyState + t.muted).sort()"
+        )
+        assert page.evaluate(kinds) == ["audiolivefalse", "videolivefalse"]
+        page.click("#microphone")
+        wait(page, "document.getElementById('latency').textContent.endsWith('ms')")
+        wait(page, f"document.getElementById('screen').currentTime > {before} + 2")
+        wait(page, "parseInt(document.getElementById('shown').textContent) > 10")
+        assert page.evaluate("document.getElementById('screen').videoWidth") == 128
+        assert page.evaluate("parseInt(document.getElementById('latency').textContent)") < 3000
+        assert not page.evaluate("document.getElementById('screen').paused || document.getElementById('screen').muted")
+        page.click("#microphone")
+        page.evaluate(VOICE)
+        wait(page, "document.getElementById('line').textContent.startsWith('Saying said.wav (2.0 s)')")
+        wait(page, "document.getElementById('line').textContent.startsWith('Live.')")
+        page.click("[data-line=stream]")  # the same avatar by the other line
+        wait(page, "document.getElementById('screen').srcObject === null")
+        wait(page, "document.getElementById('screen').currentTime > 0.5 && !document.getElementById('screen').paused")
         page.click("#leave")
         wait(page, "document.getElementById('line').textContent === 'Choose who speaks.'")

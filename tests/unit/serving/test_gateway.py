@@ -22,7 +22,7 @@ from serving.inbox import TICK_SAMPLES, Inbox, TooFarAheadError
 from serving.live import LiveSession
 from serving.routing import Gateway
 from serving.sessions import Sessions
-from serving.viewer import FULL, OVER, REPLACED, WRONG
+from serving.watching import FULL, OVER, REPLACED, WRONG
 from tests.unit.serving.talker import head, held, local_worker, pipeline, served
 
 
