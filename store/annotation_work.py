@@ -224,11 +224,11 @@ def answers_in(c: Connection, batch_id: int, *, set_aside: bool = False) -> list
     return _rows(c, query.order_by(assignments.c.item_id, assignments.c.id))
 
 
-def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str]]:
-    """By item, what made its two sides; of a batch that compares systems."""
+def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str, str | None]]:
+    """By item, what made its two sides, and the prompt that both answer (None: not told); of a batch that compares systems."""
     rows = _rows(c, sa.select(items.c.id, items.c.media).where(items.c.batch_id == batch_id))
-    named = {row["id"]: tuple(m["system"] for m in row["media"] if "system" in m) for row in rows}
-    return {item: (told[0], told[1]) for item, told in named.items() if len(told) == 2}
+    sides = {row["id"]: row["media"] for row in rows if len(row["media"]) == 2 and "system" in row["media"][0]}
+    return {item: (one["system"], other["system"], one.get("prompt")) for item, (one, other) in sides.items()}
 
 
 def num_waiting_reviews(c: Connection) -> int:

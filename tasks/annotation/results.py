@@ -38,14 +38,17 @@ def left_share(given: Sequence[Mapping[str, Any]]) -> Estimate:
 
 
 def rankings(
-    batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]], systems: Mapping[int, tuple[str, str]]
+    batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]], systems: Mapping[int, tuple[str, str, str | None]]
 ) -> dict[str, ranking.Ranking]:
     """By question, the systems that a benchmark compares; empty for other batches. `systems` is systems_in."""
     asked = [a for a in given if a["item_id"] in systems]
     if not asked:
         return {}
+    sides = {item: (one, other) for item, (one, other, _) in systems.items()}
+    prompts = {item: prompt for item, (_, _, prompt) in systems.items() if prompt is not None}
     names = [q["name"] for q in answers.questions(batch["task_type"], batch["body"])]
-    return {n: ranking.ranked([(a["item_id"], a["person_id"], a["value"][n]) for a in asked], systems) for n in names}
+    votes = {n: [(a["item_id"], a["person_id"], a["value"][n]) for a in asked] for n in names}
+    return {n: ranking.ranked(votes[n], sides, prompts) for n in names}
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -295,11 +295,30 @@ def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: Hous
     rows = re.findall(r'<tr><td class="num">(\d)</td><td>([\w-]+)</td>.*?<td>([\w-]+)</td>', page, re.DOTALL)
     assert rows[:2] == [("1", "ours-v7", "theirs-v2"), ("1", "theirs-v2", "ours-v7")]
     assert "These systems are not told apart" in page
-    assert "1 item, 1 rater<" in page
+    assert "1 item, 1 prompt, 1 rater<" in page
     with pytest.raises(ValueError, match="a benchmark of systems needs system and other_system"):
         house.batch("pairwise", pair)
     with pytest.raises(ValueError, match="a pair without system or other_system"):
         house.batch("pairwise", f"{pair}, NULL AS other_system")
+
+
+def test_pairs_of_systems_share_the_prompt_that_the_query_names(house: House) -> None:
+    """Three systems over two prompts: four items, which count as two looks."""
+    told = [("c0", "x", "p"), ("c1", "y", "p"), ("c2", "z", "p"), ("c3", "x", "7"), ("c0", "y", "7")]
+    made = " UNION ALL ".join(f"SELECT '{c}' AS clip_id, '{s}' AS lab_system, '{p}' AS lab_prompt" for c, s, p in told)
+    query = f"""WITH made AS ({made})
+        SELECT a.clip_id, b.clip_id AS other_clip_id, a.lab_system AS system, b.lab_system AS other_system, a.lab_prompt AS prompt
+        FROM made a JOIN made b ON a.lab_prompt = b.lab_prompt AND a.lab_system < b.lab_system"""
+    batch = house.batch("pairwise", query, overlap=1, max_raters=1)
+    held = house.site.database.read(lambda c: annotation_work.systems_in(c, batch))
+    assert sorted(held.values()) == [("x", "y", "7"), ("x", "y", "p"), ("x", "z", "p"), ("y", "z", "p")]
+    client = house.client("annotator")
+    while tasks := client.post("/api/claim", json={}).json()["tasks"]:
+        assert "prompt" not in json.dumps(tasks), "who rates is blind for it too"
+        answer(client, tasks[0]["token"], dict.fromkeys(("identity", "expression", "sync"), "left"))
+    assert "4 items, 2 prompts, 1 rater<" in house.client("designer").get(f"/batches/{batch}").text
+    with pytest.raises(ValueError, match="a pair without prompt"):
+        house.batch("pairwise", f"{PAIR}, 'x' AS system, 'y' AS other_system, NULL AS prompt")
 
 
 def test_a_benchmark_that_is_clear_ranks(house: House) -> None:
