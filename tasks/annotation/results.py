@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from infra.settings import Settings
 from store import annotation_people, annotation_work
+from store.annotation_database import existing
 from tasks.annotation import agreement, answers, money, pay, ranking, truth
 from tasks.annotation.agreement import Estimate, Question
 
@@ -49,6 +52,57 @@ def rankings(
     names = [q["name"] for q in answers.questions(batch["task_type"], batch["body"])]
     votes = {n: [(a["item_id"], a["person_id"], a["value"][n]) for a in asked] for n in names}
     return {n: ranking.ranked(votes[n], sides, prompts) for n in names}
+
+
+def rankings_of(settings: Settings, name: str) -> dict[str, Any]:
+    """The rankings of a workspace's batch, by its name or number: {"batch", "questions": {question: ranking}}, a ranking
+    {"num_items", "num_prompts", "num_raters", "systems": the first rank first}, a system {"system", "rank" (None where no
+    interval separates any two), "elo", "low", "high", "not_told_apart", "win_rates": {other: None where they never met}}.
+
+    Raises ValueError for a batch that is not there, compares no systems, or has no answer yet.
+    """
+    database = existing(settings)
+    if database is None:
+        raise ValueError("nobody was asked anything in this workspace; headroom annotate makes batches")
+    try:
+        batch, given, systems = database.read(lambda c: _compared(c, name))
+    finally:
+        database.close()
+    found = rankings(batch, given, systems)
+    if not found:
+        why = "has no answers yet; come back when raters have answered" if systems else "compares no systems"
+        raise ValueError(f"batch {batch['name']!r} {why}")
+    return {"batch": batch["name"], "questions": {question: _told(one) for question, one in found.items()}}
+
+
+def _compared(c: Any, name: str) -> tuple[Mapping[str, Any], list[Any], dict[int, tuple[str, str, str | None]]]:
+    """The batch, with its answers and what made the sides of its items."""
+    held = {b["name"]: b["id"] for b in annotation_work.all_batches(c)}
+    number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else 0
+    batch = annotation_work.batch(c, held.get(name, number))
+    if batch is None:
+        raise ValueError(f"there is no batch {name!r}; there are {', '.join(held) or 'none yet'}")
+    return batch, annotation_work.answers_in(c, batch["id"]), annotation_work.systems_in(c, batch["id"])
+
+
+def _told(found: ranking.Ranking) -> dict[str, Any]:
+    separated = max(found.ranks) > 1
+    rows = []
+    for i, (name, strength) in enumerate(zip(found.systems, found.strengths, strict=True)):
+        rates = zip(found.systems, found.win_rates[i], strict=True)
+        rows.append(
+            {
+                "system": name,
+                "rank": found.ranks[i] if separated else None,
+                "elo": strength.value,
+                "low": strength.low,
+                "high": strength.high,
+                "not_told_apart": list(found.not_told_apart[i]),
+                "win_rates": {o: None if math.isnan(rate) else float(rate) for o, rate in rates if o != name},
+            }
+        )
+    counts = {k: getattr(found, k) for k in ("num_items", "num_prompts", "num_raters")}
+    return {**counts, "systems": rows}
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
