@@ -143,6 +143,18 @@ def scores_of(
     return _rows(c, _SCORES, person=person_id, kinds=list(kinds), schema=schema_id, since=since)
 
 
+def consistency(c: Connection, person_id: int = 0) -> dict[int, tuple[float, int]]:
+    """By person, or of one: how alike own answers to the same item are on average, in [0, 1], and how many were repeated (a
+    pair with its sides swapped). One where neither answer raised a flag is not counted."""
+    query = (
+        sa.select(scores.c.person_id, sa.func.avg(scores.c.score), sa.func.count())
+        .where(scores.c.kind == "repeat", scores.c.by_question != "{}")
+        .group_by(scores.c.person_id)
+    )
+    rows = c.execute(query.where(scores.c.person_id == person_id) if person_id else query)
+    return {int(person): (float(mean), int(num)) for person, mean, num in rows}
+
+
 def round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> list[Row]:
     return _rows(c, _ROUND_SCORES, person=person_id, schema=schema_id, kind=kind, round=round_)
 

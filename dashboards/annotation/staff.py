@@ -156,10 +156,10 @@ def _batch(visit: Visit) -> dict[str, Any]:
 
 def people(visit: Visit, link: str = "", reset_link: str = "") -> Response:
     everybody, regions = visit.read(annotation_people.everybody), visit.read(annotation_people.regions_by_name)
-    stages = visit.read(annotation_work.all_qualifications)
+    stages, own = visit.read(annotation_work.all_qualifications), visit.read(annotation_work.consistency)
     invitations = visit.read(lambda c: annotation_people.open_invitations(c, visit.now))
     told = {"people": everybody, "regions": regions, "roles": ROLES, "stages": stages, "invitations": invitations}
-    return visit.page("people.html", **told, link=link, reset_link=reset_link)
+    return visit.page("people.html", **told, consistency=own, link=link, reset_link=reset_link)
 
 
 def invites(visit: Visit) -> Response:
