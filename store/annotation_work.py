@@ -280,6 +280,16 @@ def ledger_rows(c: Connection, *, person_id: int = 0, period: str = "") -> list[
     return _rows(c, query.order_by(ledger.c.period.desc(), ledger.c.person_id, ledger.c.line))
 
 
+_PAY_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x70617973))
+
+
+def lock_pay(c: Connection) -> None:
+    """One at a time closes a week or corrects a closed one, until the transaction ends: an audit that runs while its week is
+    closed is either part of it or corrects it. SQLite has one writer anyhow."""
+    if c.dialect.name == "postgresql":
+        c.execute(_PAY_LOCK)
+
+
 def add_ledger(c: Connection, rows: list[Row]) -> None:
     if rows:
         c.execute(ledger.insert(), rows)

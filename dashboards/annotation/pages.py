@@ -137,7 +137,7 @@ def pay(visit: Visit) -> Response:
     period = results.week(visit.now)
     now = visit.read(lambda c: results.statement(c, me, period))
     past = visit.read(lambda c: annotation_work.ledger_rows(c, person_id=visit.by))
-    return visit.page("pay.html", period=period, now=now, past=past)
+    return visit.page("pay.html", period=period, now=now, past=[r for r in past if r["period"] != period])
 
 
 def leaderboard(visit: Visit) -> Response:

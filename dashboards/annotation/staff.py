@@ -226,7 +226,7 @@ def puts_region(visit: Visit) -> Response:
 
 def payouts(visit: Visit) -> Response:
     rows = visit.read(annotation_work.ledger_rows)
-    return visit.page("payouts.html", rows=rows, last=results.week(visit.now - 7 * 86400))
+    return visit.page("payouts.html", rows=rows, closed=results.closed(rows), last=results.week(visit.now - 7 * 86400))
 
 
 def closes_week(visit: Visit) -> Response:
@@ -238,9 +238,10 @@ def closes_week(visit: Visit) -> Response:
 def payout_file(visit: Visit) -> Response:
     period = visit.request.path_params["period"]
     results.bounds(period)
-    return _csv(
-        results.payout_csv(visit.read(lambda c: annotation_work.ledger_rows(c, period=period))), f"pay-{period}"
-    )
+    rows = visit.read(lambda c: annotation_work.ledger_rows(c, period=period))
+    if rows and not results.closed(rows):
+        raise ValueError(f"{period} is not closed yet; so far it has corrections of earlier weeks alone")
+    return _csv(results.payout_csv(rows), f"pay-{period}")
 
 
 def log(visit: Visit) -> Response:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from store import annotation_people, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
-from tasks.annotation import active_time, answers, calibration, results, standing, truth
+from tasks.annotation import active_time, answers, calibration, corrections, results, standing, truth
 from tasks.annotation.pay import quality
 
 GOLD_RATIO = 0.08
@@ -324,8 +324,8 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
         by_question = answers.alike(mine["task_type"], mine["body"], answer["value"], mine["value"])
         scored = {**answer, "schema_id": item["schema_id"]}
         annotation_work.add_score(c, scored, "audit", by_question, now)
-        if answers.mean_of(by_question) < ACCEPTED_FROM:
-            queue.settle(c, answer["id"], accepted=False)
+        if answer["accepted"] and answers.mean_of(by_question) < ACCEPTED_FROM:
+            corrections.overturn(c, answer, now)
         audits = annotation_work.scores_of(c, answer["person_id"], ("audit",))
         annotation_people.update_person(c, answer["person_id"], quality=quality([s["score"] for s in audits]))
         standing.check(c, answer["person_id"], {"id": item["schema_id"], "task_type": mine["task_type"]}, now)

@@ -180,15 +180,24 @@ def bounds(period: str) -> tuple[float, float]:
 
 
 def statement(c: Any, person: Mapping[str, Any], period: str) -> pay.Statement:
-    """What a person's week comes to as of now, by the terms that his region had when it began."""
-    start, end = bounds(period)
+    """What a person's week comes to as of now, by the terms that his region had when it began, with the corrections of earlier
+    weeks that were written into it."""
+    start, _ = bounds(period)
     terms = annotation_people.terms(c, person["region"], start)
-    rows, active_s = annotation_work.work_done(c, int(person["id"]), start, end)
-    currency, rate = terms["currency"], terms["rate"]
-    work = [pay.Work(r["name"], r["num_accepted"], money.price_milli(r["price_milli"], rate, currency)) for r in rows]
+    work, active_s = worked(c, person, period, terms)
     audits = annotation_work.scores_of(c, int(person["id"]), ("audit",))
     lower = pay.quality([s["score"] for s in audits])
-    return pay.statement(work, active_s, terms["hourly_floor_minor"], currency, lower, len(audits))
+    held = annotation_work.ledger_rows(c, person_id=int(person["id"]), period=period)
+    own = [pay.Line(r["kind"], r["amount_minor"], r["why"]) for r in held if r["kind"] == pay.CORRECTION]
+    floor = terms["hourly_floor_minor"]
+    return pay.statement(work, active_s, floor, terms["currency"], lower, len(audits), own)
+
+
+def worked(c: Any, person: Mapping[str, Any], period: str, terms: Mapping[str, Any]) -> tuple[list[pay.Work], float]:
+    """A person's accepted answers of a week by batch, priced by the region's terms, and the active seconds."""
+    rows, active_s = annotation_work.work_done(c, int(person["id"]), *bounds(period))
+    price = {r["name"]: money.price_milli(r["price_milli"], terms["rate"], terms["currency"]) for r in rows}
+    return [pay.Work(r["name"], r["num_accepted"], price[r["name"]]) for r in rows], active_s
 
 
 def close_week(c: Any, by: int, period: str, now: float) -> int:
@@ -198,20 +207,29 @@ def close_week(c: Any, by: int, period: str, now: float) -> int:
     """
     if bounds(period)[1] > now:
         raise ValueError(f"{period} is not over yet")
-    written = {row["person_id"] for row in annotation_work.ledger_rows(c, period=period)}
+    annotation_work.lock_pay(c)
+    held = annotation_work.ledger_rows(c, period=period)
+    written = {row["person_id"] for row in held if row["kind"] != pay.CORRECTION}
     num = 0
     for person in annotation_people.everybody(c):
         lines = statement(c, person, period)
-        if person["id"] in written or not lines.total_minor:
+        if person["id"] in written or not any(line.amount_minor for line in lines.lines):
             continue
         own = {"person_id": person["id"], "period": period, "currency": lines.currency, "at": now}
-        told = [
-            {"kind": x.kind, "amount_minor": x.amount_minor, "why": x.why, "line": i} for i, x in enumerate(lines.lines)
-        ]
-        annotation_work.add_ledger(c, [{**own, **line} for line in told])
+        told = [x for x in lines.lines if x.kind != pay.CORRECTION]
+        first = sum(row["person_id"] == person["id"] for row in held)
+        annotation_work.add_ledger(c, [
+            {**own, "kind": x.kind, "amount_minor": x.amount_minor, "why": x.why, "line": first + i}
+            for i, x in enumerate(told)
+        ])  # fmt: skip
         num += 1
     annotation_people.log(c, now, by, "close_week", period, people=num)
     return num
+
+
+def closed(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Weeks of a ledger that were closed; one that is open has corrections of earlier ones at most."""
+    return {str(row["period"]) for row in rows if row["kind"] != pay.CORRECTION}
 
 
 def payout_csv(rows: Sequence[Mapping[str, Any]]) -> str:
