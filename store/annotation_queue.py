@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store import annotation_outbox
-from store.annotation import STANDS, assignments, batches, items, labels, schemas, set_aside
+from store.annotation import STANDS, assignments, batches, items, labels, schemas, sessions, set_aside
 
 Row = dict[str, Any]
 
@@ -51,6 +51,7 @@ _EXPIRE = (
     .where(assignments.c.id.in_(_DUE.with_for_update(skip_locked=True).scalar_subquery()))
     .values(state="expired")
 )
+_PURGE = sessions.delete().where(sessions.c.expires_at <= _NOW)
 _RELEASE = assignments.update().where(assignments.c.id == sa.bindparam("assignment"), _LEASED).values(state="expired")
 _BY_ID = assignments.update().where(assignments.c.id == sa.bindparam("assignment"))
 _ITEM_LOCKED = sa.select(items).where(items.c.id == _ITEM).with_for_update()
@@ -158,11 +159,12 @@ def release(c: Connection, assignment_id: int) -> None:
 
 
 def expire(c: Connection, now: float) -> None:
-    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over. Done once
-    a second at most."""
+    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over. Sessions that
+    ended are forgotten. Done once a second at most."""
     if abs(now - _expired_at.get(c.engine, 0.0)) >= EXPIRE_EVERY_S:
         _expired_at[c.engine] = now
         c.execute(_EXPIRE, {"now": now})
+        c.execute(_PURGE, {"now": now})
 
 
 def answer(c: Connection, assignment_id: int, state: str, told: Row) -> None:

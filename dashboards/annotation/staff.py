@@ -15,6 +15,8 @@ from store.annotation import ROLES
 from tasks.annotation import answers, batches, calibration, money, results, sign_in
 from tasks.annotation.agreement import TARGET
 
+LOG_PAGE = 200
+
 
 def all_batches(visit: Visit) -> Response:
     return visit.page(
@@ -37,7 +39,7 @@ def schema_form(visit: Visit) -> Response:
 
 
 def _schema(visit: Visit, schema_id: str) -> dict[str, Any]:
-    wanted = int(schema_id) if schema_id.isascii() and schema_id.isdigit() and len(schema_id) < 10 else 0
+    wanted = _id(schema_id)
     found = visit.read(lambda c: annotation_work.schema(c, wanted))
     if found is None:
         raise Missing
@@ -245,7 +247,10 @@ def payout_file(visit: Visit) -> Response:
 
 
 def log(visit: Visit) -> Response:
-    return visit.page("log.html", rows=visit.read(annotation_people.log_rows))
+    """Newest first, a page at a time; a page begins before a line, so that what is logged meanwhile moves nothing."""
+    before = _id(visit.request.query_params.get("before", ""))
+    rows = visit.read(lambda c: annotation_people.log_rows(c, LOG_PAGE + 1, before=before))
+    return visit.page("log.html", rows=rows[:LOG_PAGE], before=before, more=len(rows) > LOG_PAGE)
 
 
 def description(visit: Visit) -> Response:
@@ -256,6 +261,11 @@ def description(visit: Visit) -> Response:
 def _csv(text: str, name: str) -> Response:
     told = {"content-disposition": f'attachment; filename="{name}.csv"'}
     return PlainTextResponse(text, media_type="text/csv; charset=utf-8", headers=told)
+
+
+def _id(told: str) -> int:
+    """Of an address; 0, which nothing has, for what is no number."""
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
 
 
 def _whole(told: Any, key: str) -> int:
