@@ -11,8 +11,9 @@ from playwright.sync_api import Page, Response, Route, expect
 
 from dashboards.annotation import labelling, media
 from dashboards.annotation.visit import COOKIE
-from store import annotation_queue, annotation_work
+from store import annotation_people, annotation_queue, annotation_work
 from tasks.annotation import sign_in
+from tests.annotators import EURO
 from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, wait
 from tests.unit.dashboards.annotation.conftest import House
 
@@ -245,6 +246,27 @@ def test_a_clip_whose_address_ended_is_played_from_another(
         monkeypatch.setattr(media, "LASTS_S", lasts_s)
         at_task(page, "pairwise")
         assert not set(page.evaluate("player.videos.map((v) => v.src)")) & set(ended)
+
+
+def test_clips_of_another_origin_play_and_are_sought_in_without_cors(house: House, address: str) -> None:
+    """A region's media host: here the app itself by another name, to which the browser sends no cookie."""
+    host = address.replace("127.0.0.1", "localhost")
+    house.site.database.write(lambda c: annotation_people.put_region(c, {**EURO, "media_host": host}))
+    house.batch("pairwise", PAIR)
+    with chromium() as browser:
+        page, replies = browser.page(), []
+        page.on("response", lambda reply: replies.append(reply) if "/media/" in reply.url else None)
+        begin(page, house, address)
+        keys(page, "ArrowRight")
+        wait(page, "player.videos.every((v) => !v.seeking && v.currentTime > 0.5)")
+        assert {reply.url.split("/media/")[0] for reply in replies} == {host}
+        assert {reply.status for reply in replies} <= {200, 206}
+        assert not any("cookie" in reply.request.all_headers() for reply in replies)
+        ranged = page.request.get(replies[0].url, headers={"range": "bytes=0-99"})
+        told = {k: ranged.headers.get(k, "") for k in ("content-type", "content-range", "etag")}
+    assert (ranged.status, told["content-type"]) == (206, "video/mp4")
+    assert told["content-range"].startswith("bytes 0-99/")
+    assert told["etag"]
 
 
 def test_addresses_are_renewed_before_they_end_and_the_clip_stays_where_it_was(house: House, address: str) -> None:
