@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from store.annotation import (
     schemas,
     scores,
 )
+from store.prepared_statements import SOON
 
 Row = dict[str, Any]
 
@@ -63,6 +64,7 @@ _OPEN_SCHEMAS = (
         acknowledgements, (acknowledgements.c.schema_id == schemas.c.id) & (acknowledgements.c.person_id == _PERSON)
     )
     .order_by(_URGENT.c.priority.desc(), schemas.c.id)
+    .execution_options(**SOON)
 )  # fmt: skip
 _QUALIFICATION = (
     sa.select(qualifications)
@@ -98,7 +100,12 @@ _ADD_SCORE = scores.insert()
 
 def open_schemas(c: Connection, person_id: int) -> list[Row]:
     """Schemas with open work, the most urgent first, with the person's stage and whether the guidelines are acknowledged."""
-    return _rows(c, _OPEN_SCHEMAS, person=person_id)
+    return open_schemas_soon(c, person_id)()
+
+
+def open_schemas_soon(c: Connection, person_id: int) -> Callable[[], list[Row]]:
+    asked = c.execute(_OPEN_SCHEMAS, {"person": person_id})
+    return lambda: _read(asked)
 
 
 def acknowledge(c: Connection, person_id: int, schema_id: int, now: float) -> None:
@@ -303,7 +310,11 @@ def _num_items(kind: str | None, states: tuple[str, ...], *, batch: bool = False
 
 
 def _rows(c: Connection, query: Any, **told: Any) -> list[Row]:
-    rows = [dict(r) for r in c.execute(query, told).mappings()]
+    return _read(c.execute(query, told))
+
+
+def _read(asked: Any) -> list[Row]:
+    rows = [dict(r) for r in asked.mappings()]
     read = ("body", "media", "value", "truth", "by_question")
     return [{k: json.loads(v) if k in read and isinstance(v, str) else v for k, v in r.items()} for r in rows]
 
