@@ -49,12 +49,16 @@ def test_statements_that_need_no_answer_wait_together(crew: Crew) -> None:
     for i in range(15):
         for k, (person, session) in enumerate(zip(people, sessions, strict=True)):
             digest = sign_in.digest(session.token)
-            counted("session", lambda d=digest: crew.database.read(lambda c: annotation_people.session(c, d, time.time())))
+            counted(
+                "session", lambda d=digest: crew.database.read(lambda c: annotation_people.session(c, d, time.time()))
+            )
             now = 1_700_000_000.0 + 10 * i
             (held,) = counted("claim", lambda p=person, n=now: crew.database.write(
                 lambda c: desk.claim(c, p, n, rng, 1), lasting=False))  # fmt: skip
             name = "deciding answer" if k else "answer"
-            counted(name, lambda p=person, h=held, n=now: crew.submit(p, h["token"], rated(3), n + 5, key=h["token"][:16]))
+            counted(
+                name, lambda p=person, h=held, n=now: crew.submit(p, h["token"], rated(3), n + 5, key=h["token"][:16])
+            )
     steady = seen[-40:]
     for name, most in MOST.items():
         found = sorted(num for what, num in steady if what == name)
