@@ -13,8 +13,16 @@ from headroom.options import JsonOption, WorkspaceOption, group
 app = group()
 
 
-@app.command()
-def annotate(
+annotate = group(
+    "annotate",
+    "Run the annotation web app, until Ctrl-C; the first start prints a link for the first administrator.",
+)
+app.add_typer(annotate)
+
+
+@annotate.callback(invoke_without_command=True, no_args_is_help=False)
+def annotate_served(
+    context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8600,
     address: Annotated[
@@ -27,10 +35,28 @@ def annotate(
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Run the annotation web app, until Ctrl-C; the first start prints a link for the first administrator."""
     from dashboards.annotation.serve import serve
 
+    if context.invoked_subcommand:
+        context.obj = workspace
+        return
     serve(existing(workspace).workspace, host, port, address, trusted_proxy or ["127.0.0.1"])
+
+
+@annotate.command("rankings")
+def annotate_rankings(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="A batch that compares systems: its name, or its number.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print who wins in a benchmark of systems: win rates, Bradley-Terry strengths with 95 % intervals, and ranks."""
+    from dashboards import terminal
+    from dashboards.annotation.terminal import rankings
+    from tasks.annotation.results import rankings_of
+
+    told = rankings_of(existing(workspace or context.obj).workspace.settings, batch)
+    terminal.show(told, rankings, as_json)
 
 
 labels = group(

@@ -13,19 +13,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from store.annotation import STANDS, assignments, items, labels, outbox, schemas
+from store.prepared_statements import SOON
 
 Row = dict[str, Any]
 _IDS_AT_ONCE = 500
 
 
+def _noting(insert: Any) -> Any:
+    made = insert(outbox)
+    raised = {"version": outbox.c.version + 1, "at": made.excluded.at}
+    return made.on_conflict_do_update(index_elements=[outbox.c.item_id], set_=raised).execution_options(**SOON)
+
+
+_NOTE = {"sqlite": _noting(sqlite.insert), "postgresql": _noting(postgresql.insert)}
+
+
 def note(c: Connection, item_id: int, now: float) -> None:
     """The item's label is new or changed."""
-    changed = outbox.update().where(outbox.c.item_id == item_id).values(version=outbox.c.version + 1, at=now)
-    if not c.execute(changed).rowcount:
-        c.execute(outbox.insert().values(item_id=item_id, uid=secrets.token_urlsafe(12), version=1, at=now))
+    told = {"item_id": item_id, "uid": secrets.token_urlsafe(12), "version": 1, "at": now}
+    c.execute(_NOTE[c.dialect.name], told)
 
 
 def note_all(c: Connection) -> None:

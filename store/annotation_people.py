@@ -167,8 +167,10 @@ def log(c: Connection, at: float, person_id: int | None, action: str, object_: s
     c.execute(audit_log.insert().values(at=at, person_id=person_id, **told))
 
 
-def log_rows(c: Connection, limit: int = 200) -> list[Row]:
+def log_rows(c: Connection, limit: int = 200, *, before: int = 0) -> list[Row]:
+    """The latest of the log, newest first; with `before`, of what was written before the line of that id."""
     query = sa.select(audit_log, people.c.login).outerjoin(people, people.c.id == audit_log.c.person_id)
+    query = query.where(audit_log.c.id < before) if before else query
     return [dict(r) for r in c.execute(query.order_by(audit_log.c.id.desc()).limit(limit)).mappings()]
 
 

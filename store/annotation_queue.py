@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store import annotation_outbox
-from store.annotation import STANDS, assignments, batches, items, labels, schemas, set_aside
+from store.annotation import STANDS, assignments, batches, items, labels, schemas, sessions, set_aside
+from store.prepared_statements import SOON
 
 Row = dict[str, Any]
 
@@ -37,8 +38,11 @@ _WHOLE = (
     .join(items, items.c.id == assignments.c.item_id)
     .join(schemas, schemas.c.id == items.c.schema_id)
 )  # fmt: skip
-_LEASE = assignments.insert()
-_HELD = _WHOLE.where(_MINE, _LEASED, assignments.c.expires_at > _NOW).order_by(assignments.c.id)
+# What is SOON is waited for together: a wait is most of what a statement takes on a server that is busy.
+_LEASE = assignments.insert().inline().execution_options(**SOON)
+_HELD = (
+    _WHOLE.where(_MINE, _LEASED, assignments.c.expires_at > _NOW).order_by(assignments.c.id).execution_options(**SOON)
+)
 _BY_TOKEN = _WHOLE.where(_MINE, assignments.c.token == sa.bindparam("token"))
 _SHOWN = (
     sa.select(items.c.media, assignments.c.swapped)
@@ -50,28 +54,32 @@ _EXPIRE = (
     assignments.update()
     .where(assignments.c.id.in_(_DUE.with_for_update(skip_locked=True).scalar_subquery()))
     .values(state="expired")
+    .execution_options(**SOON)
 )
+_PURGE = sessions.delete().where(sessions.c.expires_at <= _NOW).execution_options(**SOON)
 _RELEASE = assignments.update().where(assignments.c.id == sa.bindparam("assignment"), _LEASED).values(state="expired")
-_BY_ID = assignments.update().where(assignments.c.id == sa.bindparam("assignment"))
-_ITEM_LOCKED = sa.select(items).where(items.c.id == _ITEM).with_for_update()
-_ITEM_CHANGED = items.update().where(items.c.id == _ITEM)
+_BY_ID = assignments.update().where(assignments.c.id == sa.bindparam("assignment")).execution_options(**SOON)
+_ITEM_LOCKED = sa.select(items).where(items.c.id == _ITEM).with_for_update().execution_options(**SOON)
+_ITEM_CHANGED = items.update().where(items.c.id == _ITEM).execution_options(**SOON)
 _ANSWERS = (
     sa.select(assignments)
     .where(assignments.c.item_id == _ITEM, assignments.c.state == "answered", STANDS)
     .where(assignments.c.purpose == "label")
     .order_by(assignments.c.id)
+    .execution_options(**SOON)
 )
-_NO_LABEL = labels.delete().where(labels.c.item_id == _ITEM)
+_NO_LABEL = labels.delete().where(labels.c.item_id == _ITEM).execution_options(**SOON)
+_ADD_LABEL = labels.insert().execution_options(**SOON)
 _HAD = sa.select(assignments.c.id).where(assignments.c.item_id == items.c.id, _MINE)
 _FUNDED = (batches.c.num_reserved + 1) * batches.c.price_milli <= batches.c.budget_milli
 _OPEN_BATCHES = (
     sa.select(
-        batches.c.id, batches.c.priority, batches.c.price_milli,
+        batches.c.id, batches.c.schema_id, batches.c.priority, batches.c.price_milli,
         (batches.c.opens_at + batches.c.head_start_s > _NOW).label("only_early"),
     )
     .where(batches.c.state == "open", batches.c.goal == "work", batches.c.opens_at <= _NOW, _FUNDED)
-    .where(batches.c.schema_id.in_(sa.bindparam("schemas", expanding=True)))
     .order_by(batches.c.priority.desc(), batches.c.id)
+    .execution_options(**SOON)
 )  # fmt: skip
 FIRST_OPEN = (
     sa.select(items)
@@ -100,7 +108,9 @@ _COUNTED_SINCE = sa.select(
     sa.func.coalesce(sa.func.sum(assignments.c.active_s), 0.0),
     sa.func.coalesce(sa.func.max(assignments.c.submitted_at), 0.0),
 ).where(_MINE, assignments.c.submitted_at > sa.bindparam("since"))
-_TIME_LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.cast(0x74696D65, sa.Integer), sa.cast(_PERSON, sa.Integer)))
+_TIME_LOCK = sa.select(
+    sa.func.pg_advisory_xact_lock(sa.cast(0x74696D65, sa.Integer), sa.cast(_PERSON, sa.Integer))
+).execution_options(**SOON)
 
 
 @dataclass(frozen=True)
@@ -120,21 +130,31 @@ class Offer:
 
 
 def lease(c: Connection, person_id: int, offer: Offer, now: float, ttl_s: float) -> Row:
-    """Takes the item's place for a person; gives the assignment as `held` does. The database refuses a place that is taken."""
+    """Takes the item's place for a person; gives the assignment as `held` does, but for its id. The database refuses a place
+    that is taken, at the end of the transaction at the latest."""
     kept = {k: getattr(offer, k) for k in ("item_id", "purpose", "batch_id", "round", "swapped")}
     values = {**kept, "token": secrets.token_urlsafe(18), "person_id": person_id, "state": "leased", "leased_at": now}
-    made = c.execute(_LEASE, {**values, "expires_at": now + ttl_s})
+    c.execute(_LEASE, {**values, "expires_at": now + ttl_s})
     unanswered = dict.fromkeys(("submitted_at", "submit_key", "value", "active_s", "accepted"))
     item, schema = offer.item, offer.schema
     about = {"item_state": item["state"], "schema_name": schema["name"], "schema_version": schema["version"]}
     about |= {k: item[k] for k in ("media", "truth", "kind", "schema_id", "repeat_of")}
     about |= {k: schema[k] for k in ("task_type", "body")}
-    return {"id": _key(made), **values, "expires_at": now + ttl_s, **unanswered, **about}
+    return {**values, "expires_at": now + ttl_s, **unanswered, **about}
 
 
 def held(c: Connection, person_id: int, now: float) -> list[Row]:
     """The person's live leases, the oldest first."""
-    return _rows(c, _HELD, person=person_id, now=now)
+    return held_soon(c, person_id, now)()
+
+
+def held_soon(c: Connection, person_id: int, now: float) -> Callable[[], list[Row]]:
+    return _soon(c, _HELD, person=person_id, now=now)
+
+
+def open_batches_soon(c: Connection, now: float) -> Callable[[], list[Row]]:
+    """Batches that pay for one more answer, by priority; `only_early` where they have a head start that runs."""
+    return _soon(c, _OPEN_BATCHES, now=now)
 
 
 def by_token(c: Connection, person_id: int, token: str) -> Row | None:
@@ -158,11 +178,12 @@ def release(c: Connection, assignment_id: int) -> None:
 
 
 def expire(c: Connection, now: float) -> None:
-    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over. Done once
-    a second at most."""
+    """Gives back the places of leases that ended, some at a time; those that another claim is at are passed over. Sessions that
+    ended are forgotten. Done once a second at most."""
     if abs(now - _expired_at.get(c.engine, 0.0)) >= EXPIRE_EVERY_S:
         _expired_at[c.engine] = now
         c.execute(_EXPIRE, {"now": now})
+        c.execute(_PURGE, {"now": now})
 
 
 def answer(c: Connection, assignment_id: int, state: str, told: Row) -> None:
@@ -170,18 +191,16 @@ def answer(c: Connection, assignment_id: int, state: str, told: Row) -> None:
     c.execute(_BY_ID, {"assignment": assignment_id, **values})
 
 
-def next_open(
-    c: Connection, person_id: int, schema_ids: Sequence[int], now: float, early: Callable[[], bool]
-) -> Row | None:
-    """The open item that is most wanted and that the person never had: by the batch's priority, uncertain ones first.
+def next_open(c: Connection, person_id: int, open_batches: Sequence[Row], early: Callable[[], bool]) -> Row | None:
+    """The open item of these batches that is most wanted and that the person never had: by the batch's priority, uncertain
+    ones first.
 
     `early` tells whether the person sees a batch within its head start; it is asked only where there is one. On PostgreSQL
     an item that another claim has locked is passed over. Each batch is asked for its first item, which an index tells;
     ordering the items of all takes 20 ms for 20,000.
     """
-    told = {"schemas": list(schema_ids), "now": now}
     best: tuple[tuple[int, float, int], Row] | None = None
-    for batch in c.execute(_OPEN_BATCHES, told).mappings().all():
+    for batch in open_batches:
         if best and batch["priority"] < best[0][0]:
             break
         if batch["only_early"] and not early():
@@ -264,9 +283,11 @@ def make_gold(c: Connection, item_id: int, value: Any) -> None:
     update_item(c, item_id, **told, num_wanted=_ENDLESS, max_raters=_ENDLESS)
 
 
-def answers_of(c: Connection, item_id: int) -> list[Row]:
-    """The item's answers that count for its label, in the order of their leases."""
-    return _rows(c, _ANSWERS, item=item_id)
+def item_with_answers(c: Connection, item_id: int) -> tuple[Row, list[Row]]:
+    """The item, locked, and its answers that count for its label, in the order of their leases."""
+    one, given = _soon(c, _ITEM_LOCKED, item=item_id), _soon(c, _ANSWERS, item=item_id)
+    (found,) = one()
+    return found, given()
 
 
 def own_answer(c: Connection, item_id: int, person_id: int) -> Any:
@@ -285,7 +306,7 @@ def add_label(c: Connection, item_row: Row, value: Any, how: str, num_answers: i
     """Writes the label; a later adjudication replaces a consensus."""
     c.execute(_NO_LABEL, {"item": item_row["id"]})
     told = {"item_id": item_row["id"], "schema_id": item_row["schema_id"], "value": json.dumps(value, sort_keys=True)}
-    c.execute(labels.insert(), {**told, "how": how, "num_answers": num_answers, "at": now})
+    c.execute(_ADD_LABEL, {**told, "how": how, "num_answers": num_answers, "at": now})
     annotation_outbox.note(c, item_row["id"], now)
 
 
@@ -345,9 +366,19 @@ def _one(c: Connection, query: Any, **told: Any) -> Row | None:
     return found[0] if found else None
 
 
+def _soon(c: Connection, query: Any, **told: Any) -> Callable[[], list[Row]]:
+    """Asks; the answer is waited for when it is called for."""
+    asked = c.execute(query, told)
+    return lambda: _read(asked)
+
+
 def _rows(c: Connection, query: Any, **told: Any) -> list[Row]:
+    return _read(c.execute(query, told))
+
+
+def _read(asked: Any) -> list[Row]:
     """Rows as dictionaries, their JSON read."""
-    rows = [dict(r) for r in c.execute(query, told).mappings()]
+    rows = [dict(r) for r in asked.mappings()]
     return [{k: json.loads(v) if k in _JSON and isinstance(v, str) else v for k, v in r.items()} for r in rows]
 
 

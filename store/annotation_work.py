@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from store.annotation import (
     schemas,
     scores,
 )
+from store.prepared_statements import SOON
 
 Row = dict[str, Any]
 
@@ -63,6 +64,7 @@ _OPEN_SCHEMAS = (
         acknowledgements, (acknowledgements.c.schema_id == schemas.c.id) & (acknowledgements.c.person_id == _PERSON)
     )
     .order_by(_URGENT.c.priority.desc(), schemas.c.id)
+    .execution_options(**SOON)
 )  # fmt: skip
 _QUALIFICATION = (
     sa.select(qualifications)
@@ -98,7 +100,12 @@ _ADD_SCORE = scores.insert()
 
 def open_schemas(c: Connection, person_id: int) -> list[Row]:
     """Schemas with open work, the most urgent first, with the person's stage and whether the guidelines are acknowledged."""
-    return _rows(c, _OPEN_SCHEMAS, person=person_id)
+    return open_schemas_soon(c, person_id)()
+
+
+def open_schemas_soon(c: Connection, person_id: int) -> Callable[[], list[Row]]:
+    asked = c.execute(_OPEN_SCHEMAS, {"person": person_id})
+    return lambda: _read(asked)
 
 
 def acknowledge(c: Connection, person_id: int, schema_id: int, now: float) -> None:
@@ -141,6 +148,18 @@ def scores_of(
 ) -> list[Row]:
     """Oldest first; of one schema, or (0) of all."""
     return _rows(c, _SCORES, person=person_id, kinds=list(kinds), schema=schema_id, since=since)
+
+
+def consistency(c: Connection, person_id: int = 0) -> dict[int, tuple[float, int]]:
+    """By person, or of one: how alike own answers to the same item are on average, in [0, 1], and how many were repeated (a
+    pair with its sides swapped). One where neither answer raised a flag is not counted."""
+    query = (
+        sa.select(scores.c.person_id, sa.func.avg(scores.c.score), sa.func.count())
+        .where(scores.c.kind == "repeat", scores.c.by_question != "{}")
+        .group_by(scores.c.person_id)
+    )
+    rows = c.execute(query.where(scores.c.person_id == person_id) if person_id else query)
+    return {int(person): (float(mean), int(num)) for person, mean, num in rows}
 
 
 def round_scores(c: Connection, person_id: int, schema_id: int, kind: str, round_: int) -> list[Row]:
@@ -224,11 +243,11 @@ def answers_in(c: Connection, batch_id: int, *, set_aside: bool = False) -> list
     return _rows(c, query.order_by(assignments.c.item_id, assignments.c.id))
 
 
-def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str]]:
-    """By item, what made its two sides; of a batch that compares systems."""
+def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str, str | None]]:
+    """By item, what made its two sides, and the prompt that both answer (None: not told); of a batch that compares systems."""
     rows = _rows(c, sa.select(items.c.id, items.c.media).where(items.c.batch_id == batch_id))
-    named = {row["id"]: tuple(m["system"] for m in row["media"] if "system" in m) for row in rows}
-    return {item: (told[0], told[1]) for item, told in named.items() if len(told) == 2}
+    sides = {row["id"]: row["media"] for row in rows if len(row["media"]) == 2 and "system" in row["media"][0]}
+    return {item: (one["system"], other["system"], one.get("prompt")) for item, (one, other) in sides.items()}
 
 
 def num_waiting_reviews(c: Connection) -> int:
@@ -268,6 +287,16 @@ def ledger_rows(c: Connection, *, person_id: int = 0, period: str = "") -> list[
     return _rows(c, query.order_by(ledger.c.period.desc(), ledger.c.person_id, ledger.c.line))
 
 
+_PAY_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x70617973))
+
+
+def lock_pay(c: Connection) -> None:
+    """One at a time closes a week or corrects a closed one, until the transaction ends: an audit that runs while its week is
+    closed is either part of it or corrects it. SQLite has one writer anyhow."""
+    if c.dialect.name == "postgresql":
+        c.execute(_PAY_LOCK)
+
+
 def add_ledger(c: Connection, rows: list[Row]) -> None:
     if rows:
         c.execute(ledger.insert(), rows)
@@ -281,7 +310,11 @@ def _num_items(kind: str | None, states: tuple[str, ...], *, batch: bool = False
 
 
 def _rows(c: Connection, query: Any, **told: Any) -> list[Row]:
-    rows = [dict(r) for r in c.execute(query, told).mappings()]
+    return _read(c.execute(query, told))
+
+
+def _read(asked: Any) -> list[Row]:
+    rows = [dict(r) for r in asked.mappings()]
     read = ("body", "media", "value", "truth", "by_question")
     return [{k: json.loads(v) if k in read and isinstance(v, str) else v for k, v in r.items()} for r in rows]
 

@@ -53,6 +53,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("GET", "/label", RATERS, labelling.page),
     ("POST", "/api/claim", RATERS, labelling.claim),
     ("POST", "/api/keep", RATERS, labelling.keep),
+    ("POST", "/api/clips", RATERS, labelling.clips),
     ("POST", "/api/submit", RATERS, labelling.submit),
     ("GET", "/batches", STAFF, staff.all_batches),
     ("GET", "/batches/new", STAFF, staff.batch_form),

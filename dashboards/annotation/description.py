@@ -76,18 +76,20 @@ QUESTION = _object(
     },
     optional=("low", "high"),
 )  # fmt: skip
+CLIPS: Schema = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 2}
 TASK = _object({
     "token": TEXT, "kind": {"enum": ["label", "train", "exam", "review"]}, "type": {"enum": list(answers.TASK_TYPES)},
     "schema": _object({"id": ID, "name": TEXT, "version": _whole(1, 2**31)}),
     "questions": {"type": "array", "items": QUESTION, "minItems": 1},
     "duration_s": {"type": "number", "exclusiveMinimum": 0},
-    "clips": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 2},
+    "clips": CLIPS,
 })  # fmt: skip
 FEEDBACK = _object({"truth": {"type": "object"}, "yours": {"type": "object"}, "scores": {"type": "object"}})
 TOKEN = {"token": {**TEXT, "description": "of a task that /api/claim gave"}}
 CALLS: dict[str, tuple[Schema, Schema]] = {
     "/api/claim": (_object({}), _object({"tasks": {"type": "array", "items": TASK, "maxItems": 2}})),
     "/api/keep": (_object(TOKEN), _object({"expires_in_s": {"type": "number"}})),
+    "/api/clips": (_object(TOKEN), _object({"clips": CLIPS})),
     "/api/submit": (
         _object(
             {
@@ -106,6 +108,7 @@ ERROR = _object({"error": TEXT})
 QUERIES: dict[str, Schema] = {
     "/schemas/new": {"type": {"enum": list(answers.TASK_TYPES)}, "of": ID},
     "/batches/new": {"schema": ID},
+    "/log": {"before": ID},
 }
 PATHS: dict[str, Schema] = {
     "token": LINE,

@@ -44,6 +44,15 @@ def submit(visit: Visit) -> Response:
     return JSONResponse(visit.write(lambda c: desk.submit(c, visit.person, token, visit.told, visit.now)))
 
 
+def clips(visit: Visit) -> Response:
+    """Addresses anew, for a page that is open longer than they last: while an item is not answered, its clips can be played."""
+    token = str(visit.told.get("token", ""))
+    mine = visit.read(lambda c: annotation_queue.by_token(c, visit.by, token))
+    if mine is None or mine["value"] is not None or not mine["media"]:
+        raise desk.Gone(token)
+    return JSONResponse({"clips": _clips(visit, mine)})
+
+
 def clip(visit: Visit) -> Response:
     found = media.named(visit.site, visit.request.path_params["packed"], visit.now)
     shown = visit.read(lambda c: annotation_queue.shown(c, found[0])) if found else None
@@ -55,8 +64,6 @@ def clip(visit: Visit) -> Response:
 
 
 def _task(visit: Visit, mine: dict[str, Any]) -> dict[str, Any]:
-    host = str(visit.person.get("media_host") or "")
-    sides = range(len(mine["media"]))
     purpose = mine["purpose"] if mine["purpose"] in ("train", "exam", "review") else "label"
     body = mine["body"]
     return {
@@ -66,8 +73,14 @@ def _task(visit: Visit, mine: dict[str, Any]) -> dict[str, Any]:
         "schema": {"id": mine["schema_id"], "name": mine["schema_name"], "version": mine["schema_version"]},
         "questions": _questions(mine["task_type"], body),
         "duration_s": desk.duration_s(mine["media"]),
-        "clips": [media.address(visit.site, mine["token"], side, visit.now, host) for side in sides],
+        "clips": _clips(visit, mine),
     }
+
+
+def _clips(visit: Visit, mine: dict[str, Any]) -> list[str]:
+    host = str(visit.person.get("media_host") or "")
+    sides = range(len(mine["media"]))
+    return [media.address(visit.site, mine["token"], side, visit.now, host) for side in sides]
 
 
 def _questions(task_type: str, body: dict[str, Any]) -> list[dict[str, Any]]:

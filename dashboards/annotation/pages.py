@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from dashboards.annotation.visit import COOKIE, Missing, Visit, keep_session
 from store import annotation_people, annotation_work
 from tasks.annotation import calibration, desk, results, sign_in
+from tasks.annotation.pay import MIN_AUDITED
 
 
 def sign_in_page(visit: Visit) -> Response:
@@ -78,9 +79,15 @@ def home(visit: Visit) -> Response:
         return visit.page("review.html", waiting=visit.read(annotation_work.num_waiting_reviews))
     schemas = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
     rows = [{**s, "stage": desk.stage_of(s), "told": _stage(visit, s)} for s in schemas]
-    return visit.page(
-        "home.html", schemas=rows, num_answers=visit.read(lambda c: annotation_work.count_answers(c, visit.by))
-    )
+    told = visit.read(lambda c: {"num_answers": annotation_work.count_answers(c, visit.by), **_quality(c, visit.by)})
+    return visit.page("home.html", schemas=rows, **told)
+
+
+def _quality(c: Any, person_id: int) -> dict[str, Any]:
+    """How a person's answers agree with audits, as far as that is certain, and with the own ones to the same items."""
+    me = annotation_people.person(c, person_id=person_id)
+    own = annotation_work.consistency(c, person_id).get(person_id)
+    return {"quality": me["quality"] if me else None, "consistency": own, "audited_from": MIN_AUDITED}
 
 
 def _stage(visit: Visit, schema: dict[str, Any]) -> str:
@@ -130,7 +137,7 @@ def pay(visit: Visit) -> Response:
     period = results.week(visit.now)
     now = visit.read(lambda c: results.statement(c, me, period))
     past = visit.read(lambda c: annotation_work.ledger_rows(c, person_id=visit.by))
-    return visit.page("pay.html", period=period, now=now, past=past)
+    return visit.page("pay.html", period=period, now=now, past=[r for r in past if r["period"] != period])
 
 
 def leaderboard(visit: Visit) -> Response:

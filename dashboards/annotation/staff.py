@@ -15,6 +15,8 @@ from store.annotation import ROLES
 from tasks.annotation import answers, batches, calibration, money, results, sign_in
 from tasks.annotation.agreement import TARGET
 
+LOG_PAGE = 200
+
 
 def all_batches(visit: Visit) -> Response:
     return visit.page(
@@ -37,7 +39,7 @@ def schema_form(visit: Visit) -> Response:
 
 
 def _schema(visit: Visit, schema_id: str) -> dict[str, Any]:
-    wanted = int(schema_id) if schema_id.isascii() and schema_id.isdigit() and len(schema_id) < 10 else 0
+    wanted = _id(schema_id)
     found = visit.read(lambda c: annotation_work.schema(c, wanted))
     if found is None:
         raise Missing
@@ -156,10 +158,10 @@ def _batch(visit: Visit) -> dict[str, Any]:
 
 def people(visit: Visit, link: str = "", reset_link: str = "") -> Response:
     everybody, regions = visit.read(annotation_people.everybody), visit.read(annotation_people.regions_by_name)
-    stages = visit.read(annotation_work.all_qualifications)
+    stages, own = visit.read(annotation_work.all_qualifications), visit.read(annotation_work.consistency)
     invitations = visit.read(lambda c: annotation_people.open_invitations(c, visit.now))
     told = {"people": everybody, "regions": regions, "roles": ROLES, "stages": stages, "invitations": invitations}
-    return visit.page("people.html", **told, link=link, reset_link=reset_link)
+    return visit.page("people.html", **told, consistency=own, link=link, reset_link=reset_link)
 
 
 def invites(visit: Visit) -> Response:
@@ -226,7 +228,7 @@ def puts_region(visit: Visit) -> Response:
 
 def payouts(visit: Visit) -> Response:
     rows = visit.read(annotation_work.ledger_rows)
-    return visit.page("payouts.html", rows=rows, last=results.week(visit.now - 7 * 86400))
+    return visit.page("payouts.html", rows=rows, closed=results.closed(rows), last=results.week(visit.now - 7 * 86400))
 
 
 def closes_week(visit: Visit) -> Response:
@@ -238,13 +240,17 @@ def closes_week(visit: Visit) -> Response:
 def payout_file(visit: Visit) -> Response:
     period = visit.request.path_params["period"]
     results.bounds(period)
-    return _csv(
-        results.payout_csv(visit.read(lambda c: annotation_work.ledger_rows(c, period=period))), f"pay-{period}"
-    )
+    rows = visit.read(lambda c: annotation_work.ledger_rows(c, period=period))
+    if rows and not results.closed(rows):
+        raise ValueError(f"{period} is not closed yet; so far it has corrections of earlier weeks alone")
+    return _csv(results.payout_csv(rows), f"pay-{period}")
 
 
 def log(visit: Visit) -> Response:
-    return visit.page("log.html", rows=visit.read(annotation_people.log_rows))
+    """Newest first, a page at a time; a page begins before a line, so that what is logged meanwhile moves nothing."""
+    before = _id(visit.request.query_params.get("before", ""))
+    rows = visit.read(lambda c: annotation_people.log_rows(c, LOG_PAGE + 1, before=before))
+    return visit.page("log.html", rows=rows[:LOG_PAGE], before=before, more=len(rows) > LOG_PAGE)
 
 
 def description(visit: Visit) -> Response:
@@ -255,6 +261,11 @@ def description(visit: Visit) -> Response:
 def _csv(text: str, name: str) -> Response:
     told = {"content-disposition": f'attachment; filename="{name}.csv"'}
     return PlainTextResponse(text, media_type="text/csv; charset=utf-8", headers=told)
+
+
+def _id(told: str) -> int:
+    """Of an address; 0, which nothing has, for what is no number."""
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
 
 
 def _whole(told: Any, key: str) -> int:

@@ -21,6 +21,8 @@ MAX_ITEMS = 100_000
 MAX_RATERS = 9
 SYSTEMS = ("system", "other_system")
 """Columns of a query of pairs that name what made each side: a benchmark, blind for those who answer."""
+PROMPT = "prompt"
+"""Column of a benchmark that names what both sides were made from: items of other pairs of systems share it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Plan:
     schema_id: int
     source: str
     """A tier's name, or one SELECT of clip_id, with other_clip_id for pairs, and uncertainty if wanted; for a benchmark
-    of systems with system and other_system."""
+    of systems with system and other_system, and prompt if several pairs share one."""
     goal: str = "work"
     overlap: int = 2
     max_raters: int = 3
@@ -97,6 +99,7 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
         clips = [dict(by_id[row[s]]) for s in sides]
         for clip, column in zip(clips, SYSTEMS if SYSTEMS[0] in rows.columns else (), strict=False):
             clip["system"] = row[column]
+            clip |= {PROMPT: row[PROMPT]} if PROMPT in rows.columns else {}
         found.append((float(row["uncertainty"] or 0.0), clips))
     if not found:
         raise ValueError(f"{plan.source!r} yields no clips")
@@ -125,7 +128,10 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         raise ValueError(f"the query yields {named[0]}; a benchmark of systems needs system and other_system")
     if lacking := [n for n in needed if n not in rows.columns]:
         raise ValueError(f"the query yields {', '.join(rows.columns)}; it must yield {', '.join(lacking)}")
-    rows = _as_text(rows, [*needed, *named])
+    prompted = [PROMPT] if named and PROMPT in rows.columns else []
+    rows = _as_text(rows, [*needed, *named, *prompted])
+    if prompted and rows[PROMPT].null_count():
+        raise ValueError("the query yields a pair without prompt; leave it out by a WHERE, or the column for all")
     if named and rows.filter(pl.col("system").is_null() | pl.col("other_system").is_null()).height:
         raise ValueError("the query yields a pair without system or other_system; leave it out by a WHERE")
     if task_type == answers.PAIRWISE:

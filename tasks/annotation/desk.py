@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from store import annotation_people, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
-from tasks.annotation import active_time, answers, calibration, results, standing, truth
+from tasks.annotation import active_time, answers, calibration, corrections, results, standing, truth
 from tasks.annotation.pay import quality
 
 GOLD_RATIO = 0.08
@@ -51,8 +51,11 @@ class Gone(Exception):  # noqa: N818 - what a person asked for is not his, or no
 def claim(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, num: int = MAX_HELD) -> list[Row]:
     """The person's leases, filled up to `num` from the queue; fewer when there is nothing for them."""
     queue.expire(c, now)
-    held = queue.held(c, person["person_id"], now)
-    while len(held) < num and (offer := _offer(c, person, now, rng)):
+    asked = queue.held_soon(c, person["person_id"], now)
+    work: _OpenWork | None = _open_work(c, person, now)
+    held = asked()
+    while len(held) < num and (offer := _offer(c, person, now, rng, work or _open_work(c, person, now))):
+        work = None  # it is another one once this is leased
         held.append(queue.lease(c, person["person_id"], offer, now, ttl_s(c, offer.schema["id"], now)))
     return held
 
@@ -147,16 +150,26 @@ def _place_left(c: Any, mine: Row) -> bool:
     return False
 
 
-def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) -> Offer | None:
+_OpenWork = tuple[Callable[[], list[Row]], Callable[[], list[Row]]]
+"""Schemas with open work, with the person's stage; and batches."""
+
+
+def _open_work(c: Any, person: Mapping[str, Any], now: float) -> _OpenWork:
+    """Asked together with what comes before, and read when it is needed."""
+    if person["role"] != "annotator":
+        return list, list
+    return annotation_work.open_schemas_soon(c, person["person_id"]), queue.open_batches_soon(c, now)
+
+
+def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, work: _OpenWork) -> Offer | None:
     """What the person gets next: a review, calibration where that is due, else work with gold and repeats hidden in it."""
     if person["role"] in REVIEWING:
         found = queue.next_review(c, person["person_id"])
         schema = annotation_work.schema(c, found["schema_id"]) if found else None
         return _of(found, schema, "review", rng) if found and schema else None
-    if person["role"] != "annotator":
-        return None
+    schemas, batches = work
     ready = {}
-    for schema in annotation_work.open_schemas(c, person["person_id"]):
+    for schema in schemas():
         if schema["acknowledged_at"] is None:
             continue
         stage = stage_of(schema)
@@ -164,7 +177,7 @@ def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random) ->
             ready[schema["id"]] = schema
         elif stage != calibration.BANNED and not ready and (offer := _calibration(c, person, schema, stage, rng)):
             return offer
-    return _work(c, person, ready, now, rng) if ready else None
+    return _work(c, person, ready, batches(), rng) if ready else None
 
 
 def stage_of(schema: Mapping[str, Any]) -> str:
@@ -187,13 +200,15 @@ def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng
     return _of(found, schema, "train" if training else "exam", rng, round_=round_) if found else None
 
 
-def _work(c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], now: float, rng: random.Random) -> Offer | None:
+def _work(
+    c: Any, person: Mapping[str, Any], ready: Mapping[int, Row], batches: Sequence[Row], rng: random.Random
+) -> Offer | None:
     person_id = int(person["person_id"])
 
     def early() -> bool:
         return person_id in results.top_quartile(annotation_people.everybody(c))
 
-    found = queue.next_open(c, person_id, list(ready), now, early)
+    found = queue.next_open(c, person_id, [b for b in batches if b["schema_id"] in ready], early)
     if found is None:
         return None
     schema, drawn = ready[found["schema_id"]], rng.random()
@@ -245,8 +260,7 @@ def _of(
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
     """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
-    item = queue.item(c, mine["item_id"])
-    given = queue.answers_of(c, item["id"])
+    item, given = queue.item_with_answers(c, mine["item_id"])
     if item["state"] != "open" or len(given) < item["num_wanted"]:
         return  # a reviewer may have decided meanwhile
     values = [a["value"] for a in given]
@@ -312,10 +326,9 @@ def _retire_bad_gold(c: Any, item_id: int, now: float) -> None:
 
 def _reviewed(c: Any, mine: Row, now: float) -> None:
     """A reviewer's blind answer: gold in a gold batch; else the item's label, and an audit of its answers if drawn."""
-    item = queue.item(c, mine["item_id"])
+    item, given = queue.item_with_answers(c, mine["item_id"])
     batch = annotation_work.batch(c, item["batch_id"])
     assert batch is not None
-    given = queue.answers_of(c, item["id"])
     queue.add_label(c, item, mine["value"], "adjudicated", len(given) + 1, now)
     queue.update_item(c, item["id"], state="done")
     if batch["goal"] == "gold":
@@ -324,8 +337,8 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
         by_question = answers.alike(mine["task_type"], mine["body"], answer["value"], mine["value"])
         scored = {**answer, "schema_id": item["schema_id"]}
         annotation_work.add_score(c, scored, "audit", by_question, now)
-        if answers.mean_of(by_question) < ACCEPTED_FROM:
-            queue.settle(c, answer["id"], accepted=False)
+        if answer["accepted"] and answers.mean_of(by_question) < ACCEPTED_FROM:
+            corrections.overturn(c, answer, now)
         audits = annotation_work.scores_of(c, answer["person_id"], ("audit",))
         annotation_people.update_person(c, answer["person_id"], quality=quality([s["score"] for s in audits]))
         standing.check(c, answer["person_id"], {"id": item["schema_id"], "task_type": mine["task_type"]}, now)

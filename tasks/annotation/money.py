@@ -34,6 +34,12 @@ def price_milli(reference_milli: int, rate: float, currency: str) -> int:
     return whole((reference_milli * Decimal(str(rate))).scaleb(exponent(currency) - REFERENCE_EXPONENT))
 
 
+def converted(amount_minor: int, currency: str, rate: float, to: str, to_rate: float) -> int:
+    """An amount in minor units of another currency; the rates are units of each for one of the reference currency."""
+    reference = Decimal(amount_minor).scaleb(-exponent(currency)) / Decimal(str(rate))
+    return whole((reference * Decimal(str(to_rate))).scaleb(exponent(to)))
+
+
 def price(milli: int, currency: str) -> str:
     """Thousandths of a minor unit as an amount: the currency's decimals, and more where there are more."""
     whole_part, _, part = f"{Decimal(milli).scaleb(-3 - exponent(currency)):f}".rstrip("0").partition(".")

@@ -12,6 +12,8 @@ from tasks.annotation.agreement import wilson
 BONUS_SHARE = 0.30
 BONUS_FROM, BONUS_SPAN = 0.85, 0.10
 MIN_AUDITED = 40
+CORRECTION = "correction"
+"""Kind of a line that corrects a week that was closed before."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,41 @@ def bonus_rate(lower: float | None) -> float:
     return 0.0 if lower is None else BONUS_SHARE * min(1.0, max(0.0, (lower - BONUS_FROM) / BONUS_SPAN))
 
 
+def base_minor(work: Work) -> int:
+    return money.whole(Decimal(work.num_accepted) * work.price_milli / 1000)
+
+
+def floor_minor(active_s: float, hourly_floor_minor: int) -> int:
+    return money.whole(_hours(active_s) * hourly_floor_minor)
+
+
+def _hours(active_s: float) -> Decimal:
+    return Decimal(str(round(active_s, 3))) / 3600
+
+
 def statement(
-    work: Sequence[Work], active_s: float, hourly_floor_minor: int, currency: str, lower: float | None, num_audited: int
+    work: Sequence[Work],
+    active_s: float,
+    hourly_floor_minor: int,
+    currency: str,
+    lower: float | None,
+    num_audited: int,
+    corrections: Sequence[Line] = (),
 ) -> Statement:
-    """Base for accepted answers, topped up to the floor for the active time, and the bonus on the base."""
+    """Base for accepted answers and corrections of earlier weeks, topped up to the floor for the active time, and the bonus on
+    the base. So a correction never takes a week under its floor: what the floor does not leave room for is let go."""
     lines = [
-        Line("base", money.whole(Decimal(w.num_accepted) * w.price_milli / 1000),
-             f"{w.num_accepted} accepted in {w.batch} x {money.price(w.price_milli, currency)} {currency}")
+        Line("base", base_minor(w), f"{w.num_accepted} accepted in {w.batch} x {money.price(w.price_milli, currency)} {currency}")
         for w in work if w.num_accepted
     ]  # fmt: skip
     base = sum(line.amount_minor for line in lines)
-    hours = Decimal(str(round(active_s, 3))) / 3600
-    floor = money.whole(hours * hourly_floor_minor)
-    if floor > base:
-        hourly, for_all, less = (money.decimal(minor, currency) for minor in (hourly_floor_minor, floor, base))
-        told = f"{hours:.2f} active hours x {hourly} {currency} = {for_all}, less the base of {less}"
-        lines.append(Line("floor", floor - base, told))
+    lines += corrections
+    earned, floor = base + sum(line.amount_minor for line in corrections), floor_minor(active_s, hourly_floor_minor)
+    if floor > earned:
+        hourly, for_all, less = (money.decimal(minor, currency) for minor in (hourly_floor_minor, floor, earned))
+        of = "base and corrections" if corrections else "base"
+        told = f"{_hours(active_s):.2f} active hours x {hourly} {currency} = {for_all}, less the {of} of {less}"
+        lines.append(Line("floor", floor - earned, told))
     lines.append(_bonus(base, lower, num_audited))
     return Statement(currency, lines)
 

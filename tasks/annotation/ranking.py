@@ -1,11 +1,11 @@
 """Systems compared side by side: who wins how often against whom, and Bradley-Terry strengths with intervals.
 
-Axes: V votes, I items, S systems, R resamples.
+Axes: V votes, S systems, R resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ class Ranking:
     strengths: tuple[Estimate, ...]
     num_items: int
     num_raters: int
+    num_prompts: int
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -46,22 +47,30 @@ class Ranking:
         )
 
 
-def ranked(votes: Sequence[tuple[int, int, str]], systems: Mapping[int, tuple[str, str]], seed: int = 0) -> Ranking:
-    """From (item, rater, left | right | tie | both_bad) votes, and the systems of each item's left and right side.
+def ranked(
+    votes: Sequence[tuple[int, int, str]],
+    systems: Mapping[int, tuple[str, str]],
+    prompts: Mapping[int, str] | None = None,
+    seed: int = 0,
+) -> Ranking:
+    """From (item, rater, left | right | tie | both_bad) votes, the systems of each item's left and right side, and the prompt
+    that both answer, which items of other pairs of systems share; an item that `prompts` does not name is its own prompt.
 
-    The bootstrap resamples items and raters at once: a vote weighs how often its item was drawn times how often its rater
-    was, so that several votes on one item, and many by one rater, count as the one look that they are. Where all answers
-    are alike resampling finds no doubt, so an interval is at least as wide as the likelihood of that many items makes it.
-    Source: Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007.
+    The bootstrap resamples prompts and raters at once: a vote weighs how often its prompt was drawn times how often its rater
+    was, so that all votes on one prompt, and many by one rater, count as the one look that they are. Where all answers are
+    alike resampling finds no doubt, so an interval is at least as wide as the likelihood makes it of one vote for each prompt
+    and pair of systems. Source: Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007.
     """
     if not votes:
         raise ValueError("a ranking needs answers, this has none; come back when raters have answered")
     names = sorted({s for item, _, _ in votes for s in systems[item]})
     place = {name: i for i, name in enumerate(names)}
-    item_V, rater_V = (np.unique([v[k] for v in votes], return_inverse=True)[1] for k in (0, 1))
+    of = prompts or {}
+    prompt_V = _numbered([("prompt", of[item]) if item in of else ("item", item) for item, _, _ in votes])
+    rater_V = _numbered([rater for _, rater, _ in votes])
     left_V, right_V = np.array([[place[s] for s in systems[item]] for item, _, _ in votes]).T
     share_V = np.array([{"left": 1.0, "right": 0.0}.get(choice, 0.5) for _, _, choice in votes])
-    num_items, num_raters, num = int(item_V.max()) + 1, int(rater_V.max()) + 1, len(names)
+    num_prompts, num_raters, num = int(prompt_V.max()) + 1, int(rater_V.max()) + 1, len(names)
 
     def wins(weight_V: np.ndarray) -> np.ndarray:
         one, other = left_V * num + right_V, right_V * num + left_V
@@ -70,13 +79,14 @@ def ranked(votes: Sequence[tuple[int, int, str]], systems: Mapping[int, tuple[st
 
     rng = np.random.default_rng(seed)
     drawn = [
-        wins((_drawn(rng, num_items)[item_V] * _drawn(rng, num_raters)[rater_V]).astype(float))
+        wins((_drawn(rng, num_prompts)[prompt_V] * _drawn(rng, num_raters)[rater_V]).astype(float))
         for _ in range(RESAMPLES)
     ]
     boot_RS = ELO * bradley_terry(np.stack(drawn))
     wins_SS = wins(np.ones(len(votes)))
     strength = bradley_terry(wins_SS)
-    half_S = Z * ELO * _errors(wins(1 / np.bincount(item_V)[item_V]), strength)
+    pair_V = _numbered(list(zip(prompt_V, np.minimum(left_V, right_V), np.maximum(left_V, right_V), strict=True)))
+    half_S = Z * ELO * _errors(wins(1 / np.bincount(pair_V)[pair_V]), strength)
     strength_S = ELO * strength
     low_S, high_S = np.quantile(boot_RS, (0.025, 0.975), axis=0)
     low_S, high_S = np.minimum(low_S, strength_S - half_S), np.maximum(high_S, strength_S + half_S)
@@ -86,7 +96,14 @@ def ranked(votes: Sequence[tuple[int, int, str]], systems: Mapping[int, tuple[st
     met_SS = wins_SS + wins_SS.T
     rate_SS = np.divide(wins_SS, met_SS, out=np.full(met_SS.shape, np.nan), where=met_SS > 0)
     strengths = tuple(found[i] for i in order)
-    return Ranking(tuple(names[i] for i in order), rate_SS[np.ix_(order, order)], strengths, num_items, num_raters)
+    counts = (len({item for item, _, _ in votes}), num_raters, num_prompts)
+    return Ranking(tuple(names[i] for i in order), rate_SS[np.ix_(order, order)], strengths, *counts)
+
+
+def _numbered(keys: Sequence[Hashable]) -> np.ndarray:
+    """Each key by its place among the different ones."""
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([place[key] for key in keys])
 
 
 def _above(one: Estimate, other: Estimate) -> bool:

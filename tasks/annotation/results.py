@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from infra.settings import Settings
 from store import annotation_people, annotation_work
+from store.annotation_database import existing
 from tasks.annotation import agreement, answers, money, pay, ranking, truth
 from tasks.annotation.agreement import Estimate, Question
 
@@ -38,14 +41,68 @@ def left_share(given: Sequence[Mapping[str, Any]]) -> Estimate:
 
 
 def rankings(
-    batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]], systems: Mapping[int, tuple[str, str]]
+    batch: Mapping[str, Any], given: Sequence[Mapping[str, Any]], systems: Mapping[int, tuple[str, str, str | None]]
 ) -> dict[str, ranking.Ranking]:
     """By question, the systems that a benchmark compares; empty for other batches. `systems` is systems_in."""
     asked = [a for a in given if a["item_id"] in systems]
     if not asked:
         return {}
+    sides = {item: (one, other) for item, (one, other, _) in systems.items()}
+    prompts = {item: prompt for item, (_, _, prompt) in systems.items() if prompt is not None}
     names = [q["name"] for q in answers.questions(batch["task_type"], batch["body"])]
-    return {n: ranking.ranked([(a["item_id"], a["person_id"], a["value"][n]) for a in asked], systems) for n in names}
+    votes = {n: [(a["item_id"], a["person_id"], a["value"][n]) for a in asked] for n in names}
+    return {n: ranking.ranked(votes[n], sides, prompts) for n in names}
+
+
+def rankings_of(settings: Settings, name: str) -> dict[str, Any]:
+    """The rankings of a workspace's batch, by its name or number: {"batch", "questions": {question: ranking}}, a ranking
+    {"num_items", "num_prompts", "num_raters", "systems": the first rank first}, a system {"system", "rank" (None where no
+    interval separates any two), "elo", "low", "high", "not_told_apart", "win_rates": {other: None where they never met}}.
+
+    Raises ValueError for a batch that is not there, compares no systems, or has no answer yet.
+    """
+    database = existing(settings)
+    if database is None:
+        raise ValueError("nobody was asked anything in this workspace; headroom annotate makes batches")
+    try:
+        batch, given, systems = database.read(lambda c: _compared(c, name))
+    finally:
+        database.close()
+    found = rankings(batch, given, systems)
+    if not found:
+        why = "has no answers yet; come back when raters have answered" if systems else "compares no systems"
+        raise ValueError(f"batch {batch['name']!r} {why}")
+    return {"batch": batch["name"], "questions": {question: _told(one) for question, one in found.items()}}
+
+
+def _compared(c: Any, name: str) -> tuple[Mapping[str, Any], list[Any], dict[int, tuple[str, str, str | None]]]:
+    """The batch, with its answers and what made the sides of its items."""
+    held = {b["name"]: b["id"] for b in annotation_work.all_batches(c)}
+    number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else 0
+    batch = annotation_work.batch(c, held.get(name, number))
+    if batch is None:
+        raise ValueError(f"there is no batch {name!r}; there are {', '.join(held) or 'none yet'}")
+    return batch, annotation_work.answers_in(c, batch["id"]), annotation_work.systems_in(c, batch["id"])
+
+
+def _told(found: ranking.Ranking) -> dict[str, Any]:
+    separated = max(found.ranks) > 1
+    rows = []
+    for i, (name, strength) in enumerate(zip(found.systems, found.strengths, strict=True)):
+        rates = zip(found.systems, found.win_rates[i], strict=True)
+        rows.append(
+            {
+                "system": name,
+                "rank": found.ranks[i] if separated else None,
+                "elo": strength.value,
+                "low": strength.low,
+                "high": strength.high,
+                "not_told_apart": list(found.not_told_apart[i]),
+                "win_rates": {o: None if math.isnan(rate) else float(rate) for o, rate in rates if o != name},
+            }
+        )
+    counts = {k: getattr(found, k) for k in ("num_items", "num_prompts", "num_raters")}
+    return {**counts, "systems": rows}
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -123,15 +180,24 @@ def bounds(period: str) -> tuple[float, float]:
 
 
 def statement(c: Any, person: Mapping[str, Any], period: str) -> pay.Statement:
-    """What a person's week comes to as of now, by the terms that his region had when it began."""
-    start, end = bounds(period)
+    """What a person's week comes to as of now, by the terms that his region had when it began, with the corrections of earlier
+    weeks that were written into it."""
+    start, _ = bounds(period)
     terms = annotation_people.terms(c, person["region"], start)
-    rows, active_s = annotation_work.work_done(c, int(person["id"]), start, end)
-    currency, rate = terms["currency"], terms["rate"]
-    work = [pay.Work(r["name"], r["num_accepted"], money.price_milli(r["price_milli"], rate, currency)) for r in rows]
+    work, active_s = worked(c, person, period, terms)
     audits = annotation_work.scores_of(c, int(person["id"]), ("audit",))
     lower = pay.quality([s["score"] for s in audits])
-    return pay.statement(work, active_s, terms["hourly_floor_minor"], currency, lower, len(audits))
+    held = annotation_work.ledger_rows(c, person_id=int(person["id"]), period=period)
+    own = [pay.Line(r["kind"], r["amount_minor"], r["why"]) for r in held if r["kind"] == pay.CORRECTION]
+    floor = terms["hourly_floor_minor"]
+    return pay.statement(work, active_s, floor, terms["currency"], lower, len(audits), own)
+
+
+def worked(c: Any, person: Mapping[str, Any], period: str, terms: Mapping[str, Any]) -> tuple[list[pay.Work], float]:
+    """A person's accepted answers of a week by batch, priced by the region's terms, and the active seconds."""
+    rows, active_s = annotation_work.work_done(c, int(person["id"]), *bounds(period))
+    price = {r["name"]: money.price_milli(r["price_milli"], terms["rate"], terms["currency"]) for r in rows}
+    return [pay.Work(r["name"], r["num_accepted"], price[r["name"]]) for r in rows], active_s
 
 
 def close_week(c: Any, by: int, period: str, now: float) -> int:
@@ -141,20 +207,29 @@ def close_week(c: Any, by: int, period: str, now: float) -> int:
     """
     if bounds(period)[1] > now:
         raise ValueError(f"{period} is not over yet")
-    written = {row["person_id"] for row in annotation_work.ledger_rows(c, period=period)}
+    annotation_work.lock_pay(c)
+    held = annotation_work.ledger_rows(c, period=period)
+    written = {row["person_id"] for row in held if row["kind"] != pay.CORRECTION}
     num = 0
     for person in annotation_people.everybody(c):
         lines = statement(c, person, period)
-        if person["id"] in written or not lines.total_minor:
+        if person["id"] in written or not any(line.amount_minor for line in lines.lines):
             continue
         own = {"person_id": person["id"], "period": period, "currency": lines.currency, "at": now}
-        told = [
-            {"kind": x.kind, "amount_minor": x.amount_minor, "why": x.why, "line": i} for i, x in enumerate(lines.lines)
-        ]
-        annotation_work.add_ledger(c, [{**own, **line} for line in told])
+        told = [x for x in lines.lines if x.kind != pay.CORRECTION]
+        first = sum(row["person_id"] == person["id"] for row in held)
+        annotation_work.add_ledger(c, [
+            {**own, "kind": x.kind, "amount_minor": x.amount_minor, "why": x.why, "line": first + i}
+            for i, x in enumerate(told)
+        ])  # fmt: skip
         num += 1
     annotation_people.log(c, now, by, "close_week", period, people=num)
     return num
+
+
+def closed(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Weeks of a ledger that were closed; one that is open has corrections of earlier ones at most."""
+    return {str(row["period"]) for row in rows if row["kind"] != pay.CORRECTION}
 
 
 def payout_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -83,11 +83,17 @@ def _spans(marked: Sequence[Sequence[Mapping[str, Any]]], key: str) -> list[dict
 
 
 def dawid_skene(
-    ratings: Sequence[tuple[int, int, int]], num_items: int, num_raters: int, num_classes: int, *, num_steps: int = 100
+    ratings: Sequence[tuple[int, int, int]],
+    num_items: int,
+    num_raters: int,
+    num_classes: int,
+    *,
+    num_steps: int = 100,
+    smoothing: float = 0.01,
 ) -> Inferred:
     """Maximum-likelihood truth and confusion matrices by EM from (item, rater, class) triples; starts at majorities.
 
-    Counts are smoothed by 0.01, so that a class nobody gave stays possible. Source: Dawid and Skene, "Maximum Likelihood
+    `smoothing` (above 0) is added to each count, so that a class nobody gave stays possible. Source: Dawid and Skene, "Maximum Likelihood
     Estimation of Observer Error-Rates Using the EM Algorithm", Applied Statistics 1979.
     """
     item, rater, given = np.array(ratings, dtype=int).reshape(-1, 3).T
@@ -98,7 +104,7 @@ def dawid_skene(
     confusion: np.ndarray = np.zeros(0)
     prior: np.ndarray = np.zeros(0)
     for _ in range(num_steps):
-        confusion = np.full((num_raters, num_classes, num_classes), 0.01)
+        confusion = np.full((num_raters, num_classes, num_classes), smoothing)
         np.add.at(confusion.transpose(0, 2, 1), (rater, given), posterior[item])
         confusion /= confusion.sum(2, keepdims=True)
         prior = posterior.mean(0)

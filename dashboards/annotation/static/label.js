@@ -217,6 +217,7 @@ setInterval(() => {
   if (task.type === "flags") drawBoxes();
 }, 100);
 setInterval(() => {
+  for (const p of [player, next && next.player]) if (p && task) p.keepFresh();
   for (const t of queue) if (!Outbox.waits(t.token)) ask("/api/keep", { token: t.token }).catch((failed) => { if (failed.status === 404 && task && t.token === task.token) note("This clip's time is over; what you send may come too late."); });
 }, 30000);
 setInterval(() => { if (Outbox.all().length) Outbox.flush().then((r) => { if (!task && Object.keys(r).length) advance(); }); }, 5000);

@@ -1,16 +1,17 @@
 // One or two videos on one clock: the first leads, the second is brought back when it drifts by more than a frame.
 "use strict";
+const RENEW_MS = 3600000;
 class Player {
   constructor(task) {
-    this.duration = task.duration_s;
+    this.duration = task.duration_s; this.token = task.token; this.signed = Date.now();
     this.sides = task.clips.map((address, i) => {
       const side = document.createElement("div");
       side.className = "side";
       const video = document.createElement("video");
       Object.assign(video, { src: address, preload: "auto", playsInline: true, muted: i > 0 });
       side.append(video);
-      // A clip that the connection failed is fetched again until it is there.
-      video.addEventListener("error", () => setTimeout(() => video.load(), 2000));
+      // A clip that the connection failed, or whose address ended, is fetched again until it is there.
+      video.addEventListener("error", () => setTimeout(() => this.renew(), 2000));
       if (task.clips.length > 1) side.append(Object.assign(document.createElement("b"), { textContent: ["Left", "Right"][i] }));
       return side;
     });
@@ -18,6 +19,26 @@ class Player {
     // One voice at a time: of two clips the one that was touched last is heard.
     this.videos.forEach((v, i) => v.addEventListener("click", () => this.hear(i)));
   }
+  // Addresses end after two hours. A page that is open for longer asks for others, at half of that, and goes on where it was.
+  async renew() {
+    if (this.renewing) return;
+    this.renewing = true;
+    try {
+      const { clips } = await ask("/api/clips", { token: this.token });
+      this.signed = Date.now();
+      this.videos.forEach((v, i) => {
+        const at = v.currentTime, paused = v.paused;
+        v.src = clips[i];
+        v.currentTime = at;
+        if (!paused) v.play().catch((e) => console.warn("clip does not play", e.name));
+      });
+    } catch (failed) {
+      if (failed.status === 404) return;  // answered, or somebody else's: it is fetched no more
+      this.videos.forEach((v) => { if (v.error) v.load(); });
+    }
+    this.renewing = false;
+  }
+  keepFresh() { if (Date.now() - this.signed > RENEW_MS && !this.playing) this.renew(); }
   get lead() { return this.videos[0]; }
   get time() { return Math.min(this.lead.currentTime, this.duration); }
   get playing() { return !this.lead.paused && !this.lead.ended; }

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from store import prepared_statements
 from store.annotation import people, regions
 from store.annotation_database import Database, Refused
+from store.prepared_statements import SOON
 
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
 SAID = sa.select(sa.bindparam("said", type_=sa.Text))
@@ -88,6 +89,64 @@ def test_long_statements_and_more_than_enough_are_not_kept(served: Database, mon
         return before, len(prepared(c)) - held
 
     assert served.write(asked) == (3, 3)
+
+
+def waits(c: sa.Connection) -> int:
+    return int(c.connection.dbapi_connection.num_waits)  # type: ignore[union-attr]
+
+
+def test_statements_that_are_soon_wait_together_and_give_what_they_gave(served: Database) -> None:
+    soon = SAID.execution_options(**SOON)
+
+    def asked(c: sa.Connection) -> tuple[list[str | None], int, str]:
+        before = waits(c)
+        told = [c.execute(soon, {"said": said}) for said in ("one", None, "three")]
+        last = c.execute(SAID, {"said": "last"}).scalar()
+        waited = waits(c) - before
+        return [one.scalar() for one in told], waited, str(last)
+
+    served.write(asked)  # prepares
+    for ask in (served.write, served.read):
+        assert ask(asked) == (["one", None, "three"], 1, "last")
+
+
+def test_what_the_server_has_against_a_statement_that_is_soon_is_raised_and_nothing_is_written(
+    served: Database,
+) -> None:
+    values = {"name": "eu", "currency": "EUR", "hourly_floor_minor": 0, "rate": 1.0, "media_host": ""}
+    adds = regions.insert().execution_options(**SOON)
+    names = sa.select(regions.c.name).order_by(regions.c.name)
+
+    def twice(c: sa.Connection, *, asks: bool) -> None:
+        c.execute(adds, {**values, "name": "us"})
+        c.execute(adds, values)
+        c.execute(adds, values)
+        if asks:
+            c.execute(names.where(regions.c.rate > sa.bindparam("least")), {"least": 0.0}).all()
+
+    for asks in (False, True, False):  # at the commit, and with what is waited for
+        with pytest.raises(Refused, match="(?i)unique"):
+            served.write(lambda c, asks=asks: twice(c, asks=asks))
+        assert served.read(lambda c: c.execute(names).scalars().all()) == []
+    served.write(lambda c: c.execute(adds, values))
+    assert served.read(lambda c: c.execute(names).scalars().all()) == ["eu"]
+
+
+def test_what_is_soon_and_never_read_is_undone_with_the_rest(served: Database) -> None:
+    def fails(c: sa.Connection) -> None:
+        c.execute(people.delete().where(people.c.id == sa.bindparam("who")).execution_options(**SOON), {"who": 1})
+        raise ValueError("of its own")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="of its own"):
+            served.write(fails)
+    shown = served.write(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar(), lasting=True)
+    assert shown == "on"
+
+
+def test_nothing_of_an_unwaited_transaction_is_left_to_the_next(served: Database) -> None:
+    served.write(lambda c: None, lasting=False)  # asks nothing, so it never began
+    assert served.write(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar()) == "on"
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -8,12 +8,14 @@ import time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from dashboards.annotation import media, visit
+from dashboards.annotation import media, staff, visit
 from dashboards.annotation.app import ROUTES, TEMPLATES, first_invitation
 from dashboards.annotation.visit import COOKIE
 from store import annotation_people, annotation_queue, annotation_work
+from store.annotation import sessions
 from tasks.annotation import answers, sign_in
 from tasks.annotation.ranking import ranked
 from tasks.loudness import loudness_lufs
@@ -49,7 +51,7 @@ def test_a_foreign_assignment_is_one_that_is_not_there(house: House) -> None:
     house.batch("likert", "t_wide")
     mine, other = house.client("annotator"), house.client("other")
     token = claim(mine)[0]["token"]
-    for path in ("/api/keep", "/api/submit"):
+    for path in ("/api/keep", "/api/submit", "/api/clips"):
         assert other.post(path, json={"token": token, "value": rated(3), "key": "k" * 9}).status_code == 404
         assert other.post(path, json={"token": "none such"}).status_code == 404
     assert mine.post("/api/keep", json={"token": token}).json()["expires_in_s"] > 60
@@ -277,6 +279,55 @@ def test_clips_come_from_the_host_of_the_persons_region(house: House) -> None:
     )
 
 
+def test_addresses_of_clips_are_given_anew_until_the_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.batch("likert", "t_wide")
+    client = house.client("annotator")
+    with monkeypatch.context() as ended:
+        ended.setattr(media, "LASTS_S", -1)
+        task, *_ = claim(client)
+    assert client.get(task["clips"][0]).status_code == 404
+    told = {"token": task["token"]}
+    (anew,) = client.post("/api/clips", json=told).json()["clips"]
+    assert house.client().get(anew).status_code == 200
+    assert answer(client, task["token"], rated(3)).status_code == 200
+    assert client.post("/api/clips", json=told).status_code == 404, "and no longer"
+
+
+def test_sessions_that_ended_are_forgotten(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+
+    def opened(c: Any) -> None:
+        for age in (sign_in.SESSION_S + 60, sign_in.SESSION_S - 60):
+            sign_in.open_session(c, house.ids["other"], now - age)
+
+    house.site.database.write(opened)
+    monkeypatch.setattr(annotation_queue, "EXPIRE_EVERY_S", 0.0)
+    claim(house.client("annotator"))
+    left = house.site.database.read(lambda c: [float(x) for x in c.execute(sa.select(sessions.c.expires_at)).scalars()])
+    assert len(left) == 2
+    assert min(left) > now, "one that lasts is kept, however short"
+
+
+def test_the_log_is_read_page_by_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staff, "LOG_PAGE", 20)
+
+    def logged(c: Any) -> None:
+        for i in range(50):
+            annotation_people.log(c, 1e9 + i, house.ids["administrator"], "counted", f"line {i}")
+
+    house.site.database.write(logged)
+    boss, where, seen = house.client("administrator"), "/log", []
+    while where:
+        page = boss.get(where).text
+        seen += re.findall(r"line (\d+)", page)
+        house.site.database.write(lambda c: annotation_people.log(c, 2e9, None, "meanwhile", "moves nothing"))
+        assert len(re.findall("<tr><td", page)) <= 20
+        assert (">Newest</a>" in page) == (where != "/log")
+        (where,) = re.findall(r'href="(/log\?before=\d+)"', page) or [""]
+    assert seen == [str(i) for i in reversed(range(50))]
+    assert boss.get("/log?before=nonsense").status_code == 200
+
+
 def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: House) -> None:
     pair = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system"
     batch = house.batch("pairwise", f"{pair}, 'theirs-v2' AS other_system")
@@ -295,11 +346,30 @@ def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: Hous
     rows = re.findall(r'<tr><td class="num">(\d)</td><td>([\w-]+)</td>.*?<td>([\w-]+)</td>', page, re.DOTALL)
     assert rows[:2] == [("1", "ours-v7", "theirs-v2"), ("1", "theirs-v2", "ours-v7")]
     assert "These systems are not told apart" in page
-    assert "1 item, 1 rater<" in page
+    assert "1 item, 1 prompt, 1 rater<" in page
     with pytest.raises(ValueError, match="a benchmark of systems needs system and other_system"):
         house.batch("pairwise", pair)
     with pytest.raises(ValueError, match="a pair without system or other_system"):
         house.batch("pairwise", f"{pair}, NULL AS other_system")
+
+
+def test_pairs_of_systems_share_the_prompt_that_the_query_names(house: House) -> None:
+    """Three systems over two prompts: four items, which count as two looks."""
+    told = [("c0", "x", "p"), ("c1", "y", "p"), ("c2", "z", "p"), ("c3", "x", "7"), ("c0", "y", "7")]
+    made = " UNION ALL ".join(f"SELECT '{c}' AS clip_id, '{s}' AS lab_system, '{p}' AS lab_prompt" for c, s, p in told)
+    query = f"""WITH made AS ({made})
+        SELECT a.clip_id, b.clip_id AS other_clip_id, a.lab_system AS system, b.lab_system AS other_system, a.lab_prompt AS prompt
+        FROM made a JOIN made b ON a.lab_prompt = b.lab_prompt AND a.lab_system < b.lab_system"""
+    batch = house.batch("pairwise", query, overlap=1, max_raters=1)
+    held = house.site.database.read(lambda c: annotation_work.systems_in(c, batch))
+    assert sorted(held.values()) == [("x", "y", "7"), ("x", "y", "p"), ("x", "z", "p"), ("y", "z", "p")]
+    client = house.client("annotator")
+    while tasks := client.post("/api/claim", json={}).json()["tasks"]:
+        assert "prompt" not in json.dumps(tasks), "who rates is blind for it too"
+        answer(client, tasks[0]["token"], dict.fromkeys(("identity", "expression", "sync"), "left"))
+    assert "4 items, 2 prompts, 1 rater<" in house.client("designer").get(f"/batches/{batch}").text
+    with pytest.raises(ValueError, match="a pair without prompt"):
+        house.batch("pairwise", f"{PAIR}, 'x' AS system, 'y' AS other_system, NULL AS prompt")
 
 
 def test_a_benchmark_that_is_clear_ranks(house: House) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
 
-from dashboards.annotation import labelling
+from dashboards.annotation import labelling, media
 from dashboards.annotation.visit import COOKIE
-from store import annotation_queue, annotation_work
+from store import annotation_people, annotation_queue, annotation_work
 from tasks.annotation import sign_in
+from tests.annotators import EURO
 from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, wait
 from tests.unit.dashboards.annotation.conftest import House
 
@@ -226,6 +227,103 @@ def test_a_page_whose_sign_in_is_over_loads_itself_again_and_keeps_the_answer(ho
         act_as(page, house, address, "annotator")  # as after signing in anew in another tab
         with page.expect_navigation():
             keys(page, "1", "2", "3", "4", "Enter")
+        done(page)
+    assert len(given(house, batch)) == 1
+
+
+def test_a_clip_whose_address_ended_is_played_from_another(
+    house: House, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.batch("pairwise", PAIR)
+    lasts_s = media.LASTS_S
+    monkeypatch.setattr(media, "LASTS_S", -1)
+    with chromium() as browser:
+        page = browser.page()
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        wait(page, "task && player.videos.every((v) => v.error)")
+        ended = page.evaluate("player.videos.map((v) => v.src)")
+        monkeypatch.setattr(media, "LASTS_S", lasts_s)
+        at_task(page, "pairwise")
+        assert not set(page.evaluate("player.videos.map((v) => v.src)")) & set(ended)
+
+
+def test_clips_of_another_origin_play_and_are_sought_in_without_cors(house: House, address: str) -> None:
+    """A region's media host: here the app itself by another name, to which the browser sends no cookie."""
+    host = address.replace("127.0.0.1", "localhost")
+    house.site.database.write(lambda c: annotation_people.put_region(c, {**EURO, "media_host": host}))
+    house.batch("pairwise", PAIR)
+    with chromium() as browser:
+        page, replies = browser.page(), []
+        page.on("response", lambda reply: replies.append(reply) if "/media/" in reply.url else None)
+        begin(page, house, address)
+        keys(page, "ArrowRight")
+        wait(page, "player.videos.every((v) => !v.seeking && v.currentTime > 0.5)")
+        assert {reply.url.split("/media/")[0] for reply in replies} == {host}
+        assert {reply.status for reply in replies} <= {200, 206}
+        assert not any("cookie" in reply.request.all_headers() for reply in replies)
+        ranged = page.request.get(replies[0].url, headers={"range": "bytes=0-99"})
+        told = {k: ranged.headers.get(k, "") for k in ("content-type", "content-range", "etag")}
+    assert (ranged.status, told["content-type"]) == (206, "video/mp4")
+    assert told["content-range"].startswith("bytes 0-99/")
+    assert told["etag"]
+
+
+def test_addresses_are_renewed_before_they_end_and_the_clip_stays_where_it_was(house: House, address: str) -> None:
+    house.batch("likert", "SELECT 'c1' AS clip_id")
+    with chromium() as browser:
+        page = browser.page()
+        page.clock.install()
+        begin(page, house, address)
+        keys(page, *["."] * 10)  # 0.4 s
+        wait(page, "!player.lead.seeking")
+        before = page.evaluate("[player.lead.src, player.time]")
+        page.clock.fast_forward(50 * 60_000)
+        page.clock.run_for(60_000)
+        assert page.evaluate("player.lead.src") == before[0]
+        page.clock.fast_forward(10 * 60_000)
+        page.clock.run_for(60_000)
+        wait(page, f"player.lead.src !== '{before[0]}' && player.lead.readyState >= 2 && !player.lead.seeking")
+        assert page.evaluate("[player.time, player.lead.paused]") == [pytest.approx(before[1], abs=0.02), True]
+
+
+def test_time_stops_when_nothing_is_done_and_goes_on_with_a_key(house: House, address: str) -> None:
+    """By the page's clock, which the test turns. What the browser counted is what it sends."""
+    batch = house.batch("likert", "SELECT 'c1' AS clip_id")
+    with chromium() as browser:
+        page = browser.page()
+        page.clock.install()
+        begin(page, house, address)
+        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+        keys(page, ",")  # the last thing done for now; the clip is paused
+
+        def counted(run_s: float) -> float:
+            """Seconds that counted while the clock ran on."""
+            before = page.evaluate("activeMs")
+            page.clock.run_for(run_s * 1000)
+            return float(page.evaluate("activeMs") - before) / 1000
+
+        assert counted(20) == pytest.approx(20, abs=0.2)
+        assert counted(40) == pytest.approx(10, abs=0.2), "30 s after the last key it stops"
+        assert counted(600) == 0
+        keys(page, "4")
+        assert counted(10) == pytest.approx(10, abs=0.2), "and goes on with a key, without what was idle"
+        page.clock.run_for(60_000)
+        assert counted(60) == 0
+        page.mouse.move(200, 300)
+        assert counted(10) == pytest.approx(10, abs=0.2), "a pointer's move is as good"
+        page.clock.run_for(60_000)
+        page.evaluate("Object.defineProperty(player.lead, 'paused', { get: () => false, configurable: true })")
+        assert counted(60) == pytest.approx(60, abs=0.2), "a clip that plays is looked at"
+        page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })")
+        assert counted(60) == 0, "and not behind another tab"
+        page.evaluate("delete document.hidden")
+        page.evaluate("delete player.lead.paused")
+        told = page.evaluate("activeMs") / 1000
+        with page.expect_request("**/api/submit") as sent:
+            keys(page, "3", "3", "3", "Enter")
+        assert sent.value.post_data_json["active_s"] == pytest.approx(told, abs=0.2)
+        page.clock.resume()
         done(page)
     assert len(given(house, batch)) == 1
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
-from store import annotation_people
+from store import annotation_people, annotation_work
+from tasks.annotation import results
 from tests.annotators import rated
 from tests.unit.dashboards.annotation.conftest import House
 
@@ -62,3 +64,21 @@ def test_a_spent_budget_is_shown_and_raised(house: House) -> None:
     closed = designer.post(page, data={"state": "closed", "priority": 0, "budget": "9"})
     assert (closed.status_code, "is closed" in closed.text) == (422, True)
     assert SPENT not in designer.get("/batches").text
+
+
+def test_a_week_that_has_corrections_alone_is_not_paid_out(house: House) -> None:
+    period = results.week(time.time())
+    row = {"person_id": house.ids["annotator"], "period": period, "kind": "correction", "amount_minor": -5}
+    row |= {"currency": "EUR", "why": "2026-W01: an audit overturned an answer", "at": 1.0, "line": 0}
+    house.site.database.write(lambda c: annotation_work.add_ledger(c, [row]))
+    boss = house.client("administrator")
+    page = boss.get("/payouts").text
+    assert ("open, with corrections of closed weeks so far" in page, "pay.csv" in page) == (True, False)
+    refused = boss.get(f"/payouts/{period}/pay.csv")
+    assert (refused.status_code, "is not closed yet" in refused.text) == (422, True)
+    mine = house.client("annotator").get("/pay").text
+    assert mine.count("an audit overturned an answer") == 1
+    assert mine.index("an audit overturned an answer") < mine.index("Weeks before")
+    house.site.database.write(lambda c: annotation_work.add_ledger(c, [{**row, "kind": "base", "line": 1}]))
+    assert boss.get(f"/payouts/{period}/pay.csv").status_code == 200
+    assert "pay.csv" in boss.get("/payouts").text

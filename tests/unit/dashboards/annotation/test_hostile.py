@@ -32,6 +32,7 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("POST", "/sign-out"): (A, R, D, S), ("GET", "/"): (A, R, D, S), ("GET", "/leaderboard"): (A, R, D, S),
     ("GET", "/pay"): (A, R), ("GET", "/label"): (A, R),
     ("POST", "/api/claim"): (A, R), ("POST", "/api/keep"): (A, R), ("POST", "/api/submit"): (A, R),
+    ("POST", "/api/clips"): (A, R),
     ("GET", "/guidelines/{schema_id:int}"): (A, R), ("POST", "/guidelines/{schema_id:int}"): (A,),
     ("GET", "/batches"): (D, S), ("GET", "/batches/new"): (D, S), ("POST", "/batches/new"): (D, S),
     ("GET", "/batches/{batch_id:int}"): (D, S), ("POST", "/batches/{batch_id:int}"): (D, S),

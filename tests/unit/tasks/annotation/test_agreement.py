@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tasks.annotation import agreement, answers, truth
@@ -119,6 +120,30 @@ def test_dawid_skene_finds_the_truth_and_who_is_to_be_trusted() -> None:
     np.add.at(votes, tuple(np.array([(i, c) for i, _, c in ratings]).T), 1)
     assert (found.posterior.argmax(1) == right).mean() > (votes.argmax(1) == right).mean() + 0.1
     assert np.allclose(found.posterior.sum(1), 1)
+
+
+@pytest.mark.filterwarnings("ignore:The (inplace|copy) keyword")  # in crowd-kit, of pandas
+def test_dawid_skene_is_that_of_crowd_kit() -> None:
+    """Both start at majorities and climb to the same maximum: posteriors, prior and confusion matrices. crowd-kit (Apache-2.0)
+    smooths nothing; with our usual smoothing every item keeps the class that crowd-kit gives it."""
+    from crowdkit.aggregation import DawidSkene
+
+    rng, num_items, num_raters, classes = np.random.default_rng(0), 200, 8, [0, 1, 2]
+    right = rng.choice(3, num_items, p=[0.5, 0.3, 0.2])
+    accuracy = rng.uniform(0.6, 0.95, num_raters)
+    ratings = [
+        (i, int(r), int(t if rng.random() < accuracy[r] else rng.choice([c for c in classes if c != t])))
+        for i, t in enumerate(right) for r in rng.choice(num_raters, 6, replace=False)
+    ]  # fmt: skip
+    theirs = DawidSkene(n_iter=2000, tol=1e-13).fit(pd.DataFrame(ratings, columns=["task", "worker", "label"]))
+    posterior = theirs.probas_.sort_index()[classes].to_numpy()
+    ours = truth.dawid_skene(ratings, num_items, num_raters, 3, num_steps=2000, smoothing=1e-9)
+    assert ours.posterior == pytest.approx(posterior, abs=1e-4)
+    assert ours.prior == pytest.approx(theirs.priors_[classes].to_numpy(), abs=1e-4)
+    confusion = [[[theirs.errors_.loc[(r, c), t] for c in classes] for t in classes] for r in range(num_raters)]
+    assert ours.confusion == pytest.approx(np.array(confusion), abs=1e-4)
+    usual = truth.dawid_skene(ratings, num_items, num_raters, 3)
+    assert (usual.posterior.argmax(1) == posterior.argmax(1)).all()
 
 
 def test_consensus_takes_medians_majorities_and_spans_that_most_marked() -> None:

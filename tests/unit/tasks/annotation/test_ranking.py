@@ -82,10 +82,40 @@ def test_one_biased_rater_widens_the_interval_against_resampled_items_alone() ->
     assert (alone.ranks, found.ranks) == ((1, 2), (1, 1))
 
 
+def test_pairs_of_one_prompt_are_one_look() -> None:
+    """Six prompts, each asked of many raters in every pair of three systems, and each with a favourite of its own: four times
+    a, twice b. Counted by item that is an order; six prompts say nothing of the seventh."""
+    pairs, favourites = [("a", "b"), ("b", "c"), ("c", "a")], ["a", "b", "a", "a", "b", "a"]
+    systems, prompts, votes = {}, {}, []
+    for i in range(6 * 30):
+        item, (left, right), favourite = i, pairs[i % 3], favourites[i // 30]
+        systems[item], prompts[item] = (left, right), f"prompt {i // 30}"
+        choice = {left: "left", right: "right"}.get(favourite, "tie")
+        votes += [(item, 10 * (i % 7) + k, choice) for k in range(2)]
+    alone, found = ranked(votes, systems), ranked(votes, systems, prompts)
+    assert (alone.num_prompts, found.num_prompts, found.num_items) == (180, 6, 180)
+    assert alone.ranks == (1, 2, 3)
+    assert found.ranks[:2] == (1, 1)
+    width, wide = (
+        r.strengths[r.systems.index("a")].high - r.strengths[r.systems.index("a")].low for r in (alone, found)
+    )
+    assert wide > 2 * width
+    assert [s.value for s in found.strengths] == pytest.approx([s.value for s in alone.strengths]), (
+        "only the doubt differs"
+    )
+
+
+def test_many_votes_of_one_prompt_and_pair_rank_nobody() -> None:
+    votes = [(item, item % 10, "right") for item in range(40)]
+    systems = dict.fromkeys(range(40), ("a", "b"))
+    assert ranked(votes, systems, dict.fromkeys(range(40), "the one")).ranks == (1, 1)
+    assert ranked(votes, systems, {i: f"{i}" for i in range(40)}).ranks == (1, 2)
+
+
 def test_a_rank_is_one_more_than_the_systems_that_lie_wholly_above() -> None:
     """Intervals may form a chain: the middle one is told apart from neither end, the ends from each other."""
     chain = tuple(Estimate(v, v - 10, v + 10) for v in (30.0, 15.0, 0.0))
-    found = Ranking(("a", "b", "c"), np.full((3, 3), np.nan), chain, 9, 9)
+    found = Ranking(("a", "b", "c"), np.full((3, 3), np.nan), chain, 9, 9, 9)
     assert found.ranks == (1, 1, 2)
     assert found.not_told_apart == (("b",), ("a", "c"), ("b",))
 
