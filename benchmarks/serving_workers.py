@@ -254,8 +254,8 @@ def _first_fragment(served: Served) -> tuple[float, float]:
                 return first_s, said_s
 
 
-def killed(served: Served, how: signal.Signals = signal.SIGKILL) -> dict[str, Any]:
-    """A worker that is killed while its session speaks: seconds without a frame, and frames lost."""
+def killed(served: Served, how: signal.Signals = signal.SIGKILL, after_s: float = 1.0) -> dict[str, Any]:
+    """A worker that is killed while its session speaks, after so much of its sound: seconds without a frame, and frames lost."""
     viewer = Viewer(served)
     made = viewer.open().json()
     name = next(worker for worker, told in served.workers().items() if told["sessions"])
@@ -266,7 +266,7 @@ def killed(served: Served, how: signal.Signals = signal.SIGKILL) -> dict[str, An
         is_killed = False
         while not viewer.clock or viewer.clock["taken"] < len(sound):
             viewer.take(line)
-            if not is_killed and viewer.clock and viewer.clock["taken"] >= SAMPLE_HZ:
+            if not is_killed and viewer.clock and viewer.clock["taken"] >= after_s * SAMPLE_HZ:
                 victim.send_signal(how)
                 is_killed = True
         viewer.leave(line)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -43,3 +44,32 @@ def sharded(told: Mapping[str, Any]) -> None:
     if told["did"] == "nothing":
         out.print("all of them were there: nothing was computed")
     out.print(f"index: {escape(told['place'])}/index.json", soft_wrap=True)
+
+
+def sent() -> Callable[[Any], None]:
+    """Progress of a mirror: a line every few seconds, beside the output that a program may read."""
+    last_s = [time.monotonic()]
+
+    def line(told: Any) -> None:
+        if time.monotonic() - last_s[0] >= 5:
+            last_s[0] = time.monotonic()
+            err.print(f"{told.sent + told.already:,} of {told.objects:,} objects, {told.sent_bytes / 1e6:,.1f} MB sent")
+
+    return line
+
+
+def mirrored(told: Mapping[str, Any]) -> None:
+    out.print(
+        f"{told['objects']:,} objects, {told['bytes'] / 1e6:,.1f} MB: {told['sent']:,} were sent "
+        f"({told['sent_bytes'] / 1e6:,.1f} MB), {told['already']:,} were there"
+    )
+    if told["only_there"]:
+        out.print(
+            f"[yellow]{told['only_there']:,} objects are only there[/]: the workspace has them no more; "
+            "of what was erased here, delete them there too"
+        )
+    place = told["place"]
+    if place.startswith("s3://"):
+        out.print(f"to work on it there: export HEADROOM_OBJECTS_URL={escape(place)}", soft_wrap=True)
+    else:
+        out.print(f"to work on it there: unset HEADROOM_OBJECTS_URL; it is in {escape(place)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`headroom shard`."""
+"""`headroom shard` and `headroom mirror`: what a workspace holds, for elsewhere."""
 
 from __future__ import annotations
 
@@ -50,3 +50,17 @@ def shard(
     terminal.show(told, sharding.sharded, as_json)
     if strict and told["left_out"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def mirror(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="s3://bucket/prefix; a folder, to bring one back.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the tables, media and snapshots of a workspace in a folder into a bucket, or back; run it again to go on."""
+    from dashboards import sharding, terminal
+    from store.mirror import mirror as copied
+
+    told = copied(existing(workspace).workspace, place, sharding.sent()).to_dict()
+    terminal.show(told, sharding.mirrored, as_json)

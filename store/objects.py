@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlparse
@@ -32,8 +34,7 @@ class Objects:
     def put(self, source: Path, key: str) -> str:
         """Moves a local file in; gives the key back, which is what tables hold."""
         if self._remote:
-            bucket, name = split_s3(self.uri(key))
-            s3_client().upload_file(str(source), bucket, name)
+            upload_s3(source, self.uri(key))
             source.unlink()
             return key
         target = Path(self.url) / key
@@ -47,20 +48,21 @@ class Objects:
     def put_bytes(self, data: bytes, key: str) -> str:
         staged = self._cache / "staged" / uuid.uuid4().hex
         staged.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(data)
-        return self.put(staged, key)
+        try:
+            staged.write_bytes(data)
+            return self.put(staged, key)
+        finally:
+            staged.unlink(missing_ok=True)  # where the disk is full, or storage refused
 
     def put_new(self, objects: Mapping[str, bytes], folder: str) -> None:
         """Puts objects whose address names their content; one that is there already is left, so a job that was killed
         goes on where it was. Raises ConnectionError when the storage can't be written now."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         for address, data in objects.items():
             key = f"{folder}/{address}"
             try:
                 if not self.exists(key):
                     self.put_bytes(data, key)
-            except (OSError, BotoCoreError, ClientError) as error:
+            except (OSError, StorageRefusedError) as error:
                 raise ConnectionError(f"{self.uri(key)}: can't be written now ({error})") from error
 
     def local(self, uri: str, *, fresh: bool = False) -> Path:
@@ -88,9 +90,7 @@ class Objects:
     def delete(self, uris: Iterable[str]) -> None:
         """Deletes objects, with the folders that this leaves empty; one that is gone already is no error."""
         if self._remote:
-            for uri in uris:
-                bucket, name = split_s3(self.uri(uri))
-                s3_client().delete_object(Bucket=bucket, Key=name)
+            delete_s3([self.uri(uri) for uri in uris])
             return
         for uri in uris:
             file = local_path(self.uri(uri))
@@ -106,18 +106,7 @@ class Objects:
 
     def exists(self, uri: str) -> bool:
         uri = self.uri(uri)
-        if not uri.startswith("s3://"):
-            return local_path(uri).exists()
-        from botocore.exceptions import ClientError
-
-        bucket, name = split_s3(uri)
-        try:
-            s3_client().head_object(Bucket=bucket, Key=name)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-                return False
-            raise
-        return True
+        return exists_s3(uri) if uri.startswith("s3://") else local_path(uri).exists()
 
 
 def local_uri(file: Path) -> str:
@@ -149,42 +138,131 @@ def split_s3(uri: str) -> tuple[str, str]:
     return parsed.netloc, parsed.path.lstrip("/")
 
 
-def list_s3(prefix: str) -> Iterator[tuple[str, int, str]]:
-    """(uri, bytes, etag) of the objects below a prefix, by name. Raises ValueError for a bucket that can't be read."""
+class StorageRefusedError(ValueError):
+    """Object storage can't be read or written; the message says what to do."""
+
+
+_NEXT = (
+    (
+        "NoSuchBucket",
+        "there is no bucket {bucket}; make it with `python -m store.bucket s3://{bucket}`, or correct the name",
+    ),
+    (
+        "AccessDenied|Forbidden|403",
+        "the key may not do that; its policy must allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on {bucket}",
+    ),
+    ("ExpiredToken|InvalidToken", "the credentials have expired; get new ones and run the same command again"),
+    (
+        "InvalidAccessKeyId|SignatureDoesNotMatch|NoCredentials|Unable to locate",
+        "check AWS_ACCESS_KEY_ID and its secret, or AWS_PROFILE",
+    ),
+    (
+        "Could not connect|connection refused|no such host|timed out|timeout",
+        "check AWS_ENDPOINT_URL and the network, then run the same command again",
+    ),
+)
+
+
+def refused(uri: str, what: str, error: object) -> StorageRefusedError:
+    """An error that names the object or prefix, what storage said of it and the next step."""
+    told = " ".join(str(error).split())
+    if within := re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)", told):
+        told = f"{within[1]}: {within[2]}"  # what Lance tells is longer than what matters of it
+    bucket = split_s3(uri)[0]
+    steps = (step for codes, step in _NEXT if any(code.lower() in told.lower() for code in codes.split("|")))
+    step = next(steps, "check that it exists and your credentials").format(bucket=bucket)
+    return StorageRefusedError(f"{uri}: {what} ({told}); {step}")
+
+
+@contextmanager
+def _asking(uri: str, what: str) -> Iterator[None]:
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
-    bucket, name = split_s3(prefix)
     try:
+        yield
+    except ClientError as error:
+        told = error
+        # Asked for one object's head, a bucket that is not there says 404 as well.
+        if error.operation_name == "HeadObject" and error.response["Error"]["Code"] == "404":
+            told = _without_bucket(uri) or error
+        raise refused(uri, what, told) from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise refused(uri, what, error) from error
+
+
+def _without_bucket(uri: str) -> Any:
+    """The error of a bucket that is not there, None where it is."""
+    from botocore.exceptions import ClientError
+
+    try:
+        s3_client().list_objects_v2(Bucket=split_s3(uri)[0], MaxKeys=1)
+    except ClientError as error:
+        return error
+    return None
+
+
+def list_s3(prefix: str) -> Iterator[tuple[str, int, str]]:
+    """(uri, bytes, etag) of the objects below a prefix, by name. Raises ValueError for a bucket that can't be read."""
+    bucket, name = split_s3(prefix)
+    with _asking(prefix, "can't list it"):
         for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=name):
             for item in page.get("Contents", []):
                 yield f"s3://{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]).strip('"')
-    except (ClientError, BotoCoreError) as error:
-        raise ValueError(f"{prefix}: can't list it ({error}); check the bucket's name and your credentials") from error
 
 
 def stat_s3(uri: str) -> tuple[int, str]:
     """(bytes, etag) of one object. Raises ValueError for one that can't be read."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     bucket, name = split_s3(uri)
-    try:
+    with _asking(uri, "can't be read"):
         head = s3_client().head_object(Bucket=bucket, Key=name)
-    except (ClientError, BotoCoreError) as error:
-        raise ValueError(f"{uri}: can't be read ({error}); check that it exists and your credentials") from error
     return int(head["ContentLength"]), str(head["ETag"]).strip('"')
 
 
-def download_s3(uri: str, target: Path) -> Path:
-    """Fetches one object to `target`, atomically."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def exists_s3(uri: str) -> bool:
+    """Without its bucket an object is not there. Raises ValueError where it can't be told: a key that may not ask."""
+    from botocore.exceptions import ClientError
 
+    bucket, name = split_s3(uri)
+    with _asking(uri, "can't be looked for"):
+        try:
+            s3_client().head_object(Bucket=bucket, Key=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+    return True
+
+
+def upload_s3(source: Path, uri: str) -> None:
+    """Raises ValueError when it can't be written."""
+    bucket, name = split_s3(uri)
+    with _asking(uri, "can't be written"):
+        s3_client().upload_file(str(source), bucket, name)
+
+
+def delete_s3(uris: Sequence[str]) -> None:
+    """Raises ValueError when one can't be deleted."""
+    if not uris:
+        return
+    client = s3_client()
+    for uri in uris:
+        bucket, name = split_s3(uri)
+        with _asking(uri, "can't be deleted"):
+            client.delete_object(Bucket=bucket, Key=name)
+
+
+def download_s3(uri: str, target: Path) -> Path:
+    """Fetches one object to `target`, atomically. Raises ValueError for one that can't be read."""
     bucket, name = split_s3(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        s3_client().download_file(bucket, name, str(part))
-    except (ClientError, BotoCoreError) as error:
-        raise ValueError(f"{uri}: can't fetch it ({error}); check that it exists and your credentials") from error
+        with _asking(uri, "can't fetch it"):
+            s3_client().download_file(bucket, name, str(part))
+    except (StorageRefusedError, OSError):
+        part.unlink(missing_ok=True)
+        raise
     part.replace(target)
     return target
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from store.objects import refused
 from store.schema import BASE_SCHEMAS, embedding_schema, is_narrow, key_of
 
 if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
@@ -77,8 +79,18 @@ class Record:
         return f"{self.root}/{table}.lance"
 
     def open(self, table: str, version: int | None = None) -> lance.LanceDataset | None:
-        """The table at a version (None: the newest), or None when it does not exist yet."""
-        if not self._exists(table):
+        """The table at a version (None: the newest), or None when it does not exist yet.
+
+        Raises ValueError for a version that can't be read, and where storage refuses.
+        """
+        with self._asking(table):
+            there = self._exists(table)
+        if not there and version is not None:
+            raise ValueError(
+                f"table {table}: there is none at {self.uri(table)}, and the ledger names its version {version}; restore it, "
+                "or give the place where it is (HEADROOM_OBJECTS_URL, else the workspace)"
+            )
+        if not there:
             return None
         try:
             return lance.dataset(self.uri(table), version=version)
@@ -136,7 +148,7 @@ class Record:
         between what it reads and what it gives; nothing to write makes no manifest. Raises ValueError, and writes
         nothing, when `expected` is given and no longer the newest.
         """
-        with ledger.turn() as turn:
+        with ledger.turn() as turn, self._asking():
             if expected is not None and turn.manifest.id != expected.id:
                 raise ValueError("the workspace changed since this was proposed; nothing was written, run it again")
             if callable(batch):
@@ -247,6 +259,16 @@ class Record:
         turn.written[table] = int(dataset.version)
         return dataset
 
+    @contextmanager
+    def _asking(self, table: str = "") -> Iterator[None]:
+        """What an S3 server refused, told as of other objects."""
+        try:
+            yield
+        except OSError as error:
+            if "://" not in self.root:
+                raise
+            raise refused(self.uri(table) if table else self.root, "can't be read or written", error) from error
+
     def _readable(self, table: str, version: int) -> bool:
         try:
             return self.open(table, version) is not None
@@ -266,9 +288,9 @@ class Record:
         """Power loss may leave a newest manifest of zero or half its bytes: move it away, the one before it stands."""
         folder = Path(self.uri(table))
         aside = folder / "_torn" / str(int(time.time()))
-        for manifest in sorted((folder / "_versions").glob("*.manifest"), key=_manifest_version, reverse=True):
+        for manifest in sorted((folder / "_versions").glob("*.manifest"), key=manifest_version, reverse=True):
             try:
-                lance.dataset(str(folder), version=_manifest_version(manifest))
+                lance.dataset(str(folder), version=manifest_version(manifest))
                 return
             except (ValueError, OSError):
                 aside.mkdir(parents=True, exist_ok=True)
@@ -276,7 +298,7 @@ class Record:
         raise ValueError(f"table {table}: no version can be read in {folder}; restore it from a backup")
 
 
-def _manifest_version(manifest: Path) -> int:
+def manifest_version(manifest: Path) -> int:
     """Lance names a manifest by its version, or by 2^64 - 1 - version so that the newest sorts first."""
     number = int(manifest.stem)
     return (2**64 - 1) - number if len(manifest.stem) == 20 else number

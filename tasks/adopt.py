@@ -98,10 +98,32 @@ def _read(path: Path) -> pl.DataFrame:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path}: is no Parquet table ({str(error).splitlines()[0]})") from None
+        raise ValueError(
+            f"{path}: {_met(path)} ({str(error).splitlines()[0]}); adopt takes a Parquet table with a column "
+            "clip_id, or video and where in it, and one column for each score; write one, as with "
+            f"polars.read_csv(...).write_parquet({str(path.with_suffix('.parquet'))!r})"
+        ) from None
     if frame.is_empty():
         raise ValueError(f"{path}: has no rows")
     return frame
+
+
+def _met(path: Path) -> str:
+    """What was met instead of a Parquet table, by its first bytes."""
+    if path.is_dir():
+        return "is a folder, no Parquet table"
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        return "is an empty file"
+    if head.startswith(b"PAR1"):
+        return "begins as a Parquet table and is cut off or damaged"
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # else a letter was cut in two
+            return f"is no Parquet table, it begins with the bytes {head[:4].hex(' ')}"
+    return f"is no Parquet table but text{f' ({path.suffix})' if path.suffix else ''}"
 
 
 def _check_name(signal: str) -> None:

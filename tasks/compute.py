@@ -23,6 +23,7 @@ from tasks.digest import (
     joined,
     timeline_schema,
 )
+from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.signal import LoadedSignal, Needs, NotApplicable, Output, Status
 
@@ -135,6 +136,9 @@ def attempt(
         status, reason = "not_applicable", str(outcome)
     except (MemoryError, ConnectionError, TimeoutError) as error:
         status, reason = "failed_transient", f"{type(error).__name__}: {error}"
+    except MediaError as error:
+        status = "failed_transient" if error.transient else "failed_permanent"
+        reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - the boundary of third-party code: the row tells what happened
         status, reason = "failed_permanent", f"{type(error).__name__}: {error}"
     tries = before.attempts + 1 if before and before.status == "failed_transient" else 1

@@ -37,7 +37,16 @@ def declared_row(columns: Sequence[Column], row: Mapping[str, Any]) -> dict[str,
     names = {c.name for c in columns}
     if set(row) != names:
         raise ContractError(f"returned columns {sorted(row)}, declared {sorted(names)}")
-    return {c.name: _declared_value(c, row[c.name]) for c in columns}
+    made = {}
+    for column in columns:
+        try:
+            made[column.name] = _declared_value(column, row[column.name])
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ContractError):
+                raise
+            told = f"column {column.name} is {row[column.name]!r}, declared {column.dtype}"
+            raise ContractError(told) from error
+    return made
 
 
 def declared_table(columns: Sequence[Column], table: pa.Table) -> pa.Table:

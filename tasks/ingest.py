@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -158,23 +158,30 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
     seen, batch, told, met = Ingested(), Batch(), [], set[str]()
     lists = {path_of(p) for p in paths if is_list(p)}
     entries = ledger.rows(tables.listed.select())
-    # What a list says of an address stands when the address is met by another way too.
-    listed = {r["uri"]: r["rights"].encode() for r in entries if r["rights"] and r["list"] not in lists}
-    # Of a copy elsewhere, what its list said last; a row that has changed since is met by itself.
-    of_copies = {r["uri"]: r["rights"].encode() for r in entries if r["rights"]}
+    # What a list says of an address stands when the address is met by another way too. Of several lists that name it, all
+    # are heard before any is believed: the one that is read last must not win, or each run would change the rights anew.
+    by_list: dict[str, dict[str, bytes]] = {}
+    for r in entries:
+        if r["rights"] and r["list"] not in lists:
+            by_list.setdefault(r["uri"], {})[r["list"]] = r["rights"].encode()
+    of_paths = [(path, list(find_sources(path)) if is_list(path) else find_sources(path)) for path in paths]
+    for path, found in of_paths:
+        for source in found if isinstance(found, list) else ():
+            if isinstance(source, Source) and source.rights:
+                by_list.setdefault(source.uri, {})[path_of(path)] = source.rights
     listed_now: dict[tuple[str, str], str] = {}
-    for path in paths:
-        for source in find_sources(path):
+    for path, found in of_paths:
+        for source in found:
             if isinstance(source, str):
                 seen.ignored[source] = seen.ignored.get(source, 0) + 1
                 continue
             met.add(source.uri)
             if is_list(path):
                 listed_now[path_of(path), source.uri] = (source.rights or b"").decode()
-                of_copies |= {source.uri: source.rights} if source.rights else {}
-            rights, told_by = source.rights or listed.get(source.uri), "list"
-            if rights is None:
-                rights, told_by = sidecar_of(source.uri), "sidecar"
+            words = _heard(source.uri, by_list.get(source.uri, {}))
+            if not words and (beside := sidecar_of(source.uri)) is not None:
+                words = {source.uri: (beside, "sidecar")}
+            rights = b"\n".join(sorted({text for text, _ in words.values()})) if words else None
             rights_sha256 = hashlib.sha256(rights).hexdigest() if rights else ""
             known = known_sources.get(source.uri)
             same = known is not None and known["hint"] == source.hint and not verify
@@ -211,17 +218,17 @@ def ingest(workspace: Workspace, paths: Sequence[str], *, verify: bool = False, 
                 batch.add("videos", table_of([_video_row(source, video_id)], VIDEOS))
             gone = known is not None and bool(known["rights_sha256"]) and rights is None
             if gone or rights is not None or is_new:
-                words = {source.uri: (rights, told_by)} if rights is not None else {}
                 for other in addresses.get(video_id, set()) - {source.uri}:
-                    if (said := of_copies.get(other)) is not None:
-                        words[other] = (said, "list")
+                    if other in by_list:
+                        words |= _heard(other, by_list[other])
                     elif (said := sidecar_of(other)) is not None:
                         words[other] = (said, "sidecar")
                 addresses.setdefault(video_id, set()).add(source.uri)
                 row = rights_row(workspace, video_id, source.uri, words)
                 batch.add("rights", table_of([row], RIGHTS))
                 if row["told_by"] not in ("sidecar", "list", "default"):
-                    seen.rights.append((source.uri.rsplit("/", 1)[-1], str(row["told_by"])))
+                    problem = (source.uri.rsplit("/", 1)[-1], str(row["told_by"]))
+                    seen.rights += [problem] if problem not in seen.rights else []
             told.append(
                 {
                     "uri": source.uri,
@@ -332,3 +339,9 @@ def _video_row(source: Source, video_id: str) -> dict[str, object]:
     if source.unreadable:
         row |= {"state": "quarantined", "stage": "ingest", "reason": source.unreadable, "normalise_fingerprint": "-"}
     return row
+
+
+def _heard(uri: str, by_list: Mapping[str, bytes]) -> dict[str, tuple[bytes, str]]:
+    """What lists say of an address, as `rights_row` takes it: once where they agree, by list where they don't."""
+    one = len(set(by_list.values())) == 1
+    return {uri if one else f"{uri} in {name}": (text, "list") for name, text in by_list.items()}

@@ -35,6 +35,8 @@ __all__ = ["CLIPPING_NEEDS", "Done", "Job", "Stage", "run_batch"]
 ADOPTED = "adopted"
 """The run, in the table `clipping`, of clips that were cut elsewhere."""
 CLIPPING_NEEDS = ("faces", "flow", "keyframes", "cuts")
+CLIPPING_TIMELINES = (*CLIPPING_NEEDS, "vad")
+"""With the one that it reads when speech is asked for."""
 
 
 def run_batch(workspace: Workspace, manifest: Manifest, jobs: Sequence[Job], run: clipping.ClipParams) -> Done:

@@ -12,7 +12,7 @@ import polars as pl
 
 from store.tier_sql import Clause, Tier, base_of
 from store.workspace import Reader
-from tasks.jobs import CLIPPING_NEEDS, Job, Stage
+from tasks.jobs import CLIPPING_NEEDS, CLIPPING_TIMELINES, Job, Stage
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
 from tasks.rollout import candidates, replaced
 from tasks.signal import WINDOW_FRAMES
@@ -136,12 +136,22 @@ def _clip_jobs(reader: Reader, _wanted: Sequence[str], run: str) -> list[Job]:
     rows = reader.sql(
         """SELECT v.video_id, v.name, v.num_frames / 25 FROM videos v LEFT JOIN (
                SELECT DISTINCT video_id FROM _clipping WHERE run = ?) c ON v.video_id = c.video_id
-           WHERE (c.video_id IS NULL OR v.state = 'new')
-             AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL AND v.state NOT IN ('quarantined', 'removed')
+           WHERE (c.video_id IS NULL OR v.state = 'new') AND v.proxy_sha256 IS NOT NULL AND v.prefilter_reason IS NULL
+             AND v.state NOT IN ('quarantined', 'removed') OR list_contains(?, v.video_id)
            ORDER BY v.name, v.video_id""",
-        [run],
+        [run, _mended(reader)],
     )
     return [Job("clip", v, n, 0.02 * float(s)) for v, n, s in rows.iter_rows()]
+
+
+def _mended(reader: Reader) -> list[str]:
+    """Videos that got no clips because a timeline had failed, and have all of these timelines by now."""
+    of_clipping = f"IN ({', '.join(repr(n) for n in CLIPPING_TIMELINES)})"
+    failed = reader.sql(f"SELECT video_id FROM videos WHERE state = 'quarantined' AND stage {of_clipping}")
+    if failed.is_empty():
+        return []
+    still = reader.sql(f"SELECT DISTINCT video_id FROM timelines WHERE name {of_clipping} AND status LIKE 'failed%'")
+    return sorted(set(failed["video_id"]) - set(still["video_id"]))
 
 
 def signal_jobs(reader: Reader, stale: pl.DataFrame, wanted: Sequence[str]) -> list[Job]:

@@ -121,7 +121,12 @@ def _clip_media(
     audio = workspace.objects.local(video["audio_uri"]) if video["audio_uri"] and any(k.audio for k in looks) else None
     fps = max((k.frames_fps or 0 for k in looks), default=0) or None
     try:
-        media: Media = reader.sampled(proxy, audio, start, end, fps)
+        try:
+            media: Media = reader.sampled(proxy, audio, start, end, fps)
+        except MediaError as error:
+            if not error.transient:
+                raise
+            media = reader.sampled(proxy, audio, start, end, fps)  # its decoder was killed; another begins
     except MediaError as error:
         return error
     media.source_width_px = int(video["source_width_px"])

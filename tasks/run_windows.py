@@ -56,8 +56,15 @@ def _bring_window_up_to_date(
         stale = [s for s in wanted if is_stale(held.get(s.name), s.fingerprint, expected(s), now)]
         if not stale:
             break
-        runs = {s.name: WindowRun(s, keep) for s in stale if not blocked_by(s, _without(held, stale))}
-        _decode_window(workspace, video, start, end, runs, held, reader)
+        able = [s for s in stale if not blocked_by(s, _without(held, stale))]
+        runs = {s.name: WindowRun(s, keep) for s in able}
+        failure = _decode_window(workspace, video, start, end, runs, held, reader)
+        if failure and failure.transient:  # a decoder that was killed, as by a system short of memory; another begins
+            runs = {s.name: WindowRun(s, keep) for s in able}
+            failure = _decode_window(workspace, video, start, end, runs, held, reader)
+        if failure:
+            for looking in (r for r in runs.values() if r.signal.spec.look.frames_fps):
+                looking.fail(failure)
         for signal in stale:
             run = _outcome(signal, runs.get(signal.name), held)
             made = attempt(signal, run, expected(signal), held.get(signal.name), now, window)
@@ -104,8 +111,11 @@ def _decode_window(
     runs: Mapping[str, WindowRun],
     held: Mapping[str, Held],
     reader: Reader,
-) -> None:
-    """One decode for all signals that look at frames; the sound is read once for those that look at it alone."""
+) -> MediaError | None:
+    """One decode for all signals that look at frames; the sound is read once for those that look at it alone.
+
+    Gives what those that look at frames failed by.
+    """
     looking = {n: r for n, r in runs.items() if r.signal.spec.look.frames_fps}
     listening = {n: r for n, r in runs.items() if n not in looking}
     for run in listening.values():
@@ -116,7 +126,7 @@ def _decode_window(
             media.audio = reader.read_audio(workspace.objects.local(video["audio_uri"]), start, end)
         run.feed(media, {n: between(timeline_of(held, n), start, end) for n in run.signal.spec.needs})
     if not looking:
-        return
+        return None
     looks = [r.signal.spec.look for r in looking.values()]
     audio = workspace.objects.local(video["audio_uri"]) if video["audio_uri"] and any(k.audio for k in looks) else None
     blocks = reader.blocks(
@@ -136,8 +146,8 @@ def _decode_window(
                 needs = {n: made[n] if n in made else _cut(held, n, media) for n in run.signal.spec.needs}
                 made[name] = run.feed(media, needs)
     except MediaError as error:
-        for run in looking.values():
-            run.fail(error)
+        return error
+    return None
 
 
 def _cut(held: Mapping[str, Held], name: str, media: Media) -> pa.Table:

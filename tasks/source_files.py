@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from store import ledger as tables
-from store.objects import download_s3, local_path, s3_client, split_s3
+from store.objects import download_s3, exists_s3, local_path
 from store.workspace import Workspace
 from tasks.ingest import content_id, local_source
 from tasks.media.errors import MediaError
@@ -79,16 +79,7 @@ class SourceFiles:
 
 
 def _gone(address: str) -> str:
-    from botocore.exceptions import ClientError
-
-    bucket, key = split_s3(address)
-    try:
-        s3_client().head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
-            return f"{address} is gone"
-        raise
-    return ""
+    return "" if exists_s3(address) else f"{address} is gone"
 
 
 def _changed(address: str, hint: str, video_id: str) -> str:

@@ -62,12 +62,14 @@ def can_run_postgres() -> str:
     return ""
 
 
-def fresh_database(server_url: str) -> str:
-    """The URL of a new, empty database on a server."""
+def fresh_database(server_url: str, like: str | None = None) -> str:
+    """The URL of a new database on a server: an empty one, or a copy of the one at the URL `like`."""
     name = f"t{uuid.uuid4().hex}"
     engine = server_engine(server_url, "test")
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name}" + (f" TEMPLATE {sa.make_url(like).database}" if like else "")
+        )
     engine.dispose()
     return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
 

@@ -30,6 +30,7 @@ from tests.faults import curate as fault_run
 from tests.hostile import make_hostile
 from tests.prove_cluster import distributed
 from tests.prove_live import live
+from tests.prove_processes import processes
 from tests.tables import differences, doubled
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -313,6 +314,7 @@ _FAULTS: list[tuple[str, Callable[[Path], Callable[[Any], None]]]] = [
 
 ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "kills": kills,
+    "processes": processes,
     "race": race,
     "hostile": hostile,
     "footage": footage,

@@ -36,6 +36,8 @@ MAX_START_GAP_S = 60.0
 OUT_OF_MEMORY = 256 - errno.ENOMEM
 """FFmpeg's exit status is the low byte of its last error."""
 
+KILLED = (-9, 137)
+"""Statuses of a child that was killed: its own limits end it by other signals first."""
 FINGERPRINT = hashlib.sha256(
     json.dumps(
         [
@@ -186,6 +188,9 @@ def _run(plan: Plan, proxy: Path, flac: Path, limits: Limits) -> tuple[GrayStrea
     outcome = transcode.run(plan, proxy, flac, gray.take, limits)
     if any(FULL in told for told in outcome.messages):  # no fault of the file's
         raise OSError(errno.ENOSPC, FULL, str(proxy.parent))
+    if outcome.status in KILLED:  # nor is this: without it being told here, a second try would do without the sound
+        told = outcome.last_message
+        raise MediaError("normalise", f"FFmpeg was killed from outside ({told}); run again", transient=True)
     return gray, outcome
 
 
@@ -200,8 +205,6 @@ def _judge(plan: Plan, outcome: Outcome, sound_s: float) -> None:
         raise MediaError("normalise", "its time stamps put no frame on the grid of 25 a second; remux the file")
     if outcome.status != 0:
         told = outcome.last_message
-        if outcome.status in (-9, 137):
-            raise MediaError("normalise", f"FFmpeg was killed from outside ({told}); run again", transient=True)
         if outcome.status == OUT_OF_MEMORY:
             raise MediaError("normalise", "FFmpeg ran out of the memory it may use; scale the video down")
         raise MediaError("normalise", f"FFmpeg ended with status {outcome.status} ({told}); the file is damaged")

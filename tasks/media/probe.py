@@ -125,6 +125,8 @@ def _ask_child(request: dict[str, Any], wall_s: float) -> dict[str, Any]:
                 os.killpg(child.pid, signal.SIGKILL)
     if child.returncode != 0 or not out:
         last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise MediaError("probe", f"the decoder ended with status {child.returncode} ({last[0][:200]})")
+        # Its limits end it by other signals: killed it was from outside, and the file may be whole.
+        told = f"the decoder ended with status {child.returncode} ({last[0][:200]})"
+        raise MediaError("probe", told, transient=child.returncode == -signal.SIGKILL)
     answer: dict[str, Any] = json.loads(out.splitlines()[-1])
     return answer

@@ -52,6 +52,14 @@ def postgres_url(postgres: str) -> str:
     return fresh_database(postgres)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs twice: with its ledger in the workspace's folder, and on PostgreSQL. Gives which."""
+    if request.param == "postgresql":
+        monkeypatch.setenv("HEADROOM_LEDGER_URL", request.getfixturevalue("postgres_url"))
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of an S3 server that lasts as long as the tests of this process."""

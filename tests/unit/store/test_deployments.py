@@ -13,7 +13,7 @@ from store.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
+def place(tmp_path: Path, either_ledger: str) -> Workspace:
     return open_workspace(tmp_path / "ws")
 
 

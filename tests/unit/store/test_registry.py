@@ -14,7 +14,7 @@ TOLD: dict[str, Any] = {"recipe": {"name": "tiny"}, "snapshot": {"id": "s1", "sh
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
+def place(tmp_path: Path, either_ledger: str) -> Workspace:
     return open_workspace(tmp_path / "ws")
 
 

@@ -157,5 +157,19 @@ def test_bad_names_and_files_are_refused(untouched: Workspace, tmp_path: Path) -
     with pytest.raises(ValueError, match="no such file"):
         adopt(untouched, tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("clip_id,mos\n")
-    with pytest.raises(ValueError, match="is no Parquet table"):
+    step = r"\); adopt takes a Parquet table with a column clip_id, or video .* write one, as with polars.read_csv"
+    with pytest.raises(ValueError, match=rf"text.parquet: is no Parquet table but text \(.parquet\) \(.*{step}"):
         adopt(untouched, tmp_path / "text.parquet")
+    (tmp_path / "x.toml").write_text("[scores]\nmos = 1\n")
+    with pytest.raises(ValueError, match=rf"x.toml: is no Parquet table but text \(.toml\) \(.*{step}\(.*x.parquet"):
+        adopt(untouched, tmp_path / "x.toml")
+    for content, met in (
+        (b"", "is an empty file"),
+        (b"PAR1half", "begins as a Parquet table and is cut off or damaged"),
+        (b"\x89PNG\r\n\x1a\n" + b"\xff" * 20, "is no Parquet table, it begins with the bytes 89 50 4e 47"),
+    ):
+        (tmp_path / "other").write_bytes(content)
+        with pytest.raises(ValueError, match=f"other: {met} .*{step}"):
+            adopt(untouched, tmp_path / "other")
+    with pytest.raises(ValueError, match="is a folder, no Parquet table"):
+        adopt(untouched, tmp_path)

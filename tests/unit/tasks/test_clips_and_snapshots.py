@@ -17,7 +17,7 @@ from tasks.clipping import ClipParams
 from tasks.freeze import build
 from tests.unit.tasks.stand_in import run, wide
 
-pytestmark = pytest.mark.usefixtures("quick_sql")
+pytestmark = pytest.mark.usefixtures("quick_sql", "either_ledger")
 
 
 def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None:

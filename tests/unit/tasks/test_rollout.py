@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from tasks.media.media import Media
 from tasks.shadow import sample, shadow, tiers_reading
 from tasks.signal import Column, LoadedSignal, Needs, Output, Signal
 from tasks.wanted import Pass
+from tests.databases import fresh_database
 from tests.tables import contents, doubled
 from tests.unit.tasks import stand_in
 
@@ -55,17 +57,32 @@ def known(use: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
+FIRST_LEDGER: dict[Path, str] = {}
+"""URLs of the databases, on PostgreSQL, of workspaces that were computed once."""
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, footage: Path, known: Any) -> Workspace:
+def workspace(
+    tmp_path: Path,
+    footage: Path,
+    known: Any,
+    either_ledger: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Workspace:
     """Curated by the first versions; computed once for all tests, since its media can stay where they are."""
     known(pulses=pulses(1))
-    first = footage / "workspace"
+    first = footage / f"workspace on {either_ledger}"
     if not first.exists():
+        FIRST_LEDGER[first] = os.environ.get("HEADROOM_LEDGER_URL", "")
         made = open_workspace(first)
         (first / "tiers").mkdir()
         (first / "tiers" / "dark.sql").write_text("SELECT clip_id FROM signals WHERE brightness_mean < 110")
         ingest(made, [str(footage / "a.mp4"), str(footage / "b.mp4")])
         run(made)
+    if like := FIRST_LEDGER[first]:
+        url = fresh_database(request.getfixturevalue("postgres"), like)
+        monkeypatch.setenv("HEADROOM_LEDGER_URL", url)
     return open_workspace(shutil.copytree(first, tmp_path / "workspace"))
 
 

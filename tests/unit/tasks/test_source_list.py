@@ -149,3 +149,26 @@ def test_a_list_on_s3_names_objects_beside_it(bucket: str, tmp_path: Path) -> No
     assert (held["a.mp4"]["licence"], held["a.mp4"]["uri"]) == ("MIT", f"s3://{bucket}/raw/a.mp4")
     assert held["no.mp4"]["state"] == "quarantined"
     assert "check that it exists" in str(held["no.mp4"]["reason"])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_lists_that_disagree_on_an_address_leave_it_unknown_and_do_not_flip(
+    together: bool, workspace: Workspace, footage: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text("uri,licence,consent\nfootage/a.mp4,CC0-1.0,yes\n")
+    second.write_text("uri,licence,consent\nfootage/a.mp4,CC-BY-NC-4.0,yes\n")
+    runs = [[str(first), str(second)]] if together else [[str(first)], [str(second)]]
+    told = [problem for paths in runs for problem in ingest(workspace, paths).rights]
+    (name, why) = told[0]
+    assert (len(told), name) == (1, "a.mp4"), "told once"
+    assert f"{footage}/a.mp4 in {first} says licence 'CC0-1.0', its copy {footage}/a.mp4 in {second} says" in why
+    held, manifest = videos(workspace)["a.mp4"], workspace.ledger.manifest()
+    assert (held["licence"], held["consent"]) == ("unknown", "yes")
+    for paths in (*runs, *reversed(runs), [str(second), str(first)], [str(first)], [str(footage / "a.mp4")]):
+        assert ingest(workspace, paths).rights == []
+        assert workspace.ledger.manifest() == manifest, paths
+    second.write_text("uri,licence,consent\nfootage/a.mp4,CC0-1.0,yes\n")
+    ingest(workspace, [str(second)])
+    held = videos(workspace)["a.mp4"]
+    assert (held["licence"], held["told_by"]) == ("CC0-1.0", "list")

@@ -21,6 +21,7 @@ from tasks.media import normalise as normalise_module
 from tasks.media.errors import MediaError
 from tasks.media.limits import Limits
 from tasks.media.normalise import FINGERPRINT, Normalised, normalise
+from tasks.media.transcode import ffmpeg_binary
 from tests import made
 
 
@@ -286,6 +287,20 @@ def test_an_ffmpeg_killed_from_outside_may_be_tried_again(
     with pytest.raises(MediaError, match="FFmpeg was killed from outside") as caught:
         normalise(video, tmp_path / "out")
     assert caught.value.transient
+
+
+def test_an_ffmpeg_killed_once_costs_no_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = made.write(tmp_path / "s.mp4", made.grid(2.2), made.moving(), made.tone(2.2))
+    real = ffmpeg_binary()
+    pretend_ffmpeg(
+        tmp_path,
+        monkeypatch,
+        f'if [ -e {tmp_path}/once ]; then exec {real} "$@"; fi\n: > {tmp_path}/once\nkill -9 $$\n',
+    )
+    with pytest.raises(MediaError, match="FFmpeg was killed from outside") as caught:
+        normalise(video, tmp_path / "out")
+    assert caught.value.transient
+    assert normalise(video, tmp_path / "out").audio_path
 
 
 def test_a_full_disk_is_no_fault_of_the_file(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

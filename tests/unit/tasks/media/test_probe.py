@@ -64,6 +64,17 @@ def test_a_dying_prober_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         probe(tmp_path / "s.mp4")
 
 
+def test_a_prober_that_is_killed_from_outside_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the system when memory is short: the file is not put aside for it."""
+    pretend_child(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    (tmp_path / "s.mp4").write_bytes(b"x")
+    with pytest.raises(MediaError, match="probe: the decoder ended with status -9") as caught:
+        probe(tmp_path / "s.mp4")
+    assert caught.value.transient
+
+
 def test_a_prober_without_memory_is_told(tmp_path: Path) -> None:
     source = made.write(tmp_path / "s.mp4", made.grid(0.2), made.moving())
     with pytest.raises(MediaError, match="probe: "):

@@ -1,0 +1,129 @@
+"""A disk that fills up, at each kind of write: nothing half is left, and with room again the same write goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headroom.command import _complain
+from store import registry
+from store.annotation_database import Database
+from store.record import Batch, table_of
+from store.schema import CLIPS, VIDEOS
+from store.workspace import Workspace, open_workspace
+from tasks import freeze
+from tests.annotators import Crew
+from tests.faults import can_mount, small_disk
+from tests.tables import doubled
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_sql"),
+    pytest.mark.skipif(not can_mount(), reason="a small disk needs root and mount"),
+]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    with small_disk(place, 24):
+        yield place
+
+
+@pytest.fixture
+def workspace(disk: Path) -> Workspace:
+    made = open_workspace(disk / "workspace")
+    commit(made, "a")
+    (disk / "workspace" / "tiers").mkdir()
+    (disk / "workspace" / "tiers" / "long.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 1")
+    return made
+
+
+def commit(workspace: Workspace, name: str) -> None:
+    batch = Batch()
+    batch.add("videos", table_of([{"video_id": name, "name": name * 2000, "state": "done"}], VIDEOS))
+    clip = {"clip_id": f"c{name}", "video_id": name, "start_frame": 0, "end_frame": 50, "start_s": 0.0, "end_s": 2.0}
+    batch.add("clips", table_of([{**clip, "duration_s": 2.0, "active": False}], CLIPS))
+    workspace.commit(batch)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all that is left, to the last page."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as out:
+        try:
+            while True:
+                out.write(b"0" * 4096)
+        except OSError:
+            return filler
+
+
+def checkpoint(workspace: Workspace) -> None:
+    told = {"recipe": {"name": "tiny"}, "snapshot": {"id": "s1"}, "data": {"clips": ["ca"]}}
+    registry.publish(workspace, b"weights" * 1000, told)
+
+
+def media(workspace: Workspace) -> None:
+    source = workspace.scratch.parent.parent.parent / "proxy.mp4"  # another disk, as a scratch may be
+    source.write_bytes(b"frames" * 10_000)
+    workspace.objects.put(source, "media/a/proxy.mp4")
+
+
+def report(workspace: Workspace) -> None:
+    from dashboards.report import write_report
+
+    write_report(workspace)
+
+
+def annotation(workspace: Workspace) -> None:
+    database = Database(f"sqlite:///{workspace.settings.workspace / 'annotation.sqlite'}")
+    try:
+        Crew(database).person("one")
+    finally:
+        database.close()
+
+
+WRITES: dict[str, Callable[[Workspace], Any]] = {
+    "tables": lambda w: commit(w, "b"),
+    "ledger": lambda w: w.ledger.set_setting("key", "value" * 5000),
+    "media": media,
+    "shard": lambda w: w.objects.put_bytes(b"0" * 100_000, "shards/s/000000.tar"),
+    "snapshot": lambda w: freeze.build(w, "long"),
+    "checkpoint": checkpoint,
+    "report": report,
+    "annotation": annotation,
+}
+
+
+def objects_of(workspace: Workspace) -> list[str]:
+    """What readers may meet: no table's files, which a manifest has to name first, and nothing half-written."""
+    found = (key for key, _ in workspace.objects.under(""))
+    beside = ("lance/", "cache/", "scratch/", "ledger", "annotation")
+    return [k for k in found if not k.startswith(beside) and not Path(k).name.startswith(".")]
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_a_full_disk_at_each_kind_of_write(
+    kind: str, workspace: Workspace, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, before = WRITES[kind], workspace.ledger.manifest()
+    known = objects_of(workspace)
+    filler = fill(disk)
+    with pytest.raises(Exception) as caught:
+        write(workspace)
+    _complain(caught.value, ["curate", "-w", str(workspace.settings.workspace)])
+    said = capsys.readouterr().err
+    assert said.startswith("headroom: the disk is full (")
+    assert said.endswith("make room, then run the same command again: it goes on where it was\n")
+    filler.unlink()
+    assert workspace.ledger.manifest() == before
+    if kind != "report":
+        assert objects_of(workspace) == known
+    write(workspace)
+    again = open_workspace(workspace.settings.workspace)
+    assert doubled(again) == []
+    with again.views() as reader:
+        held = reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list()
+    assert held == (["a", "b"] if kind == "tables" else ["a"])
