@@ -24,6 +24,8 @@ MOST_FRAME_MS = 12.0
 LEAST_SHARPNESS = 0.7
 MOST_STILL, MOST_BORDER, MOST_PAUSE = 0.5, 1.0, 1.0
 """Gray levels: of a mouth that is held still, of the square's edge, and beyond what the person's own mouth does in pauses."""
+MOST_DRIFT = 0.1
+"""Of the cosine to the person's own face, below the warp's."""
 TIMED_FRAMES = 30
 
 
@@ -64,6 +66,10 @@ def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
             if measure in ahead:
                 why = "the whole interval below 0 is clearly worse than the warp"
                 gate(f"{measure} ahead of the warp, upper end", ahead[measure]["high"], 0.0, True, why)
+        if "identity" in ours:
+            why = f"the warp keeps {of['measures']['warp']['identity']['value']:.3f}"
+            limit = of["measures"]["warp"]["identity"]["value"] - MOST_DRIFT
+            gate("identity", ours["identity"]["value"], limit, True, why)
         gate("sharpness", ours["sharpness"]["value"], LEAST_SHARPNESS, True, "blur")
         gate("still_quiver", ours["still_quiver"]["value"], MOST_STILL, False, "a mouth that is held still")
         gate("border_step", ours["border_step"]["value"], MOST_BORDER, False, "no box must be seen")

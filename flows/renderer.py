@@ -167,9 +167,10 @@ def judged(
     net: RendererNet, faces: Mapping[str, list[FaceClip]], held_out: str, general: RendererNet | None = None
 ) -> dict[str, Any]:
     from modeling.renderer_metrics import evaluate as judge
+    from tasks.signals.face_embedding import embedding
 
     told = {
-        name: judge(net, faces[name], general=general, over_clips=held_out == "time")
+        name: judge(net, faces[name], general=general, embed=embedding, over_clips=held_out == "time")
         for name in ("held_people", "held_time")
         if faces.get(name)
     }

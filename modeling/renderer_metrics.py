@@ -8,7 +8,7 @@ Legend: T frames, S the square's side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -16,13 +16,16 @@ import numpy as np
 import torch
 
 from modeling.motion_metrics import SILENT_PROB, figure
-from modeling.mouth_crop import SIDE_PX
+from modeling.mouth_crop import SIDE_PX, add, fade
 from modeling.renderer import RendererNet
 from modeling.renderer_set import FaceClip
 from modeling.renderer_training import SSIM_SIDE, given_of, mouth_mask, reference_of, ssim_map
 from store.media import GRID_FPS
 
-OURS, WARP, COPY, GENERAL = "ours", "warp", "copy", "general"
+OURS, WARP, COPY, GENERAL, TRUE = "ours", "warp", "copy", "general", "true"
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From a picture RGB uint8 and five points of its face (5, 2) to a vector of length 1."""
+IDENTITY_FRAMES = 4
 BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver")
 """Of the measures; of all others more is better, but for `sharpness`, which is best at 1."""
 CLOSED = 0.15
@@ -56,12 +59,13 @@ def evaluate(
     clips: Sequence[FaceClip],
     *,
     general: RendererNet | None = None,
+    embed: Embed | None = None,
     over_clips: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """By kind of plate: {"num_clips", "num_people", "seconds", "plates": {kind: {"measures": {who: {measure: figure}},
     "ahead": {baseline: {measure: figure}}}}}; above 0 in "ahead" means that ours is better. `general` is the network that
-    this one went on from.
+    this one went on from; with `embed` it is also measured how far the face stays the person's.
 
     Raises ValueError without a clip.
     """
@@ -69,7 +73,7 @@ def evaluate(
         raise ValueError("evaluate: no clip is held out; give a larger tier")
     plates: dict[str, Any] = {}
     for place, (kind, _) in enumerate(clips[0].plates):
-        rows = [clip_measures(net, clip, place, general) for clip in clips]
+        rows = [clip_measures(net, clip, place, general, embed) for clip in clips]
         names = [c.who if not over_clips else f"{c.who} {c.clip_id} {c.frames[0]}" for c in clips]
         plates[kind] = _told(rows, names, seed)
     return {
@@ -87,17 +91,22 @@ def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str
 
     kinds = list(rows[0])
     measures = {
-        who: {m: made for m in rows[0][who] if (made := told(m, [r[who].get(m) for r in rows])) is not None}
+        who: {m: made for m in _names(rows, who) if (made := told(m, [r[who].get(m) for r in rows])) is not None}
         for who in kinds
     }
     ahead = {}
-    for other in (who for who in kinds if who != OURS):
+    for other in (who for who in kinds if who not in (OURS, TRUE)):
         ahead[other] = {
             m: made
             for m in measures[OURS]
             if (made := told(m, [_better(m, r[OURS], r[other]) for r in rows])) is not None
         }
     return {"measures": measures, "ahead": ahead}
+
+
+def _names(rows: Sequence[Mapping[str, Mapping[str, float]]], who: str) -> list[str]:
+    """Of all measures that any clip has, in their order."""
+    return list(dict.fromkeys(name for row in rows for name in row[who]))
 
 
 def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
@@ -109,7 +118,7 @@ def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]
 
 
 def clip_measures(
-    net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None
+    net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None, embed: Embed | None = None
 ) -> dict[str, dict[str, float]]:
     """Of one clip, {who: {measure: value}} of ours, the warp, and the copy; those of silence where the clip has any."""
     copies = np.broadcast_to(clip.references[plate, 0], clip.true.shape)
@@ -118,6 +127,9 @@ def clip_measures(
     if general is not None:
         pictures[GENERAL] = drawn(general, clip, plate)
     told = {who: picture_measures(shown, clip) for who, shown in pictures.items()}
+    if embed is not None:
+        for who, shown in (*pictures.items(), (TRUE, clip.true)):
+            told.setdefault(who, {})["identity"] = identity(shown, clip, plate, embed)
     told[OURS]["still_quiver"] = still_quiver(net, clip, plate)
     told[OURS]["border_step"] = border_step(made, clip.warps[plate])
     return told
@@ -150,6 +162,18 @@ def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
         change = [np.abs(np.diff(v, axis=0)).mean(axis=3)[still].mean() for v in (made, true)]
         found["pause_quiver"] = float(change[0] - change[1])
     return {name: float(value) for name, value in found.items()}
+
+
+def identity(squares_TSSC: np.ndarray, clip: FaceClip, plate: int, embed: Embed) -> float:
+    """Cosine between the person's picture and the same picture with the lower face of other frames in it, the mean over a few
+    frames: 1 is the same face. What the true frames have is the most that can be asked for."""
+    picture, affine, points = clip.pictures[plate], clip.affines[plate], clip.points[plate]
+    own, faded = embed(picture, points), fade()[..., None]
+    told = []
+    for row in np.unique(np.linspace(0, len(clip) - 1, IDENTITY_FRAMES).astype(int)):
+        change = faded * (squares_TSSC[row].astype(np.float32) - clip.references[plate, 0])
+        told.append(float(own @ embed(add(picture, np.ascontiguousarray(change), affine), points)))
+    return float(np.mean(told))
 
 
 @torch.inference_mode()

@@ -31,6 +31,8 @@ from store.timelines import read_spans
 STRETCH_FRAMES, LEAST_FRAMES = 25, 10
 LEAST_ACROSS_PX = 24.0
 """Between the eyes' outer corners in the proxy: a smaller face has no detail to learn."""
+FIVE_POINTS = ((33, 133), (362, 263), (1,), (61,), (291,))
+"""The eyes' corners, the subject's right first, the tip of the nose, the corners of the mouth: what recognition aligns by."""
 AVATAR, PORTRAIT = "avatar", "portrait"
 """Kinds of plates: the best frame of a clip with the inside of its mouth from another frame, or any one frame alone."""
 
@@ -39,8 +41,9 @@ AVATAR, PORTRAIT = "avatar", "portrait"
 class FaceClip:
     """One clip. `frames` int64 (T,) of the video's grid, ascending, all with a mesh; `true` uint8 (T, S, S, 3); `lips` uint8
     (T, 2, S, S) and `face` (T, S, S), masks of modeling/mouth_crop.py; by plate `warps` (K, T, S, S, 3), `references`
-    (K, 2, S, S, 3) and the frame that each was made of. `speech` and `gap` (T,): probability of speech, and the normalised
-    opening of the lips."""
+    (K, 2, S, S, 3), the kind of each and the frame it was made of; `speech` and `gap` (T,): probability of speech, and the
+    normalised opening of the lips. `pictures` uint8 (K, 256, 256, 3) are the plates, `affines` (K, 2, 3) bring pixels of the
+    square to theirs, and `points` (K, 5, 2) are eyes, nose and corners of the mouth in them."""
 
     clip_id: str
     video_id: str
@@ -55,6 +58,9 @@ class FaceClip:
     plates: Sequence[tuple[str, int]]
     speech: np.ndarray
     gap: np.ndarray
+    pictures: np.ndarray
+    affines: np.ndarray
+    points: np.ndarray
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -126,12 +132,13 @@ class _Reader:
             face.append(face_mask(square))
             squares.append(square)
         drawn = [self._drawn(seen, pictures, pair, squares) for pair in chosen]
+        warps, references, plates, affines, points = (np.stack(part) for part in zip(*drawn, strict=True))
         at = np.array(wanted) - start
         return FaceClip(
-            clip.clip_id, clip.video_id, clip.who, clip.weight, np.array(wanted), np.stack(true), np.stack(lips),
-            np.stack(face), np.stack([w for w, _ in drawn]), np.stack([r for _, r in drawn]),
-            [(kind, pair[0]) for kind, pair in zip(kinds, chosen, strict=True)],
-            clip.speech[at], clip.motion.values[at, 0],
+            clip_id=clip.clip_id, video_id=clip.video_id, who=clip.who, weight=clip.weight, frames=np.array(wanted),
+            true=np.stack(true), lips=np.stack(lips), face=np.stack(face), warps=warps, references=references,
+            plates=[(kind, pair[0]) for kind, pair in zip(kinds, chosen, strict=True)],
+            speech=clip.speech[at], gap=clip.motion.values[at, 0], pictures=plates, affines=affines, points=points,
         )  # fmt: skip
 
     def _meshes(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +171,9 @@ class _Reader:
     def _drawn(
         self, seen: Mapping[int, np.ndarray], pictures: Mapping[int, np.ndarray], pair: tuple[int, int],
         squares: Sequence[np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Warps (T, S, S, 3) of one plate with the meshes of all frames, and its references (2, S, S, 3)."""
+    ) -> tuple[np.ndarray, ...]:  # fmt: skip
+        """Warps (T, S, S, 3) of one plate with the meshes of all frames, its references (2, S, S, 3), its picture, the affine
+        of its square, and five points of the face."""
         own, other = pair
         picture, points = cut_square(pictures[own], seen[own], square_of(seen[own], self._size), SIDE_PX)
         if self._gap(seen[other]) >= OPEN_GAP:
@@ -186,7 +194,8 @@ class _Reader:
         for square in squares:
             there = square @ affine[:, :2].T + affine[:, 2]
             made.append(cut(warp.draw(warp.vertices(there), box=box), shifted))
-        return np.stack(made), np.stack([cut(picture, affine), cut(inside, affine)])
+        five = np.stack([points[list(rows), :2].mean(axis=0) for rows in FIVE_POINTS])
+        return np.stack(made), np.stack([cut(picture, affine), cut(inside, affine)]), picture, affine, five
 
     @staticmethod
     def _gap(points_N3: np.ndarray) -> float:

@@ -70,6 +70,9 @@ class Renderer:
 
 VARIANTS = {
     "renderer": Renderer(),
+    "renderer_personal": replace(
+        Renderer(), name="renderer_personal", num_steps=100, learning_rate=5e-4, warmup_steps=10, save_every=50
+    ),
     "renderer_tiny": replace(
         Renderer(),
         name="renderer_tiny",
@@ -86,7 +89,8 @@ VARIANTS = {
         warmup_steps=2,
     ),
 }
-"""The tiny one is for trying the way through: it learns next to nothing."""
+"""The personal one goes on from a renderer of many people (`--start`) with one. The tiny one is for trying the way through:
+it learns next to nothing."""
 LEAST = {
     "width": 4, "num_blocks": 1, "identity_width": 1, "state_width": 1, "frames_per_clip": 25, "plates_per_clip": 1,
     "num_steps": 1, "batch_size": 1, "crop_frames": 2, "save_every": 1, "held_people_least": 2,

@@ -66,6 +66,7 @@ def test_a_checkpoint_says_what_it_learnt_from_and_how_it_does(told: dict[str, A
     assert "landmarks@f-landmarks" in card["timelines"]
     assert set(judged["plates"]) == {"avatar", "portrait"}
     assert set(judged["plates"]["avatar"]["ahead"]) == {"warp", "copy"}
+    assert 0.5 < judged["plates"]["avatar"]["measures"]["ours"]["identity"]["value"] <= 1
     assert "| mouth_psnr |" in markdown(told)
 
 
@@ -110,7 +111,7 @@ def test_one_persons_own_is_judged_beside_the_one_it_began_as(
     made = steps.publish(place, work, net, steps.evaluate(work, net))
     judged = made["metrics"]["held_time"]["plates"]["avatar"]
     assert made["metrics"]["held_out"] == "time"
-    assert {"ours", "general", "warp", "copy"} == set(judged["measures"])
+    assert {"ours", "general", "warp", "copy", "true"} == set(judged["measures"])
     assert "mouth_psnr" in judged["ahead"]["general"]
     assert (made["start"], made["data"]["before"]["people"]) == (told["id"], told["data"]["people"])
     assert "**held_out: time.**" in markdown(made)
@@ -147,13 +148,14 @@ def test_what_cannot_be_done_says_why(
 
 def good(**changed: float) -> dict[str, Any]:
     """Metrics that pass, with values of ours changed."""
-    ours = {"sharpness": 0.9, "still_quiver": 0.0, "border_step": 0.0, "pause_quiver": 0.1, **changed}
+    ours = {"identity": 0.9, "sharpness": 0.9, "still_quiver": 0.0, "border_step": 0.0, "pause_quiver": 0.1, **changed}
     ahead = {m: {"value": 1.0, "low": 0.5, "high": 1.5} for m in ("mouth_psnr", "mouth_ssim", "closed_error")}
     if "mouth_psnr_low" in changed:
         ahead["mouth_psnr"]["low"] = changed["mouth_psnr_low"]
     if "closed_high" in changed:
         ahead["closed_error"]["high"] = changed["closed_high"]
-    of = {"measures": {"ours": {m: {"value": v} for m, v in ours.items()}}, "ahead": {"warp": ahead}}
+    told = {"ours": {m: {"value": v} for m, v in ours.items()}, "warp": {"identity": {"value": 0.95}}}
+    of = {"measures": told, "ahead": {"warp": ahead}}
     return {"held_out": "people", "held_people": {"num_people": 3, "seconds": 9.0, "plates": {"avatar": of}}}
 
 
@@ -164,6 +166,7 @@ def good(**changed: float) -> dict[str, Any]:
         ({"mouth_psnr_low": -0.1}, "mouth_psnr ahead of the warp, lower end"),
         ({"closed_high": -0.1}, "closed_error ahead of the warp, upper end"),
         ({"sharpness": 0.5}, "sharpness"),
+        ({"identity": 0.8}, "identity"),
         ({"still_quiver": 0.9}, "still_quiver"),
         ({"border_step": 3.0}, "border_step"),
         ({"pause_quiver": 2.0}, "pause_quiver"),

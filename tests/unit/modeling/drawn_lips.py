@@ -33,5 +33,6 @@ def face_clip(name: str = "c", who: str = "ann", num: int = 30, seed: int = 0) -
         lips=np.stack(lips), face=np.full((num, SIDE_PX, SIDE_PX), 255, np.uint8),
         warps=np.stack([np.stack(warps)] * 2), references=np.stack([reference] * 2),
         plates=[(AVATAR, 0), (PORTRAIT, 1)], speech=(opening > 0.2).astype(np.float32),
-        gap=opening.astype(np.float32) * 3,
+        gap=opening.astype(np.float32) * 3, pictures=np.stack([np.pad(ground, ((80, 80), (80, 80), (0, 0)), "edge")] * 2),
+        affines=np.tile(np.array([[1.0, 0, 80], [0, 1, 80]]), (2, 1, 1)), points=np.full((2, 5, 2), 128.0),
     )  # fmt: skip

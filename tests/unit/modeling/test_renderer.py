@@ -115,7 +115,7 @@ def test_what_cannot_be_trained_says_why(tmp_path: Path) -> None:
 
 def test_a_recipe_that_cannot_be_meant_says_why() -> None:
     for name, changed, why in (
-        ("rendere", {}, "recipe 'rendere' is none of renderer, renderer_tiny"),
+        ("rendere", {}, "recipe 'rendere' is none of renderer, renderer_personal, renderer_tiny"),
         ("renderer", {"depth": 1}, "has no value 'depth'"),
         ("renderer", {"width": "wide"}, "width='wide' is no int"),
         ("renderer", {"crop_frames": 1}, "crop_frames=1 is below 2"),

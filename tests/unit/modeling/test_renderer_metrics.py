@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from modeling.renderer_metrics import border_step, picture_measures
+from modeling.renderer_metrics import border_step, identity, picture_measures
 from tests.unit.modeling.drawn_lips import face_clip
 
 CLIP = face_clip(num=40)
@@ -57,3 +57,15 @@ def test_a_pasted_box_is_seen() -> None:
 def test_what_a_clip_does_not_have_is_not_measured() -> None:
     spoken = replace(CLIP, speech=np.ones(40, np.float32), gap=np.full(40, 2.0, np.float32), frames=np.arange(0, 80, 2))
     assert not {"pause_quiver", "closed_error", "mouth_flicker"} & set(picture_measures(CLIP.true, spoken))
+
+
+def test_a_face_that_drifts_away_is_seen() -> None:
+    def embed(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        assert points.shape == (5, 2)
+        colour = picture[100:156, 100:156].astype(float).mean(axis=(0, 1)) - 128
+        return np.asarray(colour / np.linalg.norm(colour))
+
+    same = np.broadcast_to(CLIP.references[0, 0], CLIP.true.shape)
+    assert identity(same, CLIP, 0, embed) == pytest.approx(1)
+    other = 255 - same
+    assert identity(np.asarray(other), CLIP, 0, embed) < 0.5

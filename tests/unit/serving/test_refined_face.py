@@ -72,6 +72,10 @@ def test_it_goes_on_for_ever_and_a_session_keeps_one_frame_of_state() -> None:
     still = np.zeros(9, np.float32)
     pictures = np.stack([face.draw(still) for _ in range(30)]).astype(int)
     assert np.abs(np.diff(pictures[8:], axis=0)).max() <= 1, "a mouth that is held still does not quiver"
+    for row in moving(200):
+        face.draw(row)
+    after = [face.draw(still) for _ in range(30)][-1].astype(int)
+    assert np.abs(after - pictures[-1]).max() <= 1, "however long it went on, the face has not drifted"
 
 
 def test_the_graph_draws_what_torch_draws() -> None:
