@@ -21,7 +21,8 @@ from store.workspace import Workspace
 
 MOST_FRAME_MS = 12.0
 """Of one core, beside 14 ms for motion, warp and H.264: 30 frames a second take 33."""
-LEAST_SHARPNESS = 0.7
+LEAST_SHARPNESS, LEAST_CONTRAST = 0.7, 0.6
+"""Over the true frames'."""
 MOST_STILL, MOST_BORDER, MOST_PAUSE = 0.5, 1.0, 1.0
 """Gray levels: of a mouth that is held still, of the square's edge, and beyond what the person's own mouth does in pauses."""
 MOST_DRIFT = 0.1
@@ -70,6 +71,10 @@ def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
             why = f"the warp keeps {of['measures']['warp']['identity']['value']:.3f}"
             limit = of["measures"]["warp"]["identity"]["value"] - MOST_DRIFT
             gate("identity", ours["identity"]["value"], limit, True, why)
+        if "open_contrast" in ours:
+            gate(
+                "open_contrast", ours["open_contrast"]["value"], LEAST_CONTRAST, True, "an open mouth must be seen open"
+            )
         gate("sharpness", ours["sharpness"]["value"], LEAST_SHARPNESS, True, "blur")
         gate("still_quiver", ours["still_quiver"]["value"], MOST_STILL, False, "a mouth that is held still")
         gate("border_step", ours["border_step"]["value"], MOST_BORDER, False, "no box must be seen")

@@ -27,9 +27,12 @@ Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a picture RGB uint8 and five points of its face (5, 2) to a vector of length 1."""
 IDENTITY_FRAMES = 4
 BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver")
-"""Of the measures; of all others more is better, but for `sharpness`, which is best at 1."""
+"""Of the measures; of all others more is better, but for RATIOS, which are best at 1."""
+RATIOS = ("sharpness", "open_contrast")
 CLOSED = 0.15
 """Of the normalised opening: below it the person's lips are closed."""
+OPEN = 1.0
+"""From here on they are open."""
 WARM_FRAMES = 5
 """A constant mouth is drawn so often before its quivering is measured: the state of the frame before settles."""
 
@@ -112,7 +115,7 @@ def _names(rows: Sequence[Mapping[str, Mapping[str, float]]], who: str) -> list[
 def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
     if measure not in ours or measure not in theirs:
         return None
-    if measure == "sharpness":
+    if measure in RATIOS:
         return abs(theirs[measure] - 1) - abs(ours[measure] - 1)
     return (theirs[measure] - ours[measure]) * (1 if measure in BETTER_LOWER else -1)
 
@@ -137,8 +140,9 @@ def clip_measures(
 
 def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
     """`psnr` and `ssim` over the square, `mouth_psnr` and `mouth_ssim` over the mouth; `mouth_flicker`: by how many gray
-    levels a frame the error changes; `sharpness`: the mouth's fine detail beside the true one; `closed_error`: how far the
-    gap of closed lips is off; `pause_quiver`: how much the mouth changes in pauses beyond what the person's does."""
+    levels a frame the error changes; `sharpness`: the mouth's fine detail beside the true one; `open_contrast`: light and dark
+    within lips that are open, beside the true ones; `closed_error`: how far the lips are off where they are closed;
+    `pause_quiver`: how much the mouth changes in pauses beyond what the person's does."""
     made, true = made_TSSC.astype(np.float64), clip.true.astype(np.float64)
     mouth = np.stack([mouth_mask(lips[1]) for lips in clip.lips])
     wrong = made - true
@@ -149,6 +153,9 @@ def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
         **_ssims(made_TSSC, clip.true, mouth),
         "sharpness": _detail(made, mouth) / max(_detail(true, mouth), 1e-6),
     }
+    open_ = (clip.gap > OPEN)[:, None, None] & (clip.lips[:, 1] > 127)
+    if open_.any():
+        found["open_contrast"] = _contrast(made, open_) / max(_contrast(true, open_), 1e-6)
     next_to = np.diff(clip.frames) == 1
     both = mouth[1:] & mouth[:-1] & next_to[:, None, None]
     if both.any():
@@ -196,6 +203,11 @@ def border_step(made_TSSC: np.ndarray, warps_TSSC: np.ndarray) -> float:
     inner = slice(1, SIDE_PX - 1)
     changed[inner, inner] = 0
     return float(changed.max())
+
+
+def _contrast(pictures: np.ndarray, where: np.ndarray) -> float:
+    """Mean over frames of the standard deviation of gray within the lips."""
+    return float(np.mean([p.mean(axis=2)[w].std() for p, w in zip(pictures, where, strict=True) if w.any()]))
 
 
 def _psnr(mean_squared: float) -> float:

@@ -148,7 +148,15 @@ def test_what_cannot_be_done_says_why(
 
 def good(**changed: float) -> dict[str, Any]:
     """Metrics that pass, with values of ours changed."""
-    ours = {"identity": 0.9, "sharpness": 0.9, "still_quiver": 0.0, "border_step": 0.0, "pause_quiver": 0.1, **changed}
+    ours = {
+        "identity": 0.9,
+        "open_contrast": 0.9,
+        "sharpness": 0.9,
+        "still_quiver": 0.0,
+        "border_step": 0.0,
+        "pause_quiver": 0.1,
+        **changed,
+    }
     ahead = {m: {"value": 1.0, "low": 0.5, "high": 1.5} for m in ("mouth_psnr", "mouth_ssim", "closed_error")}
     if "mouth_psnr_low" in changed:
         ahead["mouth_psnr"]["low"] = changed["mouth_psnr_low"]
@@ -167,6 +175,7 @@ def good(**changed: float) -> dict[str, Any]:
         ({"closed_high": -0.1}, "closed_error ahead of the warp, upper end"),
         ({"sharpness": 0.5}, "sharpness"),
         ({"identity": 0.8}, "identity"),
+        ({"open_contrast": 0.4}, "open_contrast"),
         ({"still_quiver": 0.9}, "still_quiver"),
         ({"border_step": 3.0}, "border_step"),
         ({"pause_quiver": 2.0}, "pause_quiver"),

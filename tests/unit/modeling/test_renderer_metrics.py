@@ -41,6 +41,12 @@ def test_a_mouth_that_is_left_open_is_seen() -> None:
     assert told(left_open)["closed_error"] > 10
 
 
+def test_a_mouth_that_is_painted_shut_is_seen() -> None:
+    assert told(CLIP.true)["open_contrast"] == pytest.approx(1)
+    shut = np.broadcast_to(CLIP.references[0, 0], CLIP.true.shape)
+    assert told(np.asarray(shut))["open_contrast"] < 0.5
+
+
 def test_blur_is_seen() -> None:
     blurred = np.stack([cv2.GaussianBlur(p, (0, 0), 2) for p in CLIP.true])
     assert told(blurred)["sharpness"] < 0.7
@@ -55,8 +61,10 @@ def test_a_pasted_box_is_seen() -> None:
 
 
 def test_what_a_clip_does_not_have_is_not_measured() -> None:
-    spoken = replace(CLIP, speech=np.ones(40, np.float32), gap=np.full(40, 2.0, np.float32), frames=np.arange(0, 80, 2))
-    assert not {"pause_quiver", "closed_error", "mouth_flicker"} & set(picture_measures(CLIP.true, spoken))
+    spoken = replace(CLIP, speech=np.ones(40, np.float32), gap=np.full(40, 0.5, np.float32), frames=np.arange(0, 80, 2))
+    assert not {"pause_quiver", "closed_error", "mouth_flicker", "open_contrast"} & set(
+        picture_measures(CLIP.true, spoken)
+    )
 
 
 def test_a_face_that_drifts_away_is_seen() -> None:
