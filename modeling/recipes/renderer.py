@@ -55,7 +55,7 @@ class Renderer:
     ssim: float = 0.1
     temporal: float = 0.5
     """On the change from frame to frame, against the true change: no quivering, and no lag."""
-    sharpness: float = 0.2
+    sharpness: float = 2.0
     """On how strong edges are, wherever they lie: less blur where the place of an edge can't be known."""
     mouth_weight: float = 4.0
     """Of pixels of the mouth beside those of the face."""

@@ -24,6 +24,7 @@ from modeling.renderer import RendererNet
 from store import deployments, registry
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
+from tests.unit.flows.test_pipeline import artifacts
 from tests.unit.modeling.spoken_corpus import fill_spoken
 
 TINY = "renderer_tiny"
@@ -144,6 +145,21 @@ def test_what_cannot_be_done_says_why(
         with pytest.raises(SystemExit):
             headroom.main(["train", *more, "--workspace", str(root)])
         assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_it_runs_as_a_flow_and_the_page_has_its_measures(
+    prefect: str, place: Workspace, snapshot: str, told: dict[str, Any]
+) -> None:
+    from flows import renderer_flow
+
+    seen: list[int] = []
+    with renderer_flow.watched(lambda done: seen.append(done.step)):
+        made = renderer_flow.train_renderer(str(place.settings.workspace), TINY, snapshot, {"num_steps": 2})
+    assert seen == [1, 2]
+    assert made["recipe"]["num_steps"] == 2
+    assert "| mouth_psnr |" in artifacts(prefect, "checkpoint")[0]["data"]
+    assert artifacts(prefect, "progress-train")[0]["data"] == 100
+    assert list(place.settings.workspace.glob(f"runs/{TINY}-*/events"))
 
 
 def good(**changed: float) -> dict[str, Any]:
