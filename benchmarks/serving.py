@@ -4,7 +4,8 @@
 
 The motion network is timed by itself too, a frame at a time, as torch runs it and as ONNX Runtime does (onnx installed).
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
-portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together.
+portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together, by the
+warp alone and with a renderer of the recipe's size over it.
 benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints is timed in a session that ticks in
 real time beside it. Skew is measured as a viewer sees it: a white frame and a
 click at the same moment, in the first minute and after the hour, decoded from the stream.
@@ -35,12 +36,17 @@ from benchmarks.machine import machine
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.recipes.audio_to_motion import recipe
+from modeling.recipes.renderer import renderer
+from modeling.renderer import RendererNet
+from modeling.renderer_export import OnnxRenderer, TorchRenderer
+from modeling.renderer_export import export as export_renderer
 from serving.avatar import Avatar, of_picture
 from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Session
 from serving.inbox import TICK_S, TICK_SAMPLES
 from serving.live import LiveSession
 from serving.publish import Fragments, frames_of
+from serving.refined_face import Drawing
 from serving.talking import talking
 from tasks.samples.carriers import PORTRAIT
 
@@ -64,10 +70,20 @@ def voice(num: int) -> np.ndarray:
     return (np.random.default_rng(0).normal(0, 4000, num) * loud).clip(-32768, 32767).astype(np.int16)
 
 
-def long_run(shown: Avatar, chunks: int) -> dict[str, Any]:
+def drawing() -> Module[Drawing]:
+    """A renderer of the recipe's size, untrained, by ONNX Runtime where onnx can export it."""
+    torch.manual_seed(0)
+    net = RendererNet(renderer()).eval()
+    try:
+        return Module("renderer", "untrained by onnx", Drawing(net, OnnxRenderer(export_renderer(net, {}))))
+    except ValueError:
+        return Module("renderer", "untrained by torch", Drawing(net, TorchRenderer(net)))
+
+
+def long_run(shown: Avatar, chunks: int, drawn_by: Module[Drawing] | None = None) -> dict[str, Any]:
     """One session of so many chunks of a frame each: frames a second, and memory on the way."""
     session, process = Session(shown), psutil.Process()
-    running, stream = talking(module()).open(session), Fragments(shown.plate.picture.shape[:2])
+    running, stream = talking(module(), drawn_by).open(session), Fragments(shown.plate.picture.shape[:2])
     sound, written, resident = voice(640 * 250), 0, {}
     began = time.thread_time()
     for number in range(chunks):
@@ -185,7 +201,7 @@ def main(arguments: list[str]) -> None:
     cv2.setNumThreads(1)
     shown = of_picture(given.avatar or PORTRAIT.path())
     found = {"machine": machine(), "switch": switches(shown), "runtimes": runtimes(),
-             "run": long_run(shown, given.chunks), "skew": skew(given.hour)}  # fmt: skip
+             "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawing()), "skew": skew(given.hour)}  # fmt: skip
     if given.json:
         print(json.dumps(found))
         return
@@ -194,6 +210,11 @@ def main(arguments: list[str]) -> None:
     print(f"| {found['machine']} | |\n|---|---|")
     print(
         f"| frames a second, 256 px, one core | {run['fps']:.0f} ({run['ms_a_frame']:.1f} ms a frame), {run['mbit_s']:.2f} Mbit/s |"
+    )
+    drawn = found["renderer"]
+    print(
+        f"| ... with a renderer over it | {drawn['fps']:.0f} ({drawn['ms_a_frame']:.1f} ms a frame), "
+        f"memory +{drawn['growth_mib']:.0f} MiB |"
     )
     switch = found["switch"]
     print(

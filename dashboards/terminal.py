@@ -529,7 +529,8 @@ def exported(told: Mapping[str, Any]) -> None:
 
 def rendered(told: Mapping[str, Any]) -> None:
     out.print(
-        f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}"
+        f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}, "
+        + (f"drawn by renderer {told['renderer']}" if told["renderer"] else "drawn by the warp alone")
     )
     out.print(f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}")
 

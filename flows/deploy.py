@@ -22,6 +22,7 @@ from flows import deploy_gates, deploy_probe
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
 from modeling.made_motion import idle_of, network, refuse_not_live
+from modeling.recipes.renderer import VARIANTS as RENDERERS
 from store import deployments, registry
 from store.deployments import Deployment, Server
 from store.workspace import Workspace, open_workspace
@@ -66,7 +67,13 @@ def run_deploy(
     if not 0 < share <= MOST_SHARE:
         raise ValueError(f"canary share {share:.0%}: must be above 0 % and at most {MOST_SHARE:.0%}")
     workspace = open_workspace(workspace_root)
-    name = str(registry.checkpoint_row(workspace, checkpoint)["id"])
+    row = registry.checkpoint_row(workspace, checkpoint)
+    name = str(row["id"])
+    if row["recipe"] in RENDERERS:
+        from flows.deploy_renderer import deploy_renderer
+
+        with _only_one(workspace):
+            return deploy_renderer(workspace, name, say or (lambda told: None))
     now, open_one = deployments.serving(workspace), deployments.under_way(workspace)
     if now.stable == name and (open_one is None or open_one.checkpoint != name):
         return {"checkpoint": name, "state": "serving", "reason": "it serves already", "before": name, "did": "nothing"}
@@ -102,7 +109,8 @@ def shown(workspace: Workspace) -> dict[str, Any]:
     now = deployments.serving(workspace)
     there, away = reached(workspace)
     last = [vars(d) for d in deployments.history(workspace)[:SHOWN]]
-    return {**vars(now), "servers": [s.url for s in there], "away": away, "history": last}
+    drawn = deployments.serving(workspace, "renderer").stable
+    return {**vars(now), "renderer": drawn, "servers": [s.url for s in there], "away": away, "history": last}
 
 
 def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps) -> dict[str, Any]:

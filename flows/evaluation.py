@@ -18,7 +18,6 @@ from flows.hearing import with_ears
 from flows.motion_data import read, stages_read
 from modeling.made_motion import network
 from modeling.motion_rows import NUMBERS, TEXTS, VERSION, Row, clip_rows
-from modeling.recipes.audio_to_motion import AudioToMotion
 from store import registry
 from store.frozen import Frozen, frozen, union
 from store.workspace import Workspace, open_workspace
@@ -26,7 +25,7 @@ from tasks.scores import put_scores
 
 if TYPE_CHECKING:
     from modeling.audio_to_motion import MotionNet
-    from modeling.held_out import Split
+    from modeling.held_out import HoldsOut, Split
     from modeling.motion_metrics import Predict
     from modeling.motion_set import MotionClip, MotionSet
 
@@ -45,13 +44,17 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
         raise ValueError(
             f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
         )
+    if found.told["kind"] == "renderer":
+        from flows.renderer import run_evaluate_renderer
+
+        return run_evaluate_renderer(workspace, found, snapshot)
     own = str(found.told["snapshot"]["id"])
     held = frozen(workspace, snapshot or own)
     if held.snapshot_id == own and "curriculum" in found.told:
         held = union([held for held, _ in stages_read(workspace, found.told["curriculum"])])
     data = read(workspace, held)
     net = with_ears(network(found), found.told.get("hearing"))
-    beside, parts = baselines_of(found), parts_of(found, data, held)
+    beside, parts = baselines_of(found), parts_of(found, data, held, net.recipe)
     return tell(workspace, found, held.snapshot_id, judged(net, beside, parts), rows_of(net, beside, parts, found.id))
 
 
@@ -83,12 +86,12 @@ def fingerprint_of(checkpoint: str) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def parts_of(found: registry.Checkpoint, data: MotionSet, held: Frozen) -> Split:
+def parts_of(found: registry.Checkpoint, data: MotionSet, held: Frozen, made: HoldsOut) -> Split:
     """Of a snapshot, whoever a checkpoint did not learn from; where it was trained, also the ends it did not see, or these
     alone when nobody was held out. Raises ValueError when it learnt from everybody."""
     from modeling.held_out import Split, split
 
-    made, card = AudioToMotion(**found.told["recipe"]), found.told["data"]
+    card = found.told["data"]
     own = held.sha256 == found.told["snapshot"]["sha256"]
     if own and card.get("held_out") == "time":
         return split(data.clips, made)

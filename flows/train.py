@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flows.data_card import data_card
 from flows.evaluation import baselines_of, judged, rows_of, run_evaluate, tell
 from flows.hearing import Ears, ears_of
 from flows.motion_data import read, refuse_none, stages_read
 from infra.code import code_version
 from modeling.made_motion import made_motion
-from modeling.motion import TIMELINES
 from modeling.recipes.audio_to_motion import STAGE_VALUES, AudioToMotion, recipe
 from store import registry
 from store.frozen import Frozen, frozen, live, snapshot_row, union
-from store.ledger import Manifest
 from store.timelines import read_spans
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
@@ -236,7 +235,7 @@ def publish(
         "metrics": dict(metrics),
         "idle": fit_idle(work.parts.train, heads).to_dict(),
         "baselines": baselines_to_dict(beside),
-        "data": data_card(workspace, work),
+        "data": data_card(workspace, work.held, work.parts, vars(work.parts), work.data.left_out),
         "code": code_version(),
     }
     made = registry.publish(workspace, save(net.state_dict()), told)
@@ -259,38 +258,6 @@ def _told_course(work: Prepared) -> dict[str, Any]:
         for entry, stage in zip(work.curriculum["stages"], work.stages, strict=True)
     ]
     return {**work.curriculum, "stages": stages}
-
-
-def data_card(workspace: Workspace, work: Prepared) -> dict[str, Any]:
-    """What it learnt from: clips and people of each part, licences by clip, and the signals that were read. With "held_out"
-    "time" nobody is held out, only ends of clips."""
-    parts = {"train": work.parts.train}
-    seconds = {"train": work.parts.train, "held_time": work.parts.held_time}
-    if work.parts.held_out == "people":
-        parts["held_people"] = seconds["held_people"] = work.parts.held_people
-    with workspace.views(Manifest(0, dict(work.held.versions), "")) as reader:
-        rights = {
-            video: {"licence": licence or "unknown", "consent": consent or "unknown"}
-            for video, licence, consent in reader.sql("SELECT video_id, licence, consent FROM rights").iter_rows()
-        }
-        names = ", ".join(f"'{n}'" for n in TIMELINES)
-        lines = reader.sql(f"SELECT DISTINCT name, fingerprint FROM timelines WHERE name IN ({names}) ORDER BY ALL")
-    unknown = {"licence": "unknown", "consent": "unknown"}
-    licences: dict[str, int] = {}
-    for clip in work.parts.train:
-        of = rights.get(clip.video_id, unknown)
-        key = f"{of['licence']}, consent {of['consent']}"
-        licences[key] = licences.get(key, 0) + 1
-    return {
-        "held_out": work.parts.held_out,
-        "clips": {name: [c.clip_id for c in clips] for name, clips in parts.items()},
-        "people": {name: sorted({c.who for c in clips}) for name, clips in parts.items()},
-        "seconds": {name: round(sum(len(c) for c in clips) / 25, 2) for name, clips in seconds.items()},
-        "heard_twice": list(work.parts.heard),
-        "licences": dict(sorted(licences.items())),
-        "left_out": dict(work.data.left_out),
-        "timelines": [f"{name}@{fingerprint}" for name, fingerprint in lines.iter_rows()],
-    }
 
 
 # One clip, to be looked at

@@ -77,13 +77,13 @@ def train(
     made = recipe(recipe_name, **(changed or {}))
     if curriculum:
         course = load_curriculum(place, curriculum)
-        work = _step(
+        work = task_of(
             "read",
             f"read curriculum {curriculum[:8]}",
             lambda: steps.prepare_curriculum(place, made, course, changed or {}),
         )
     else:
-        work = _step("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
+        work = task_of("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot))
     parts = work.parts
     held = (
         f"{len(parts.held_people)} of people" if parts.held_out == "people" else f"the ends of {len(parts.held_time)}"
@@ -94,18 +94,20 @@ def train(
     )  # fmt: skip
     watcher = _watcher.get()
     with _Shown(work, watcher) as shown:
-        net = _step(
+        net = task_of(
             "train",
             f"train {made.name}, {work.recipe.num_steps} steps",
             lambda: steps.train(work, shown, device, processes),
         )
-        metrics, beside = _step("evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net))
+        metrics, beside = task_of(
+            "evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net)
+        )
         shown.figures(metrics)
         shown.picture(net, work.recipe.num_steps, whole=True)
-    told: dict[str, Any] = _step(
+    told: dict[str, Any] = task_of(
         "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
     )
-    _step("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside))
+    task_of("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told),
@@ -214,7 +216,7 @@ class _Shown:
                 self._board.add_scalar(f"{part}/{name}", told["value"], 0)
 
 
-def _step(name: str, told: str, run: Callable[[], Result]) -> Result:
+def task_of(name: str, told: str, run: Callable[[], Result]) -> Result:
     """A Prefect task without parameters: it would walk through them and hash them."""
     made: Result = Task(run, name=name, task_run_name=lambda: told, cache_policy=NO_CACHE, persist_result=False)()
     return made

@@ -16,7 +16,10 @@ app = group()
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="audio_to_motion, audio_to_motion_transformer, ..., detector, or visual_quality.")
+        str,
+        typer.Argument(
+            help="audio_to_motion, audio_to_motion_transformer, ..., renderer, detector, or visual_quality."
+        ),
     ],
     tier: Annotated[
         str | None,
@@ -27,6 +30,10 @@ def train(
     snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
     curriculum: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Stages instead: tiers to walk through, in order.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="Of a renderer: go on from this one, as with a minute of one person."),
     ] = None,
     flag: Annotated[str | None, typer.Option(help="Of a detector: the kind of bad case, as teeth.")] = None,
     settings: Annotated[
@@ -44,9 +51,10 @@ def train(
     """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off.
 
     `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip. `visual_quality` brings the
-    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints.
+    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints. `renderer` learns what
+    the warp of one picture lacks in the lower face; `--start` makes it one person's own.
     """
-    from dashboards import labels_trained, terminal
+    from dashboards import labels_trained, renderer_trained, terminal
     from flows.detector import run_detector
     from flows.ratings import run_ratings
     from flows.train import run_train
@@ -56,10 +64,13 @@ def train(
         raise ValueError(
             "train: a detector needs --flag KIND, as in headroom train detector --flag teeth; no other recipe has it"
         )
-    if curriculum is not None and recipe in ("detector", "visual_quality"):
+    draws = recipe.startswith("renderer")
+    if start is not None and not draws:
+        raise ValueError("train: --start is of a renderer; no other recipe goes on from a checkpoint")
+    if curriculum is not None and (draws or recipe in ("detector", "visual_quality")):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
-    if recipe in ("detector", "visual_quality") and (device != "auto" or processes > 1):
-        raise ValueError(f"train: {recipe} takes seconds on one core; leave --device and --processes out")
+    if (draws or recipe in ("detector", "visual_quality")) and (device != "auto" or processes > 1):
+        raise ValueError(f"train: {recipe} is trained on the CPU; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
         made = run_detector(root, flag, tier=tier, snapshot=snapshot, changed=changed)
@@ -68,6 +79,15 @@ def train(
     if recipe == "visual_quality":
         made = run_ratings(root, tier=tier, snapshot=snapshot, changed=changed)
         terminal.show(made, labels_trained.calibrated, as_json)
+        return
+    if draws:
+        from flows.renderer import run_renderer
+
+        with terminal.training(quiet=as_json) as on_step:
+            made = run_renderer(
+                root, recipe, tier=tier, snapshot=snapshot, start=start, changed=changed, on_step=on_step
+            )
+        terminal.show(made, renderer_trained.trained, as_json)
         return
     with terminal.training(quiet=as_json) as on_step:
         told = run_train(
@@ -85,11 +105,12 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a checkpoint on people it never saw, beside the baselines."""
-    from dashboards import terminal
+    from dashboards import renderer_trained, terminal
     from flows.evaluation import run_evaluate
 
     told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
-    terminal.show(told, terminal.evaluated, as_json)
+    drawn = any("plates" in of for of in told.values() if isinstance(of, dict))
+    terminal.show(told, renderer_trained.evaluated if drawn else terminal.evaluated, as_json)
 
 
 @app.command("export-model")
@@ -102,11 +123,11 @@ def export_model(
     as_json: JsonOption = False,
 ) -> None:
     """Write a checkpoint's network as an ONNX graph of a stream's step, compared with torch before it is written."""
-    from dashboards import terminal
+    from dashboards import renderer_trained, terminal
     from flows.export import run_export
 
     told = run_export(existing(workspace).workspace.settings.workspace, checkpoint, out)
-    terminal.show(told, terminal.exported, as_json)
+    terminal.show(told, renderer_trained.exported if told["kind"] == "renderer" else terminal.exported, as_json)
 
 
 @app.command()
@@ -139,6 +160,10 @@ def render(
         str | None,
         typer.Option(help="What makes motion of sound (default: what is deployed, else the latest audio_to_motion)."),
     ] = None,
+    renderer: Annotated[
+        str | None,
+        typer.Option(help="What draws the mouth (default: the renderer that is deployed); none: the warp alone."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of blinks and the head.")] = 0,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -147,7 +172,7 @@ def render(
     from dashboards import terminal
     from serving.render import render as write_avatar
 
-    told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed)
+    told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed, renderer=renderer)
     terminal.show(told, terminal.rendered, as_json)
 
 
@@ -178,12 +203,18 @@ def serve(
         str | None,
         typer.Option(help="Publish each session to a media server: rtmp://HOST/APP/{session}, with its id there."),
     ] = None,
+    renderer: Annotated[
+        str | None,
+        typer.Option(help="What draws the mouth (default: the renderer that is deployed); none: the warp alone."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve live talking avatars on a page, until Ctrl-C."""
     from serving.serve import serve as run_serve
 
-    run_serve(existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp)
+    run_serve(
+        existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp, renderer
+    )
 
 
 @app.command()
@@ -198,12 +229,16 @@ def worker(
     checkpoint: Annotated[
         str | None, typer.Option(help="Serve this one, whatever is deployed (default: what is deployed).")
     ] = None,
+    renderer: Annotated[
+        str | None,
+        typer.Option(help="What draws the mouth (default: the renderer that is deployed); none: the warp alone."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Draw sessions of a headroom serve that runs here or elsewhere, until that ends."""
     from serving.join import join
 
-    join(existing(workspace).workspace, gateway, sessions, name, checkpoint)
+    join(existing(workspace).workspace, gateway, sessions, name, checkpoint, renderer)
 
 
 @app.command()

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from modeling.log_mel import WINDOWS_PER_FRAME, log_mel
 from modeling.motion_set import MotionClip
-from modeling.recipes.audio_to_motion import AudioToMotion
 from store.media import GRID_FPS
 
 HeldOut = Literal["people", "time"]
@@ -30,6 +29,21 @@ SAME_SOUND = 0.78
 """Correlation from which two blocks are the same recording. On the sample footage copies have 0.84 and more where they are
 coded anew and cut half a frame apart, 0.83 (the median) under noise as loud as the voice; other words of the same voice have
 0.69 at most."""
+
+
+class HoldsOut(Protocol):
+    """The values of a recipe that say what is held out."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def held_people_share(self) -> float: ...
+    @property
+    def held_people_least(self) -> int: ...
+    @property
+    def held_time_share(self) -> float: ...
+    @property
+    def held_time_least_s(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Split:
     `held_out` "time", where all rests on it."""
 
 
-def split(clips: Sequence[MotionClip], recipe: AudioToMotion) -> Split:
+def split(clips: Sequence[MotionClip], recipe: HoldsOut) -> Split:
     """People are held out when there are `held_people_least` of them, else the ends of clips. Every clip of a person is on
     one side, and so are all who appear in one video; who is held out follows from the seed and their names alone.
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ def train_stages(
     refuse_wrong(stages, folder, place.world_size)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, num_steps = stages[0].recipe, sum(stage.recipe.num_steps for stage in stages)
-    with _deterministic(recipe.seed):
+    with deterministic(recipe.seed):
         net, run, saved, begins = MotionNet(recipe), run_key(stages), saved_state(folder), 0
         if saved:
             net.load_state_dict(saved["net"])
@@ -133,7 +133,7 @@ def _one_step(
 ) -> dict[str, float]:
     torch.manual_seed(_seed(recipe.seed, step, place.rank))  # of this step's dropout
     for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * _schedule(recipe, step_of_stage)
+        group["lr"] = recipe.learning_rate * schedule(step_of_stage, recipe.num_steps, recipe.warmup_steps)
         group["weight_decay"] = recipe.weight_decay
     mel, target, weight, silent = (part.to(place.device) for part in batches(step))
     losses = losses_of(recipe, net, mel, target, weight, silent, place)
@@ -315,11 +315,11 @@ def _sum(wrong: Tensor, weight: Tensor) -> Tensor:
     return (torch.nn.functional.huber_loss(wrong, torch.zeros_like(wrong), reduction="none") * weight).sum()
 
 
-def _schedule(recipe: AudioToMotion, step: int) -> float:
+def schedule(step: int, num_steps: int, warmup_steps: int) -> float:
     """Linear up, then half a cosine down to a tenth."""
-    if step < recipe.warmup_steps:
-        return (step + 1) / recipe.warmup_steps
-    done = (step - recipe.warmup_steps) / max(1, recipe.num_steps - recipe.warmup_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    done = (step - warmup_steps) / max(1, num_steps - warmup_steps)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * done))
 
 
@@ -329,7 +329,7 @@ def _seed(seed: int, step: int, rank: int) -> int:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Iterator[None]:
     """The same numbers whatever drew before, and the world's generator as it was afterwards."""
     kept = torch.get_rng_state()
     torch.manual_seed(seed)
@@ -344,11 +344,15 @@ def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.op
     weights, moments = place.whole(net.state_dict()), place.whole(optimiser.state_dict())
     if not place.is_first:
         return
-    part = folder / ".state.part"
     told = {"run": run, "recipe": asdict(net.recipe), "step": step}
-    state: dict[str, Any] = {**told, "net": weights, "optimiser": moments}
+    save_state(folder, {**told, "net": weights, "optimiser": moments})
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """In one piece: a kill leaves the state before or this one."""
+    part = folder / ".state.part"
     with part.open("wb") as sink:
-        torch.save(state, sink)
+        torch.save(dict(state), sink)
         sink.flush()
         os.fsync(sink.fileno())
     part.replace(folder / "state.pt")

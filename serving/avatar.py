@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from modeling.mesh_warp import CLOSED_GAP, Plate
 from modeling.motion import HEAD, MOUTH, NUM_PARAMETERS, Person, mouth_of, person_of, raw_motion, upright
-from serving.face_warp import CLOSED_GAP, Plate
-from serving.mouth_inside import inside_from, own_inside, painted_inside
+from modeling.mouth_inside import inside_from, own_inside, painted_inside
+from modeling.plates import OPEN_GAP, SIDE_PX, best_frame, cut_square, square_of
 from serving.portrait import bytes_of, decoded, mesh_of
 from store.frozen import live
 from store.media import fit, read_frames
@@ -26,16 +26,9 @@ from tasks.eye_geometry import eyes_of
 from tasks.face_geometry import POINT_SCALE
 from tasks.head_geometry import angles_of, head_turns
 
-SIDE_PX = 256
-ROOM = 1.75
-"""Side of the square that is shown, in heights of the mesh."""
-ABOVE = 0.06
-"""The face's middle lies so far below that of the square, in its sides: hair takes more room than the chin."""
 MOST_YAW_DEG, MOST_PITCH_DEG = 25.0, 25.0
 USUAL_SCALE = np.array([0.055, 0.04, 0.07, 1.6])
 """Of the mouth's parameters, in raw units: about the median of the standard deviations of eight people who talk."""
-OPEN_GAP = 0.12
-"""From here on a frame shows the mouth's inside."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +69,8 @@ def of_picture(file: Path, side_px: int = SIDE_PX) -> Avatar:
             f"avatar {file.name}: the head is turned by {yaw:.0f} degrees to the side and {pitch:.0f} up; an avatar needs one "
             f"that looks at the camera (at most {MOST_YAW_DEG:.0f} and {MOST_PITCH_DEG:.0f})"
         )
-    square = _square(points, picture.shape[:2])
-    shown, placed = _cut(picture, points, square, side_px)
+    square = square_of(points, picture.shape[:2])
+    shown, placed = cut_square(picture, points, square, side_px)
     person = _usual(points)
     inside = own_inside(shown, placed) if _gap(points) >= OPEN_GAP else painted_inside(shown, placed)
     return Avatar(hashlib.sha256(data).hexdigest()[:16], file.stem, Plate(shown, placed, inside), person)
@@ -104,33 +97,20 @@ def of_clip(workspace: Workspace, clip_id: str, side_px: int = SIDE_PX) -> Avata
     frames = columns["landmarks"]["frame"]
     meshes = columns["landmarks"]["points"].reshape(len(frames), -1, 3).astype(np.float64) / POINT_SCALE
     motion = found.values[frames - start]
-    best = _best_frame(motion, person)
+    best = best_frame((motion - person.rest) / person.scale, motion[:, 7])
     steady = np.min([motion[:-2, 0], motion[1:-1, 0], motion[2:, 0]], axis=0) if len(motion) > 2 else motion[:1, 0]
     widest = int(np.argmax(steady)) + (len(motion) > 2)  # open for three frames: not a mesh that slipped
     proxy, size = held.local(row["proxy_uri"]), (int(row["height_px"]), int(row["width_px"]))
     how = fit(size[1], size[0], size, cut=True)
     picture = read_frames(proxy, [int(frames[best])], how)[0].transpose(1, 2, 0)
-    square = _square(meshes[best], size)
-    shown, placed = _cut(picture, meshes[best], square, side_px)
+    square = square_of(meshes[best], size)
+    shown, placed = cut_square(picture, meshes[best], square, side_px)
     if motion[widest, 0] >= OPEN_GAP:
         other = read_frames(proxy, [int(frames[widest])], how)[0].transpose(1, 2, 0)
         inside = inside_from(other, meshes[widest], placed, side_px)
     else:
         inside = painted_inside(shown, placed)
     return Avatar(clip_id, Path(str(row["name"])).stem, Plate(shown, placed, inside), person)
-
-
-def _best_frame(motion_TP: np.ndarray, person: Person) -> int:
-    """Lips closed, eyes open, the head as usual."""
-    away = np.abs((motion_TP - person.rest) / person.scale)
-    return int(
-        np.argmin(
-            away[:, MOUTH] @ [2, 0.5, 0.5, 0.5]
-            + 3 * away[:, 4:6].sum(axis=1)
-            + 2 * away[:, HEAD].sum(axis=1)
-            + np.abs(motion_TP[:, 7]) / 5
-        )
-    )
 
 
 def _usual(points_N3: np.ndarray) -> Person:
@@ -149,29 +129,6 @@ def _usual(points_N3: np.ndarray) -> Person:
 def _gap(points_N3: np.ndarray) -> float:
     angles = angles_of(head_turns(points_N3[None]))[:, [1, 0, 2]]
     return float(mouth_of(upright(points_N3[None], angles))[0, 0])
-
-
-def _square(points_N3: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float]:
-    """Left, top and side of what is shown, within the picture."""
-    x0, y0 = points_N3[:, :2].min(axis=0)
-    x1, y1 = points_N3[:, :2].max(axis=0)
-    side = min(ROOM * (y1 - y0), *size)
-    left = float(np.clip((x0 + x1) / 2 - side / 2, 0, size[1] - side))
-    top = float(np.clip((y0 + y1) / 2 - (0.5 + ABOVE) * side, 0, size[0] - side))
-    return left, top, side
-
-
-def _cut(
-    picture: np.ndarray, points_N3: np.ndarray, square: tuple[float, float, float], side_px: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The square at `side_px`, and the mesh in its pixels."""
-    left, top, side = square
-    x0, y0, wide = round(left), round(top), int(side)
-    part = np.ascontiguousarray(picture[y0 : y0 + wide, x0 : x0 + wide])
-    how = cv2.INTER_AREA if wide > side_px else cv2.INTER_CUBIC
-    scale = side_px / wide
-    placed = np.column_stack([(points_N3[:, :2] - [x0, y0] + 0.5) * scale - 0.5, points_N3[:, 2] * scale])
-    return cv2.resize(part, (side_px, side_px), interpolation=how), placed
 
 
 def _columns(table: Any) -> Mapping[str, np.ndarray]:

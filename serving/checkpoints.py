@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from serving.engine import Chunk, Pipeline
 
 RECIPE = "audio_to_motion"
+WARP_ALONE = "none"
+"""In place of a renderer's name: the plain warp draws, whatever is deployed."""
 NONE_YET = (
     "no checkpoint is published yet that makes motion of sound ({error}); headroom train audio_to_motion --tier a2v_bronze "
     "trains one"

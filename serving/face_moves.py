@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modeling.mesh_warp import INNER_LIPS
 from modeling.motion import CHIN, CORNERS, EARS, mouth_of
 
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-"""Around the gap: from the subject's right corner along the lower lip to the left one, and back along the upper."""
 LOWER_LIP = (
     95, 88, 178, 87, 14, 317, 402, 318, 324, 96, 89, 179, 86, 15, 316, 403, 319, 325,
     77, 90, 180, 85, 16, 315, 404, 320, 307, 146, 91, 181, 84, 17, 314, 405, 321, 375,

@@ -21,7 +21,7 @@ OPEN_S = 10.0
 
 def join(
     workspace: Workspace, url: str | None, capacity: int | None = None, name: str | None = None,
-    checkpoint: str | None = None,
+    checkpoint: str | None = None, renderer: str | None = None,
 ) -> None:  # fmt: skip
     """`url` is a gateway's; by default the one that the ledger knows. Returns when the gateway ends.
 
@@ -35,7 +35,7 @@ def join(
     torch.set_num_threads(1)  # sessions share the cores, one each
     cv2.setNumThreads(1)
     url, key = gateway_of(workspace, url)
-    sessions = Sessions(held_by(workspace, checkpoint), capacity or os.cpu_count() or 1)
+    sessions = Sessions(held_by(workspace, checkpoint, renderer), capacity or os.cpu_count() or 1)
     asyncio.run(joined(sessions, url, key, name or f"{socket.gethostname()}-{os.getpid()}"))
 
 
@@ -71,12 +71,16 @@ def gateway_of(workspace: Workspace, url: str | None) -> tuple[str, str]:
     return url, known[url]
 
 
-def held_by(workspace: Workspace, checkpoint: str | None = None) -> Checkpoints:
-    """The checkpoint named, else what is deployed; a workspace that has deployed none begins with the latest one."""
+def held_by(workspace: Workspace, checkpoint: str | None = None, renderer: str | None = None) -> Checkpoints:
+    """The checkpoint named, else what is deployed; a workspace that has deployed none begins with the latest one. All are
+    drawn by the renderer named, else by the one that is deployed now, else by the plain warp."""
+    from serving.refined_face import renderer_module
     from serving.talking import motion_module, talking
 
+    drawing = renderer_module(workspace, renderer)
+
     def load(name: str) -> Any:
-        return talking(motion_module(workspace, name))
+        return talking(motion_module(workspace, name), drawing)
 
     if checkpoint is not None:
         return Checkpoints(load(checkpoint), load)
@@ -85,7 +89,7 @@ def held_by(workspace: Workspace, checkpoint: str | None = None) -> Checkpoints:
         return Checkpoints(load(name), load)
     module = motion_module(workspace)
     told = deployments.first(workspace, module.checkpoint)
-    first = talking(module) if told.stable == module.checkpoint else load(told.stable)
+    first = talking(module, drawing) if told.stable == module.checkpoint else load(told.stable)
     return Checkpoints(first, load)
 
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from modeling.mesh_warp import Plate
 from modeling.motion import Person
 from serving.avatar import Avatar
-from serving.face_warp import Plate
 
 KEY_HEADER = "x-headroom-probe"
 """Tells the server's key, which lies in the ledger: whoever deploys, or brings a worker, may read it."""

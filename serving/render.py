@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.avatar import SIDE_PX, avatar
+from modeling.plates import SIDE_PX
+from serving.avatar import avatar
 from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME, Chunk, Session
 from serving.publish import Recording, frames_of
+from serving.refined_face import renderer_module
 from serving.talking import motion_module, talking
 from store import deployments
 from store.media import GRID_FPS
@@ -23,10 +25,11 @@ MOST_S = 4 * 3600
 
 def render(
     workspace: Workspace, audio: Path, named: str, out: Path, checkpoint: str | None = None, seed: int = 0,
-    side_px: int = SIDE_PX,
+    side_px: int = SIDE_PX, renderer: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Writes the MP4, by default with the checkpoint that is deployed, else with the latest. Gives {"path", "checkpoint",
-    "avatar", "frames", "seconds", "fps", "real_time_factor"}, the factor being the time it took over the time it lasts.
+    """Writes the MP4, by default with the checkpoint that is deployed, else with the latest; drawn by the renderer named or
+    deployed, else ("" in what it gives) by the plain warp. Gives {"path", "checkpoint", "renderer", "avatar", "frames",
+    "seconds", "fps", "real_time_factor"}, the factor being the time it took over the time it lasts.
 
     Raises ValueError without a checkpoint, for an avatar that can't be made, for sound that can't be read, and for a name
     that is no MP4's.
@@ -35,8 +38,9 @@ def render(
     import torch
 
     module = motion_module(workspace, checkpoint or deployments.serving(workspace).stable or None)
+    drawing = renderer_module(workspace, renderer)
     shown = avatar(workspace, named, side_px)
-    running = talking(module).open(Session(shown, seed))
+    running = talking(module, drawing).open(Session(shown, seed))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the network is small: more threads only wait for each other
     cv2.setNumThreads(1)
@@ -55,7 +59,8 @@ def render(
         torch.set_num_threads(threads)
     took, lasts = time.perf_counter() - began, number / GRID_FPS
     return {
-        "path": str(path), "checkpoint": module.checkpoint, "avatar": shown.key, "frames": number, "seconds": lasts,
+        "path": str(path), "checkpoint": module.checkpoint, "renderer": drawing.checkpoint if drawing else "",
+        "avatar": shown.key, "frames": number, "seconds": lasts,
         "fps": round(number / took, 1), "real_time_factor": round(took / lasts, 3),
     }  # fmt: skip
 

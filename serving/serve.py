@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from serving.avatar import Avatar, avatar
-from serving.checkpoints import NONE_YET, RECIPE
+from serving.checkpoints import NONE_YET, RECIPE, WARP_ALONE
 from serving.follow import follow
 from serving.gateway import make_app
 from serving.routing import Gateway
@@ -36,12 +36,14 @@ ONE_CLIP_EACH = """
 def serve(
     workspace: Workspace, named: Sequence[str], host: str, port: int, capacity: int | None = None,
     checkpoint: str | None = None, num_workers: int | None = None, rtmp: str | None = None,
+    renderer: str | None = None,
 ) -> None:  # fmt: skip
     """`named` are clips and pictures; by default up to six people of the workspace, by their longest clips. `port` 0 takes
     any free one. With a checkpoint it serves that one and follows nothing; else what `headroom deploy` says. `capacity`
     sessions (by default one a core) are shared out among `num_workers` processes of this machine, by default two, so that one
     takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
-    address to which each session is published, "{session}" in it being the session's id.
+    address to which each session is published, "{session}" in it being the session's id. `renderer` is what this machine's
+    workers draw with, by default the one that is deployed.
 
     Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, for ICE servers that are
     none, and when no worker can start.
@@ -50,6 +52,8 @@ def serve(
 
     servers = ice_servers()
     check_there_is_one(workspace, checkpoint)
+    if renderer and renderer != WARP_ALONE:
+        registry.checkpoint_row(workspace, renderer)
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
     gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None)
     failures: list[ValueError] = []
@@ -58,7 +62,7 @@ def serve(
 
         async def run() -> None:
             try:
-                await _run(gateway, workspace, address, checkpoint, shares)
+                await _run(gateway, workspace, address, checkpoint, shares, renderer)
             except ValueError as error:
                 failures.append(error)
                 server.should_exit = True
@@ -73,8 +77,9 @@ def serve(
 
 
 async def _run(
-    gateway: Gateway, workspace: Workspace, address: str, checkpoint: str | None, shares: Sequence[int]
-) -> None:
+    gateway: Gateway, workspace: Workspace, address: str, checkpoint: str | None, shares: Sequence[int],
+    renderer: str | None = None,
+) -> None:  # fmt: skip
     """Keeps the workers up, says when the first is there, and follows the ledger from then on."""
 
     async def told() -> None:
@@ -88,7 +93,7 @@ async def _run(
         if checkpoint is None:
             await follow(gateway, workspace, server_at(address, gateway))
 
-    await together(keep(gateway, workspace, local(address), checkpoint, shares), told())
+    await together(keep(gateway, workspace, local(address), checkpoint, shares, renderer), told())
 
 
 def published_to(url: str) -> Callable[[str], Rtmp]:

@@ -25,7 +25,10 @@ STOP_S = 5.0
 LOOK_S = 0.5
 
 
-async def keep(gateway: Gateway, workspace: Workspace, url: str, checkpoint: str | None, shares: Sequence[int]) -> None:
+async def keep(
+    gateway: Gateway, workspace: Workspace, url: str, checkpoint: str | None, shares: Sequence[int],
+    renderer: str | None = None,
+) -> None:  # fmt: skip
     """One process for each share of the sessions, until it is cancelled; then they are ended.
 
     Raises ValueError when one ends before any worker ever was ready: what it said stands above."""
@@ -34,6 +37,7 @@ async def keep(gateway: Gateway, workspace: Workspace, url: str, checkpoint: str
         command = [sys.executable, "-m", "headroom", "worker", url, "--name", f"worker-{number}"]
         command += ["--sessions", str(share), "--workspace", str(workspace.settings.workspace)]
         command += ["--checkpoint", checkpoint] if checkpoint else []
+        command += ["--renderer", renderer] if renderer else []
         kept.append(_kept(gateway, f"worker-{number}", command))
     await together(*kept)
 

@@ -13,6 +13,7 @@ from serving.avatar import Avatar
 from serving.checkpoints import NONE_YET, RECIPE
 from serving.engine import Chunk, Module, Pipeline, Session
 from serving.face_warp import FaceWarp
+from serving.refined_face import Drawing, RefinedFace
 from serving.speech_motion import SpeechMotion
 from store import registry
 from store.workspace import Workspace
@@ -51,21 +52,27 @@ def _network(workspace: Workspace, found: registry.Checkpoint) -> MotionNet:
 
 
 class DrawnFace:
-    """The stage that draws. An avatar is made ready once per session; a frame needs nothing of those before it."""
+    """The stage that draws, by the warp alone or with a renderer over it. An avatar is made ready once per session; what the
+    renderer keeps of the frame before is not worth drawing again elsewhere, so it remembers nothing that matters."""
 
     name, remembers = "draw", False
 
-    def begin(self, session: Session) -> FaceWarp:
-        shown: Avatar = session.identity
-        return FaceWarp(shown.plate, shown.person)
+    def __init__(self, renderer: Module[Drawing] | None = None) -> None:
+        self.renderer = renderer
 
-    def step(self, state: FaceWarp, chunk: Chunk) -> Iterator[Chunk]:
+    def begin(self, session: Session) -> FaceWarp | RefinedFace:
+        shown: Avatar = session.identity
+        warp = FaceWarp(shown.plate, shown.person)
+        return RefinedFace(warp, self.renderer.model) if self.renderer else warp
+
+    def step(self, state: FaceWarp | RefinedFace, chunk: Chunk) -> Iterator[Chunk]:
         assert chunk.motion is not None
         yield replace(chunk, frames=[state.draw(row) for row in chunk.motion])
 
-    def end(self, state: FaceWarp) -> Iterator[Chunk]:
+    def end(self, state: FaceWarp | RefinedFace) -> Iterator[Chunk]:
         yield from ()
 
 
-def talking(module: Module[tuple[MotionNet, Idle]]) -> Pipeline[Chunk]:
-    return Pipeline([module], [SpeechMotion(module), DrawnFace()])
+def talking(module: Module[tuple[MotionNet, Idle]], renderer: Module[Drawing] | None = None) -> Pipeline[Chunk]:
+    """The first module is that of the motion: by its checkpoint a pipeline is known."""
+    return Pipeline([module, *([renderer] if renderer else [])], [SpeechMotion(module), DrawnFace(renderer)])

@@ -63,20 +63,20 @@ class Server:
     seen_at: float
 
 
-def serving(workspace: Workspace) -> Serving:
-    """Raises ConnectionError when the ledger can't be read now."""
+def serving(workspace: Workspace, kind: str = KIND) -> Serving:
+    """Of the checkpoints that make motion, or of another kind. Raises ConnectionError when the ledger can't be read now."""
     try:
-        rows = workspace.ledger.rows(sa.select(ledger.serving).where(ledger.serving.c.kind == KIND))
+        rows = workspace.ledger.rows(sa.select(ledger.serving).where(ledger.serving.c.kind == kind))
     except sa.exc.DBAPIError as error:
         raise ConnectionError(f"ledger: can't be read now ({error.orig})") from error
     return Serving(**{k: v for k, v in rows[0].items() if k != "kind"}) if rows else Serving()
 
 
-def history(workspace: Workspace) -> list[Deployment]:
+def history(workspace: Workspace, kind: str = KIND) -> list[Deployment]:
     """The newest first."""
     table = ledger.deployments
     rows = workspace.ledger.rows(
-        sa.select(table).where(table.c.kind == KIND).order_by(table.c.begun_at.desc(), table.c.id)
+        sa.select(table).where(table.c.kind == kind).order_by(table.c.begun_at.desc(), table.c.id)
     )
     return [Deployment(**{k: v for k, v in row.items() if k != "kind"}) for row in rows]
 
@@ -111,6 +111,14 @@ def first(workspace: Workspace, checkpoint: str) -> Serving:
         return _change(workspace, told, replace(told, stable=checkpoint), made)
     except OvertakenError:
         return serving(workspace)
+
+
+def settle(workspace: Workspace, kind: str, checkpoint: str, state: str, reason: str) -> Serving:
+    """Of a kind that has no canary, "serving" or "refused" at once."""
+    now = serving(workspace, kind)
+    made = _new(checkpoint, now.stable, state, reason)
+    wanted = replace(now, stable=checkpoint) if state == "serving" else now
+    return _change(workspace, now, wanted, replace(made, ended_at=made.begun_at), kind)
 
 
 def to_canary(workspace: Workspace, told: Deployment, share: float) -> Serving:
@@ -186,14 +194,16 @@ def servers(workspace: Workspace) -> list[Server]:
     return [Server(**row) for row in workspace.ledger.rows(sa.select(ledger.servers).order_by(ledger.servers.c.id))]
 
 
-def _change(workspace: Workspace, expected: Serving, wanted: Serving, deployment: Deployment) -> Serving:
+def _change(
+    workspace: Workspace, expected: Serving, wanted: Serving, deployment: Deployment, kind: str = KIND
+) -> Serving:
     """Both rows or neither. Only the holder of the turn writes them, so what is read within it is what stands."""
     made = replace(wanted, revision=expected.revision + 1, changed_at=time.time())
     with workspace.ledger.turn() as turn:
-        if serving(workspace).revision != expected.revision:
+        if serving(workspace, kind).revision != expected.revision:
             raise OvertakenError("what serves was changed meanwhile by somebody else; headroom deploy shows it")
-        turn.put(ledger.serving, [{"kind": KIND, **asdict(made)}])
-        turn.put(ledger.deployments, [_row(deployment)])
+        turn.put(ledger.serving, [{"kind": kind, **asdict(made)}])
+        turn.put(ledger.deployments, [_row(deployment, kind)])
     return made
 
 
@@ -208,5 +218,5 @@ def _new(checkpoint: str, before: str, state: str, reason: str) -> Deployment:
     return Deployment(secrets.token_hex(6), checkpoint, before, state, reason, time.time(), 0.0)
 
 
-def _row(told: Deployment) -> dict[str, object]:
-    return {"kind": KIND, **asdict(told)}
+def _row(told: Deployment, kind: str = KIND) -> dict[str, object]:
+    return {"kind": kind, **asdict(told)}

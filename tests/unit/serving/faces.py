@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from modeling.mesh_warp import Plate
 from modeling.motion import NUM_PARAMETERS, Person, mouth_of, upright
-from serving.face_warp import FaceWarp, Plate
-from serving.mouth_inside import painted_inside
+from modeling.mouth_inside import painted_inside
+from serving.face_warp import FaceWarp
 from tasks.head_geometry import angles_of, head_turns
 from tests.face_meshes import turned_face
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from modeling.mouth_inside import painted_inside
 from serving import avatar as avatars
 from serving import portrait as pictures
 from serving import render as rendering
 from serving.avatar import avatar, of_clip, of_picture
-from serving.mouth_inside import painted_inside
 from serving.render import read_blocks, render
 from serving.serve import people_of
 from serving.talking import motion_module

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from serving.face_moves import INNER_LIPS
-from tasks.face_geometry import STABLE_POINTS
+from modeling.mesh_warp import INNER_LIPS, STABLE_POINTS
 
 THROAT, TONGUE, TEETH = (38, 16, 16), (120, 58, 56), (205, 194, 182)
 """RGB; the first is of where no light falls."""
@@ -32,7 +31,7 @@ def painted_inside(picture: np.ndarray, points_N3: np.ndarray) -> np.ndarray:
     rise = _bump(down, 0.1, 0.3) * np.exp(-((along / (0.7 * half)) ** 4))
     made += rise[..., None] * (tongue - throat)
     edge = 0.055 - 0.06 * (along / half) ** 2
-    band = 1 / (1 + np.exp((down - edge) / 0.006)) * np.exp(-((along / (0.8 * half)) ** 6))
+    band = 1 / (1 + np.exp(np.clip((down - edge) / 0.006, -60, 60))) * np.exp(-((along / (0.8 * half)) ** 6))
     made += band[..., None] * (teeth - made)
     return np.clip(made * (0.45 + 0.55 * light), 0, 255).astype(np.uint8)
 

@@ -1,0 +1,58 @@
+"""What the terminal says of a renderer: its measures beside the warp, the copy, and the checkpoint that it went on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from dashboards.terminal import TIME_ALONE, out
+
+
+def trained(told: Mapping[str, Any]) -> None:
+    card = told["data"]
+    out.print(
+        f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from {card['frames']['train']:,} frames, "
+        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people; {len(card['left_out'])} clips left out"
+    )
+    if told.get("start"):
+        out.print(f"  it went on from checkpoint {told['start']}")
+    if told.get("did") == "nothing":
+        out.print("it was trained already, by this code on these clips: nothing was trained")
+    judged(told["metrics"])
+    out.print(f"draw with it: headroom render said.wav out.mp4 --avatar CLIP --renderer {told['id'][:8]}")
+
+
+def evaluated(told: Mapping[str, Any]) -> None:
+    out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
+    judged(told)
+
+
+def exported(told: Mapping[str, Any]) -> None:
+    out.print(f"{escape(told['path'])}: checkpoint {told['checkpoint']}, {told['num_bytes'] / 1e6:.2f} MB")
+    out.print(f"at most {told['most_apart']:.1e} gray levels away from torch")
+
+
+def judged(metrics: Mapping[str, Any]) -> None:
+    """Measures by what was held out and by what the person is known from; in brackets how far it is ahead of the warp."""
+    if metrics.get("held_out") == "time":
+        out.print(TIME_ALONE, soft_wrap=True)
+    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
+        for kind, told in of["plates"].items():
+            whos = list(told["measures"])
+            table = Table(
+                title=f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']} people, "
+                f"{of['seconds']:g} s, known from one {kind}"
+            )
+            table.add_column("measure")
+            for who in whos:
+                table.add_column(who, justify="right")
+            table.add_column("ahead of warp", justify="right")
+            for measure in told["measures"]["ours"]:
+                values = [told["measures"][who].get(measure) for who in whos]
+                ahead = told["ahead"]["warp"].get(measure)
+                edge = f"{ahead['value']:+.3f} [{ahead['low']:+.3f}, {ahead['high']:+.3f}]" if ahead else ""
+                table.add_row(measure, *("" if v is None else f"{v['value']:.3f}" for v in values), escape(edge))
+            out.print(table)

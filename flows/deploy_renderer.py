@@ -1,0 +1,104 @@
+"""`headroom deploy` of a renderer: gates on its evaluation and on its speed, then it draws for whoever starts, or not.
+
+It has no canary: what it can do wrong is seen in pictures of people whom it never saw, which its evaluation has; a server takes
+it when it starts, or when its workers do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from flows.deploy_gates import Gate, compared_on, failures, part_of
+from modeling.made_renderer import KIND, renderer_of
+from modeling.mouth_crop import SIDE_PX
+from modeling.renderer import GIVEN
+from store import deployments, registry
+from store.workspace import Workspace
+
+MOST_FRAME_MS = 12.0
+"""Of one core, beside 14 ms for motion, warp and H.264: 30 frames a second take 33."""
+LEAST_SHARPNESS, LEAST_CONTRAST = 0.7, 0.6
+"""Over the true frames'."""
+MOST_STILL, MOST_BORDER, MOST_PAUSE = 0.5, 1.0, 1.0
+"""Gray levels: of a mouth that is held still, of the square's edge, and beyond what the person's own mouth does in pauses."""
+MOST_DRIFT = 0.1
+"""Of the cosine to the person's own face, below the warp's."""
+TIMED_FRAMES = 30
+
+
+def deploy_renderer(workspace: Workspace, name: str, say: Callable[[str], None] = lambda told: None) -> dict[str, Any]:
+    """As flows.deploy.run_deploy gives it, with "kind". Raises ValueError for a name that the registry does not know."""
+    now = deployments.serving(workspace, KIND)
+    if now.stable == name:
+        return _told(name, "serving", "it serves already", name, "nothing")
+    try:
+        found = registry.load(workspace, name)
+        gates = renderer_gates(found.told["metrics"], frame_ms(workspace, found))
+        reason, on = failures(gates), compared_on(found.told["metrics"])
+    except ValueError as error:
+        gates, reason, on = [], str(error), ""
+    for gate in gates:
+        say(f"{'passed' if gate.passed else 'failed'}: {gate.told()}")
+    state = "refused" if reason else "serving"
+    why = f"checkpoint {name}: {reason}" if reason else f"passed {len(gates)} gates ({on})"
+    deployments.settle(workspace, KIND, name, state, why)
+    return _told(name, state, why, now.stable, state)
+
+
+def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
+    """On what was held out, for both kinds of plates. Raises ValueError for metrics that lack it."""
+    gates = [
+        Gate("frame_ms", frame_ms, MOST_FRAME_MS, False, "an engine of 30 frames a second on one core", timing=True)
+    ]
+    for kind, of in metrics[part_of(metrics)]["plates"].items():
+        ours, ahead = of["measures"]["ours"], of["ahead"]["warp"]
+
+        def gate(name: str, value: float, limit: float, least: bool, why: str, kind: str = kind) -> None:
+            gates.append(Gate(f"{kind}: {name}", value, limit, least, why))
+
+        gate(
+            "mouth_psnr ahead of the warp, lower end", ahead["mouth_psnr"]["low"], 0.0, True, "it must surely be nearer"
+        )
+        for measure in ("mouth_ssim", "mouth_flicker", "closed_error"):
+            if measure in ahead:
+                why = "the whole interval below 0 is clearly worse than the warp"
+                gate(f"{measure} ahead of the warp, upper end", ahead[measure]["high"], 0.0, True, why)
+        if "identity" in ours:
+            why = f"the warp keeps {of['measures']['warp']['identity']['value']:.3f}"
+            limit = of["measures"]["warp"]["identity"]["value"] - MOST_DRIFT
+            gate("identity", ours["identity"]["value"], limit, True, why)
+        if "open_contrast" in ours:
+            gate(
+                "open_contrast", ours["open_contrast"]["value"], LEAST_CONTRAST, True, "an open mouth must be seen open"
+            )
+        gate("sharpness", ours["sharpness"]["value"], LEAST_SHARPNESS, True, "blur")
+        gate("still_quiver", ours["still_quiver"]["value"], MOST_STILL, False, "a mouth that is held still")
+        gate("border_step", ours["border_step"]["value"], MOST_BORDER, False, "no box must be seen")
+        if "pause_quiver" in ours:
+            gate("pause_quiver", ours["pause_quiver"]["value"], MOST_PAUSE, False, "lips must not quiver in silence")
+    return gates
+
+
+def frame_ms(workspace: Workspace, found: registry.Checkpoint) -> float:
+    """Processor time of a frame's step, the median of some. Raises ValueError for a checkpoint that can't be used."""
+    from modeling.renderer_export import OnnxRenderer, TorchRenderer
+
+    net, graph = renderer_of(found), registry.exported(workspace, found.id)
+    step = OnnxRenderer(graph) if graph is not None else TorchRenderer(net)
+    given = np.zeros((1, GIVEN, SIDE_PX, SIDE_PX), np.float32)
+    state = net.start().numpy()
+    identity = np.zeros((1, net.recipe.identity_width, *state.shape[2:]), np.float32)
+    took = []
+    for _ in range(TIMED_FRAMES):
+        began = time.process_time()
+        step(given, identity, state)
+        took.append(1000 * (time.process_time() - began))
+    return float(np.median(took))
+
+
+def _told(name: str, state: str, reason: str, before: str, did: str) -> dict[str, Any]:
+    return {"checkpoint": name, "kind": KIND, "state": state, "reason": reason, "before": before, "did": did}

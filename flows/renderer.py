@@ -1,0 +1,261 @@
+"""`headroom train renderer`: from a frozen tier to a published renderer; plain functions, as in flows/train.py.
+
+It reads what audio_to_motion reads, and frames of the proxies beside it; nothing is detected again. `start` is a checkpoint
+that it goes on from: a renderer of many people that gets a minute of one person becomes that person's own, and is judged
+beside the one it began as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.data_card import data_card
+from flows.motion_data import read, refuse_none
+from infra.code import code_version
+from modeling.made_renderer import KIND, renderer_of
+from modeling.recipes.renderer import Renderer, renderer
+from store import registry
+from store.frozen import Frozen, frozen, snapshot_row
+from store.workspace import Workspace, open_workspace
+from tasks import freeze
+from tasks.head_geometry import canonical_face
+
+if TYPE_CHECKING:
+    from modeling.held_out import Split
+    from modeling.motion_set import MotionSet
+    from modeling.renderer import RendererNet
+    from modeling.renderer_set import FaceClip
+    from modeling.training import Progress
+
+JUDGED_FROM = 0.3
+"""Of a stranger's clip: the frames before are for the one picture that the renderer knows them by."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A snapshot, read and split; `faces` by part: train, held_people, held_time. `start` is what it goes on from."""
+
+    recipe: Renderer
+    held: Frozen
+    data: MotionSet
+    parts: Split
+    faces: Mapping[str, list[FaceClip]]
+    left_out: Mapping[str, str]
+    folder: Path
+    start: registry.Checkpoint | None = None
+
+
+def run_renderer(
+    workspace_root: str | Path | None,
+    recipe_name: str,
+    *,
+    tier: str | None = None,
+    snapshot: str | None = None,
+    start: str | None = None,
+    changed: Mapping[str, object] | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Trains a renderer on a tier, frozen now, or on a snapshot; gives `checkpoint.json`, the checkpoint's "id", and "did":
+    "trained", or "nothing" where the same code has trained the same.
+
+    Raises ValueError for an unknown recipe, tier, snapshot or checkpoint, for a tier of which nothing can be held out, and for
+    a `start` of another size.
+    """
+    made = renderer(recipe_name, **(changed or {}))
+    workspace = open_workspace(workspace_root)
+    if (tier is None) == (snapshot is None):
+        raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
+    begun = registry.load(workspace, start) if start else None
+    if begun is not None:
+        _refuse_other_size(made, begun)
+    chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
+    if found := trained_before(workspace, made, chosen, begun):
+        return {"id": found.id, **found.told, "did": "nothing"}
+    before = registry.of_snapshot(workspace, made.name, chosen)
+    from flows.server import prefect_api
+
+    with prefect_api(workspace.settings.workspace):
+        from flows import renderer_flow
+
+        with renderer_flow.watched(on_step):
+            told: dict[str, Any] = renderer_flow.train_renderer(
+                str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {}), begun.id if begun else None
+            )
+    return {**told, "did": "nothing" if told["id"] in before else "trained"}
+
+
+def trained_before(
+    workspace: Workspace, made: Renderer, snapshot: str, start: registry.Checkpoint | None
+) -> registry.Checkpoint | None:
+    """The checkpoint that this code made of the same, None without one that can be read."""
+    code = code_version()
+    for name in registry.of_snapshot(workspace, made.name, str(snapshot_row(workspace, snapshot)["id"])):
+        try:
+            found = registry.load(workspace, name)
+        except ValueError:
+            continue  # damaged: training it again mends it
+        same = (found.told["recipe"], found.told.get("start"), found.told["code"])
+        if same == (asdict(made), start.id if start else None, code) and not code["commit"].endswith("+"):
+            return found
+    return None
+
+
+def prepare(workspace: Workspace, made: Renderer, snapshot: str, start: registry.Checkpoint | None = None) -> Prepared:
+    """Reads a snapshot. Raises ValueError when nothing of it can be held out, and when no face can be learnt from."""
+    from modeling.held_out import split
+    from modeling.renderer_training import run_key
+
+    held = frozen(workspace, snapshot)
+    data = read(workspace, held)
+    refuse_none(held, data)
+    parts = split(data.clips, made)
+    faces, left_out = faces_of(held, data, parts, made)
+    if not faces["train"]:
+        raise ValueError(
+            f"snapshot {held.snapshot_id}: no face can be learnt from ({'; '.join(sorted(set(left_out.values())))})"
+        )
+    key = run_key(made, faces["train"], renderer_of(start).state_dict() if start else None)
+    folder = workspace.settings.workspace / "runs" / f"{made.name}-{key[:16]}"
+    return Prepared(made, held, data, parts, faces, {**data.left_out, **left_out}, folder, start)
+
+
+def faces_of(
+    held: Frozen, data: MotionSet, parts: Split, made: Renderer
+) -> tuple[dict[str, list[FaceClip]], dict[str, str]]:
+    """By part, and the clips that are left out of one with the reason."""
+    from modeling.renderer_set import read_faces
+
+    triangles = canonical_face().triangles
+    whole = {clip.clip_id: clip for clip in data.clips}
+    strangers = {c.clip_id: c.first_frame + round(JUDGED_FROM * len(c)) for c in parts.held_people}
+    later = {  # a whole clip of somebody who is known has no beginning that was learnt from
+        c.clip_id: c.first_frame if len(c) < len(whole[c.clip_id]) else c.first_frame + round(JUDGED_FROM * len(c))
+        for c in parts.held_time
+    }
+    found: dict[str, list[FaceClip]] = {}
+    left_out: dict[str, str] = {}
+    for name, clips, judged_from in (
+        ("train", list(parts.train), None),
+        ("held_time", [whole[c] for c in later], later),
+        ("held_people", [whole[c] for c in strangers], strangers),
+    ):
+        found[name], reasons = read_faces(held, clips, data.people, triangles, made, judged_from=judged_from)
+        if name != "held_time":  # the end of a clip may be too short to be judged: the clip is learnt from all the same
+            left_out |= reasons
+    return found, left_out
+
+
+def train(work: Prepared, on_step: Callable[[Progress], None]) -> RendererNet:
+    from modeling import renderer_training
+
+    start = renderer_of(work.start).state_dict() if work.start else None
+    return renderer_training.train(work.recipe, work.faces["train"], work.folder, on_step, start)
+
+
+def evaluate(work: Prepared, net: RendererNet) -> dict[str, Any]:
+    """{"held_out", "held_people", "held_time"}: measures of modeling/renderer_metrics.py, beside the checkpoint that it went
+    on from. Raises ValueError when nothing that is held out can be judged."""
+    general = renderer_of(work.start) if work.start else None
+    return judged(net, work.faces, work.parts.held_out, general)
+
+
+def judged(
+    net: RendererNet, faces: Mapping[str, list[FaceClip]], held_out: str, general: RendererNet | None = None
+) -> dict[str, Any]:
+    from modeling.renderer_metrics import evaluate as judge
+    from tasks.signals.face_embedding import embedding
+
+    told = {
+        name: judge(net, faces[name], general=general, embed=embedding, over_clips=held_out == "time")
+        for name in ("held_people", "held_time")
+        if faces.get(name)
+    }
+    if f"held_{held_out}" not in told:
+        raise ValueError(f"evaluate: no held-out {held_out} shows a face that can be judged; give a larger tier")
+    return {"held_out": held_out, **told}
+
+
+def publish(workspace: Workspace, work: Prepared, net: RendererNet, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the checkpoint into the registry, and its graph beside it where onnx is installed; gives what it says of itself."""
+    from safetensors.torch import save
+
+    told = {
+        "kind": KIND,
+        "recipe": asdict(work.recipe),
+        "snapshot": {"id": work.held.snapshot_id, "sha256": work.held.sha256, "tier": work.held.tier},
+        **({"start": work.start.id} if work.start else {}),
+        "metrics": dict(metrics),
+        "data": card_of(workspace, work),
+        "code": code_version(),
+    }
+    made = registry.publish(workspace, save({k: v.contiguous() for k, v in net.state_dict().items()}), told)
+    if find_spec("onnx") is not None:
+        run_export_renderer(workspace, made, None)
+    return {"id": made.id, **made.told}
+
+
+def run_export_renderer(workspace: Workspace, found: registry.Checkpoint, out: Path | None) -> dict[str, Any]:
+    """Exports a renderer, by default to beside its checkpoint; {"checkpoint", "kind", "path", "num_bytes", "most_apart"}, the last in
+    gray levels. Raises ValueError as modeling/renderer_export.py does."""
+    from flows.export import about, written
+    from modeling.renderer_export import OnnxRenderer, export, most_apart
+
+    net = renderer_of(found)
+    graph = export(net, about(found))
+    apart = 255 * most_apart(net, OnnxRenderer(graph))
+    path = written(workspace, found, graph, out)
+    return {"checkpoint": found.id, "kind": KIND, "path": path, "num_bytes": len(graph), "most_apart": apart}
+
+
+def card_of(workspace: Workspace, work: Prepared) -> dict[str, Any]:
+    """What it learnt from, as audio_to_motion tells it; of one that went on from another, also what that had learnt from."""
+    used = {clip.clip_id for clip in work.faces["train"]}
+    parts = {
+        "train": [c for c in work.parts.train if c.clip_id in used],
+        "held_time": work.parts.held_time,
+        "held_people": work.parts.held_people,
+    }
+    told = data_card(workspace, work.held, work.parts, parts, work.left_out)
+    told["frames"] = {name: sum(len(c) for c in clips) for name, clips in work.faces.items()}
+    if work.start:
+        told["before"] = {key: work.start.told["data"][key] for key in ("clips", "people", "licences")}
+    return told
+
+
+def run_evaluate_renderer(workspace: Workspace, found: registry.Checkpoint, snapshot: str | None) -> dict[str, Any]:
+    """Judges a renderer on whom it did not learn from, of any snapshot, by default its own. Kept beside the checkpoint.
+
+    Raises ValueError for an unknown snapshot, and when nobody in it is held out.
+    """
+    import json
+
+    from flows.evaluation import parts_of
+
+    made = Renderer(**found.told["recipe"])
+    held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
+    data = read(workspace, held)
+    parts = parts_of(found, data, held, made)
+    faces, _ = faces_of(held, data, parts, made)
+    start = found.told.get("start")
+    general = renderer_of(registry.load(workspace, str(start))) if start else None
+    told = {
+        "checkpoint": found.id,
+        "snapshot": held.snapshot_id,
+        **judged(renderer_of(found), faces, parts.held_out, general),
+    }
+    text = json.dumps(told, sort_keys=True, indent=1).encode()
+    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{held.snapshot_id}.json")
+    return told
+
+
+def _refuse_other_size(made: Renderer, begun: registry.Checkpoint) -> None:
+    own = renderer_of(begun).recipe
+    for name in ("width", "num_blocks", "identity_width", "state_width"):
+        if (here := getattr(made, name)) != (there := getattr(own, name)):
+            raise ValueError(
+                f"recipe {made.name}: {name} is {here}, that of checkpoint {begun.id} {there}; --set {name}={there}"
+            )

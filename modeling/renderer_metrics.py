@@ -1,0 +1,227 @@
+"""How good drawn lower faces are: beside the true frames, and beside copying the reference and the plain warp.
+
+Everything is over the square of modeling/mouth_crop.py, in gray levels of 0 to 255, on frames with a mesh. The mouth is the
+lips, all within them, and 7 px of skin. Intervals are of a bootstrap over people.
+
+Legend: T frames, S the square's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from modeling.motion_metrics import SILENT_PROB, figure
+from modeling.mouth_crop import SIDE_PX, add, fade
+from modeling.renderer import RendererNet
+from modeling.renderer_set import FaceClip
+from modeling.renderer_training import SSIM_SIDE, given_of, mouth_mask, reference_of, ssim_map
+from store.media import GRID_FPS
+
+OURS, WARP, COPY, GENERAL, TRUE = "ours", "warp", "copy", "general", "true"
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From a picture RGB uint8 and five points of its face (5, 2) to a vector of length 1."""
+IDENTITY_FRAMES = 4
+BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver")
+"""Of the measures; of all others more is better, but for RATIOS, which are best at 1."""
+RATIOS = ("sharpness", "open_contrast")
+CLOSED = 0.15
+"""Of the normalised opening: below it the person's lips are closed."""
+OPEN = 1.0
+"""From here on they are open."""
+WARM_FRAMES = 5
+"""A constant mouth is drawn so often before its quivering is measured: the state of the frame before settles."""
+
+
+@torch.inference_mode()
+def drawn(net: RendererNet, clip: FaceClip, plate: int) -> np.ndarray:
+    """What the network makes of a clip's frames from one of its plates, uint8 (T, S, S, 3), as the engine would: frame by
+    frame, begun anew where frames are left out."""
+    identity, state = net.identity(torch.from_numpy(reference_of(clip, plate))[None]), net.start()
+    made = []
+    for row in range(len(clip)):
+        if row and clip.frames[row] != clip.frames[row - 1] + 1:
+            state = net.start()
+        given = torch.from_numpy(given_of(clip, plate, slice(row, row + 1)))
+        one, state = net(given, identity, state)
+        made.append(picture_of(one[0].numpy()))
+    return np.stack(made)
+
+
+def picture_of(made_CSS: np.ndarray) -> np.ndarray:
+    """uint8 (S, S, 3) of values from 0 to 1."""
+    return np.asarray(np.clip(np.rint(made_CSS.transpose(1, 2, 0) * 255), 0, 255).astype(np.uint8))
+
+
+def evaluate(
+    net: RendererNet,
+    clips: Sequence[FaceClip],
+    *,
+    general: RendererNet | None = None,
+    embed: Embed | None = None,
+    over_clips: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """By kind of plate: {"num_clips", "num_people", "seconds", "plates": {kind: {"measures": {who: {measure: figure}},
+    "ahead": {baseline: {measure: figure}}}}}; above 0 in "ahead" means that ours is better. `general` is the network that
+    this one went on from; with `embed` it is also measured how far the face stays the person's.
+
+    Raises ValueError without a clip.
+    """
+    if not clips:
+        raise ValueError("evaluate: no clip is held out; give a larger tier")
+    plates: dict[str, Any] = {}
+    for place, (kind, _) in enumerate(clips[0].plates):
+        rows = [clip_measures(net, clip, place, general, embed) for clip in clips]
+        names = [c.who if not over_clips else f"{c.who} {c.clip_id} {c.frames[0]}" for c in clips]
+        plates[kind] = _told(rows, names, seed)
+    return {
+        "num_clips": len(clips),
+        "num_people": len({c.who for c in clips}),
+        "seconds": round(sum(len(c) for c in clips) / GRID_FPS, 2),
+        "plates": plates,
+    }
+
+
+def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str], seed: int) -> dict[str, Any]:
+    def told(measure: str, values: Sequence[float | None]) -> dict[str, float] | None:
+        known = [(v, n) for v, n in zip(values, names, strict=True) if v is not None]
+        return figure([v for v, _ in known], [n for _, n in known], seed).to_dict() if known else None
+
+    kinds = list(rows[0])
+    measures = {
+        who: {m: made for m in _names(rows, who) if (made := told(m, [r[who].get(m) for r in rows])) is not None}
+        for who in kinds
+    }
+    ahead = {}
+    for other in (who for who in kinds if who not in (OURS, TRUE)):
+        ahead[other] = {
+            m: made
+            for m in measures[OURS]
+            if (made := told(m, [_better(m, r[OURS], r[other]) for r in rows])) is not None
+        }
+    return {"measures": measures, "ahead": ahead}
+
+
+def _names(rows: Sequence[Mapping[str, Mapping[str, float]]], who: str) -> list[str]:
+    """Of all measures that any clip has, in their order."""
+    return list(dict.fromkeys(name for row in rows for name in row[who]))
+
+
+def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
+    if measure not in ours or measure not in theirs:
+        return None
+    if measure in RATIOS:
+        return abs(theirs[measure] - 1) - abs(ours[measure] - 1)
+    return (theirs[measure] - ours[measure]) * (1 if measure in BETTER_LOWER else -1)
+
+
+def clip_measures(
+    net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None, embed: Embed | None = None
+) -> dict[str, dict[str, float]]:
+    """Of one clip, {who: {measure: value}} of ours, the warp, and the copy; those of silence where the clip has any."""
+    copies = np.broadcast_to(clip.references[plate, 0], clip.true.shape)
+    made = drawn(net, clip, plate)
+    pictures = {OURS: made, WARP: clip.warps[plate], COPY: copies}
+    if general is not None:
+        pictures[GENERAL] = drawn(general, clip, plate)
+    told = {who: picture_measures(shown, clip) for who, shown in pictures.items()}
+    if embed is not None:
+        for who, shown in (*pictures.items(), (TRUE, clip.true)):
+            told.setdefault(who, {})["identity"] = identity(shown, clip, plate, embed)
+    told[OURS]["still_quiver"] = still_quiver(net, clip, plate)
+    told[OURS]["border_step"] = border_step(made, clip.warps[plate])
+    return told
+
+
+def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
+    """`psnr` and `ssim` over the square, `mouth_psnr` and `mouth_ssim` over the mouth; `mouth_flicker`: by how many gray
+    levels a frame the error changes; `sharpness`: the mouth's fine detail beside the true one; `open_contrast`: light and dark
+    within lips that are open, beside the true ones; `closed_error`: how far the lips are off where they are closed;
+    `pause_quiver`: how much the mouth changes in pauses beyond what the person's does."""
+    made, true = made_TSSC.astype(np.float64), clip.true.astype(np.float64)
+    mouth = np.stack([mouth_mask(lips[1]) for lips in clip.lips])
+    wrong = made - true
+    squared = (wrong**2).mean(axis=3)
+    found = {
+        "psnr": _psnr(squared.mean()),
+        "mouth_psnr": _psnr(squared[mouth].mean()),
+        **_ssims(made_TSSC, clip.true, mouth),
+        "sharpness": _detail(made, mouth) / max(_detail(true, mouth), 1e-6),
+    }
+    open_ = (clip.gap > OPEN)[:, None, None] & (clip.lips[:, 1] > 127)
+    if open_.any():
+        found["open_contrast"] = _contrast(made, open_) / max(_contrast(true, open_), 1e-6)
+    next_to = np.diff(clip.frames) == 1
+    both = mouth[1:] & mouth[:-1] & next_to[:, None, None]
+    if both.any():
+        found["mouth_flicker"] = float(np.abs(np.diff(wrong, axis=0)).mean(axis=3)[both].mean())
+    closed = (clip.gap < CLOSED)[:, None, None] & (clip.lips[:, 1] > 127)
+    if closed.any():
+        found["closed_error"] = float(np.abs(wrong.mean(axis=3))[closed].mean())
+    quiet = clip.speech < SILENT_PROB
+    still = both & (quiet[1:] & quiet[:-1])[:, None, None]
+    if still.any():
+        change = [np.abs(np.diff(v, axis=0)).mean(axis=3)[still].mean() for v in (made, true)]
+        found["pause_quiver"] = float(change[0] - change[1])
+    return {name: float(value) for name, value in found.items()}
+
+
+def identity(squares_TSSC: np.ndarray, clip: FaceClip, plate: int, embed: Embed) -> float:
+    """Cosine between the person's picture and the same picture with the lower face of other frames in it, the mean over a few
+    frames: 1 is the same face. What the true frames have is the most that can be asked for."""
+    picture, affine, points = clip.pictures[plate], clip.affines[plate], clip.points[plate]
+    own, faded = embed(picture, points), fade()[..., None]
+    told = []
+    for row in np.unique(np.linspace(0, len(clip) - 1, IDENTITY_FRAMES).astype(int)):
+        change = faded * (squares_TSSC[row].astype(np.float32) - clip.references[plate, 0])
+        told.append(float(own @ embed(add(picture, np.ascontiguousarray(change), affine), points)))
+    return float(np.mean(told))
+
+
+@torch.inference_mode()
+def still_quiver(net: RendererNet, clip: FaceClip, plate: int) -> float:
+    """Gray levels by which the mouth changes from a frame to the next while warp and lips stand still: 0 is best. Measured on
+    the clip's first frame, once the state has settled."""
+    identity, state = net.identity(torch.from_numpy(reference_of(clip, plate))[None]), net.start()
+    given, made = torch.from_numpy(given_of(clip, plate, slice(0, 1))), []
+    for _ in range(WARM_FRAMES + 5):
+        one, state = net(given, identity, state)
+        made.append(one[0].numpy().transpose(1, 2, 0) * 255)
+    mouth = mouth_mask(clip.lips[0, 1])
+    return float(np.abs(np.diff(np.stack(made[WARM_FRAMES:]), axis=0))[:, mouth].mean())
+
+
+def border_step(made_TSSC: np.ndarray, warps_TSSC: np.ndarray) -> float:
+    """The largest change of a pixel on the square's border, in gray levels: above 1, the square would be seen as a box.
+    Within, the change fades in over some pixels."""
+    changed = np.abs(made_TSSC.astype(int) - warps_TSSC).max(axis=(0, 3))
+    inner = slice(1, SIDE_PX - 1)
+    changed[inner, inner] = 0
+    return float(changed.max())
+
+
+def _contrast(pictures: np.ndarray, where: np.ndarray) -> float:
+    """Mean over frames of the standard deviation of gray within the lips."""
+    return float(np.mean([p.mean(axis=2)[w].std() for p, w in zip(pictures, where, strict=True) if w.any()]))
+
+
+def _psnr(mean_squared: float) -> float:
+    return float(10 * np.log10(255**2 / max(mean_squared, 1e-3)))
+
+
+def _ssims(made: np.ndarray, true: np.ndarray, mouth: np.ndarray) -> dict[str, float]:
+    a, b = (torch.from_numpy(np.ascontiguousarray(v.transpose(0, 3, 1, 2))).float() / 255 for v in (made, true))
+    told = ssim_map(a, b).mean(dim=1).numpy()
+    room = SSIM_SIDE // 2
+    return {"ssim": float(told.mean()), "mouth_ssim": float(told[mouth[:, room:-room, room:-room]].mean())}
+
+
+def _detail(pictures: np.ndarray, mouth: np.ndarray) -> float:
+    """Mean size of what a blur over 1 px takes away from the mouth."""
+    fine = [np.abs(p - cv2.GaussianBlur(p, (0, 0), 1.0)).mean(axis=2) for p in pictures]
+    return float(np.stack(fine)[mouth].mean())

@@ -1,0 +1,82 @@
+"""The drawn face with what a renderer's checkpoint adds to its lower half: teeth, tongue, shadow, and seams of skin.
+
+The warp draws the whole picture; a square of it around the mouth goes through the network, and what that changes is added
+where the square lies (modeling/mouth_crop.py), nothing at the square's border. What remains of a session is the state of one
+frame; a session that goes on elsewhere begins it anew, which a few frames make up for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from modeling.made_renderer import KIND, renderer_of
+from modeling.mouth_crop import add, crop_affine, cut, masks, placed
+from modeling.renderer import RendererNet
+from modeling.renderer_export import MOST_APART, OnnxRenderer, TorchRenderer, most_apart
+from serving.checkpoints import WARP_ALONE
+from serving.engine import Module
+from serving.face_warp import FaceWarp
+from store import deployments, registry
+from store.workspace import Workspace
+
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """`net` encodes who is shown, once a session; `step` draws, by ONNX Runtime where the checkpoint has a graph."""
+
+    net: RendererNet
+    step: Step
+
+
+def renderer_module(workspace: Workspace, checkpoint: str | None = None) -> Module[Drawing] | None:
+    """The renderer named, else the one that is deployed; None for "none" and where none is deployed.
+
+    Raises ValueError for a checkpoint that is not what was published or can't be used, and for a graph of other weights.
+    """
+    name = checkpoint or deployments.serving(workspace, KIND).stable
+    if not name or name == WARP_ALONE:
+        return None
+    found = registry.load(workspace, name)
+    net = renderer_of(found)
+    graph = registry.exported(workspace, found.id)
+    if graph is None:
+        return Module(KIND, found.id, Drawing(net, TorchRenderer(net)))
+    step = OnnxRenderer(graph)
+    if not most_apart(net, step) <= MOST_APART:
+        raise ValueError(f"checkpoint {found.id}: its graph is of other weights; headroom export-model makes it anew")
+    return Module(KIND, found.id, Drawing(net, step))
+
+
+class RefinedFace:
+    """Draws one session: a frame follows from its motion and from the frame before."""
+
+    def __init__(self, warp: FaceWarp, drawing: Drawing) -> None:
+        self._warp, self._step = warp, drawing.step
+        plate = warp.plate
+        affine = crop_affine(plate.points, warp.across_px)
+        reference = np.concatenate([_channels(cut(picture, affine)) for picture in (plate.picture, plate.inside)])
+        with torch.inference_mode():
+            self._identity = drawing.net.identity(torch.from_numpy(reference)[None]).numpy()
+        self._state = drawing.net.start().numpy()
+
+    def draw(self, motion_P: np.ndarray) -> np.ndarray:
+        """RGB uint8 (H, W, 3) of one row of normalised motion."""
+        picture, vertices = self._warp.drawn(motion_P)
+        affine = crop_affine(vertices, self._warp.across_px)
+        warp = _channels(cut(picture, affine))
+        lips = masks(placed(vertices, affine)).astype(np.float32) / 255
+        given = np.concatenate([warp, lips])[None]
+        made, self._state = self._step(given, self._identity, self._state)
+        change = 255 * (made[0] - warp).transpose(1, 2, 0)
+        return add(picture, np.ascontiguousarray(change, np.float32), affine)
+
+
+def _channels(picture: np.ndarray) -> np.ndarray:
+    """float32 (3, S, S) from 0 to 1."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32) / 255

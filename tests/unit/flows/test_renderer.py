@@ -1,0 +1,226 @@
+"""From a snapshot to a published renderer, at a size that learns next to nothing; and into service, or not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import headroom
+from dashboards import deployment, renderer_trained
+from flows import renderer as steps
+from flows.deploy import run_deploy, shown
+from flows.deploy_renderer import renderer_gates
+from flows.evaluation import run_evaluate
+from flows.export import run_export
+from flows.renderer_flow import markdown
+from modeling import held_out
+from modeling.made_renderer import renderer_of
+from modeling.recipes.renderer import renderer
+from modeling.renderer import RendererNet
+from store import deployments, registry
+from store.workspace import Workspace, open_workspace
+from tasks import freeze
+from tests.unit.flows.test_pipeline import artifacts
+from tests.unit.modeling.spoken_corpus import fill_spoken
+
+TINY = "renderer_tiny"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    torch.set_num_threads(1)
+    made = open_workspace(tmp_path_factory.mktemp("drawn") / "ws")
+    fill_spoken(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def snapshot(place: Workspace) -> str:
+    return str(freeze.build(place, "spoken")["snapshot"])
+
+
+def whole_way(place: Workspace, snapshot: str, **changed: object) -> tuple[dict[str, Any], list[int]]:
+    trained: list[int] = []
+    work = steps.prepare(place, renderer(TINY, **changed), snapshot)
+    net = steps.train(work, lambda done: trained.append(done.step))
+    return steps.publish(place, work, net, steps.evaluate(work, net)), trained
+
+
+@pytest.fixture(scope="module")
+def told(place: Workspace, snapshot: str) -> dict[str, Any]:
+    made, trained = whole_way(place, snapshot)
+    assert trained == list(range(1, 13))
+    return made
+
+
+def test_a_checkpoint_says_what_it_learnt_from_and_how_it_does(told: dict[str, Any]) -> None:
+    card, judged = told["data"], told["metrics"]["held_people"]
+    assert card["licences"] == {"CC-BY-4.0, consent yes": len(card["clips"]["train"])}
+    assert not set(card["people"]["train"]) & set(card["people"]["held_people"])
+    assert set(card["left_out"]) == {"ce", "cf"}
+    assert card["frames"]["train"] == 50 * len(card["clips"]["train"])
+    assert card["frames"]["held_people"] == 50, "of the last seventy of a hundred, in two stretches"
+    assert "landmarks@f-landmarks" in card["timelines"]
+    assert set(judged["plates"]) == {"avatar", "portrait"}
+    assert set(judged["plates"]["avatar"]["ahead"]) == {"warp", "copy"}
+    assert 0.5 < judged["plates"]["avatar"]["measures"]["ours"]["identity"]["value"] <= 1
+    assert "| mouth_psnr |" in markdown(told)
+
+
+def test_the_same_again_trains_nothing_and_is_the_same_checkpoint(
+    place: Workspace, snapshot: str, told: dict[str, Any]
+) -> None:
+    made, trained = whole_way(place, snapshot)
+    assert (made["id"], trained) == (told["id"], [])
+
+
+def test_it_is_judged_anew_with_the_same_figures(
+    place: Workspace, snapshot: str, told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    anew = run_evaluate(place.settings.workspace, told["id"])
+    assert anew["held_people"] == told["metrics"]["held_people"]
+    kept = place.objects.local(place.objects.uri(f"checkpoints/{told['id']}/evaluations/{snapshot}.json"))
+    assert json.loads(kept.read_text()) == anew
+    renderer_trained.evaluated(anew)
+    renderer_trained.trained(told)
+    assert "mouth_psnr" in capsys.readouterr().out
+
+
+def test_its_graph_lies_beside_it_and_says_what_it_is_of(
+    place: Workspace, told: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert registry.exported(place, told["id"]) is not None
+    made = run_export(place.settings.workspace, told["id"], tmp_path / "r.onnx")
+    assert made["most_apart"] < 0.1
+    assert Path(made["path"]).stat().st_size == made["num_bytes"]
+    renderer_trained.exported(made)
+    assert "gray levels away from torch" in capsys.readouterr().out
+
+
+def test_one_persons_own_is_judged_beside_the_one_it_began_as(
+    place: Workspace, snapshot: str, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "SAME_SOUND", 2.0)  # drawn heads all speak in one rhythm
+    start = registry.load(place, told["id"])
+    own = {"held_people_least": 9, "held_time_least_s": 3.0, "held_time_share": 0.4, "num_steps": 2}
+    work = steps.prepare(place, renderer(TINY, **own), snapshot, start)
+    net = steps.train(work, lambda done: None)
+    made = steps.publish(place, work, net, steps.evaluate(work, net))
+    judged = made["metrics"]["held_time"]["plates"]["avatar"]
+    assert made["metrics"]["held_out"] == "time"
+    assert {"ours", "general", "warp", "copy", "true"} == set(judged["measures"])
+    assert "mouth_psnr" in judged["ahead"]["general"]
+    assert (made["start"], made["data"]["before"]["people"]) == (told["id"], told["data"]["people"])
+    assert "**held_out: time.**" in markdown(made)
+    with pytest.raises(ValueError, match=f"width is 12, that of checkpoint {told['id']} 8; --set width=8"):
+        steps.run_renderer(place.settings.workspace, TINY, snapshot=snapshot, start=told["id"], changed={"width": 12})
+
+
+def test_what_cannot_be_done_says_why(
+    place: Workspace, told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = place.settings.workspace
+    with pytest.raises(ValueError, match="give a tier, which is frozen now, or a snapshot"):
+        steps.run_renderer(root, TINY)
+    found = registry.load(place, told["id"])
+    with pytest.raises(ValueError, match="is of kind 'audio_to_motion', not renderer"):
+        renderer_of(registry.publish(place, found.weights, {**found.told, "kind": "audio_to_motion"}))
+    bad = RendererNet(renderer(TINY, width=12)).state_dict()
+    from safetensors.torch import save
+
+    with pytest.raises(ValueError, match="its weights don't fit its recipe"):
+        renderer_of(registry.publish(place, save(bad), found.told))
+    spoilt = RendererNet(renderer(TINY)).state_dict()
+    spoilt["leave.bias"][0] = float("nan")
+    with pytest.raises(ValueError, match=r"leave.bias holds values that are not finite"):
+        renderer_of(registry.publish(place, save(spoilt), found.told))
+    for more, why in (
+        (["audio_to_motion", "--tier", "spoken", "--start", "abc"], "--start is of a renderer"),
+        (["renderer", "--tier", "spoken", "--device", "cpu"], "leave --device and --processes out"),
+    ):
+        with pytest.raises(SystemExit):
+            headroom.main(["train", *more, "--workspace", str(root)])
+        assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_it_runs_as_a_flow_and_the_page_has_its_measures(
+    prefect: str, place: Workspace, snapshot: str, told: dict[str, Any]
+) -> None:
+    from flows import renderer_flow
+
+    seen: list[int] = []
+    with renderer_flow.watched(lambda done: seen.append(done.step)):
+        made = renderer_flow.train_renderer(str(place.settings.workspace), TINY, snapshot, {"num_steps": 2})
+    assert seen == [1, 2]
+    assert made["recipe"]["num_steps"] == 2
+    assert "| mouth_psnr |" in artifacts(prefect, "checkpoint")[0]["data"]
+    assert artifacts(prefect, "progress-train")[0]["data"] == 100
+    assert list(place.settings.workspace.glob(f"runs/{TINY}-*/events"))
+
+
+def good(**changed: float) -> dict[str, Any]:
+    """Metrics that pass, with values of ours changed."""
+    ours = {
+        "identity": 0.9,
+        "open_contrast": 0.9,
+        "sharpness": 0.9,
+        "still_quiver": 0.0,
+        "border_step": 0.0,
+        "pause_quiver": 0.1,
+        **changed,
+    }
+    ahead = {m: {"value": 1.0, "low": 0.5, "high": 1.5} for m in ("mouth_psnr", "mouth_ssim", "closed_error")}
+    if "mouth_psnr_low" in changed:
+        ahead["mouth_psnr"]["low"] = changed["mouth_psnr_low"]
+    if "closed_high" in changed:
+        ahead["closed_error"]["high"] = changed["closed_high"]
+    told = {"ours": {m: {"value": v} for m, v in ours.items()}, "warp": {"identity": {"value": 0.95}}}
+    of = {"measures": told, "ahead": {"warp": ahead}}
+    return {"held_out": "people", "held_people": {"num_people": 3, "seconds": 9.0, "plates": {"avatar": of}}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails"),
+    [
+        ({}, ""),
+        ({"mouth_psnr_low": -0.1}, "mouth_psnr ahead of the warp, lower end"),
+        ({"closed_high": -0.1}, "closed_error ahead of the warp, upper end"),
+        ({"sharpness": 0.5}, "sharpness"),
+        ({"identity": 0.8}, "identity"),
+        ({"open_contrast": 0.4}, "open_contrast"),
+        ({"still_quiver": 0.9}, "still_quiver"),
+        ({"border_step": 3.0}, "border_step"),
+        ({"pause_quiver": 2.0}, "pause_quiver"),
+    ],
+)
+def test_each_defect_fails_a_gate(changed: dict[str, float], fails: str) -> None:
+    failed = [g.name for g in renderer_gates(good(**changed), 3.0) if not g.passed]
+    assert failed == ([f"avatar: {fails}"] if fails else [])
+    assert [g.name for g in renderer_gates(good(), 50.0) if not g.passed] == ["frame_ms"]
+
+
+def test_it_comes_into_service_by_its_gates_or_not_at_all(
+    place: Workspace, told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, found = place.settings.workspace, registry.load(place, told["id"])
+    poor = registry.publish(place, found.weights, {**found.told, "metrics": good(sharpness=0.2)}).id
+    fine = registry.publish(place, found.weights, {**found.told, "metrics": good()}).id
+    made = run_deploy(root, poor)
+    assert made["state"] == "refused"
+    assert "sharpness is 0.2" in made["reason"]
+    assert deployments.serving(place, "renderer").stable == ""
+    said: list[str] = []
+    assert run_deploy(root, fine, say=said.append)["state"] == "serving"
+    assert said[0].startswith("passed: frame_ms")
+    assert run_deploy(root, fine)["did"] == "nothing"
+    assert deployments.serving(place).stable == "", "what makes motion is another matter"
+    assert [d.state for d in deployments.history(place, "renderer")] == ["serving", "refused"]
+    deployment.shown(shown(place))
+    deployment.deployed({**made, "state": "serving", "did": "serving"})
+    out = capsys.readouterr().out
+    assert f"renderer {fine}" in out
+    assert "--renderer none" in out

@@ -1,0 +1,170 @@
+"""The renderer begins as the warp, paints no edge, keeps still, and goes on bit for bit after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modeling import renderer_training
+from modeling.mouth_crop import SIDE_PX
+from modeling.recipes.renderer import renderer
+from modeling.renderer import RendererNet
+from modeling.renderer_export import MOST_APART, OnnxRenderer, TorchRenderer, export, most_apart
+from modeling.renderer_metrics import drawn, evaluate, still_quiver
+from modeling.renderer_training import Batches, edges, laplacian_pyramid, run_key, ssim_map, train
+from modeling.training import Progress, losses_in
+from tests.unit.modeling.drawn_lips import face_clip
+
+TINY = renderer("renderer_tiny")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def shaken(seed: int = 0) -> RendererNet:
+    """A network that changes what it sees, unlike an untrained one."""
+    torch.manual_seed(seed)
+    net = RendererNet(TINY).eval()
+    torch.nn.init.normal_(net.leave.weight, std=0.2)
+    return net
+
+
+def test_untrained_it_is_the_warp_pixel_by_pixel() -> None:
+    clip = face_clip()
+    assert np.array_equal(drawn(RendererNet(TINY).eval(), clip, 0), clip.warps[0])
+
+
+def test_the_default_is_small() -> None:
+    num = sum(p.numel() for p in RendererNet(renderer()).parameters())
+    assert 100_000 < num < 300_000
+
+
+def test_whatever_it_paints_the_border_stays_the_warp() -> None:
+    clip, made = face_clip(), drawn(shaken(), face_clip(), 0)
+    assert np.abs(made.astype(int) - clip.warps[0]).max() > 10
+    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        assert np.array_equal(made[edge], clip.warps[0][edge])
+
+
+def test_the_frame_before_is_seen() -> None:
+    net = shaken()
+    given, identity = torch.rand(1, 5, SIDE_PX, SIDE_PX), net.identity(torch.rand(1, 6, SIDE_PX, SIDE_PX))
+    with torch.inference_mode():
+        first, state = net(given, identity, net.start())
+        second, _ = net(given, identity, state)
+    assert not torch.equal(first, second)
+
+
+def test_trained_it_paints_teeth_for_somebody_it_never_saw(tmp_path: Path) -> None:
+    learnt = [face_clip(f"c{i}", f"p{i}", seed=i) for i in range(4)]
+    net = train(replace(TINY, num_steps=60, width=12), learnt, tmp_path / "run")
+    losses = [row["loss"] for row in losses_in(tmp_path / "run")]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+    stranger = face_clip("new", "new", seed=9)
+    told = evaluate(net, [stranger, face_clip("new2", "new2", seed=11)])
+    for kind in ("avatar", "portrait"):
+        of = told["plates"][kind]
+        assert of["ahead"]["warp"]["mouth_psnr"]["low"] > 1, "decibels"
+        assert of["measures"]["ours"]["border_step"]["value"] == 0
+    assert still_quiver(net, stranger, 0) < 0.5
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    clips = [face_clip()]
+    whole = train(TINY, clips, tmp_path / "whole").state_dict()
+
+    class KilledError(Exception):
+        pass
+
+    def die(done: Progress) -> None:
+        if done.step == 7:  # beyond the last save, before the next
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(TINY, clips, tmp_path / "cut", die)
+    torch.rand(7)  # whatever drew meanwhile
+    again = train(TINY, clips, tmp_path / "cut").state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert list(losses_in(tmp_path / "whole")) == list(losses_in(tmp_path / "cut"))
+
+
+def test_one_that_goes_on_from_a_checkpoint_begins_with_its_weights(tmp_path: Path) -> None:
+    start = shaken(seed=3).state_dict()
+    made = train(replace(TINY, num_steps=1, learning_rate=0.0, weight_decay=0.0), [face_clip()], tmp_path, start=start)
+    assert all(torch.equal(start[name], value) for name, value in made.state_dict().items())
+    assert run_key(TINY, [face_clip()]) != run_key(TINY, [face_clip()], start)
+
+
+def test_what_cannot_be_trained_says_why(tmp_path: Path) -> None:
+    train(replace(TINY, num_steps=1), [face_clip()], tmp_path / "run")
+    with pytest.raises(ValueError, match="holds a run of another recipe or other clips"):
+        train(TINY, [face_clip()], tmp_path / "run")
+    with pytest.raises(ValueError, match="no clip has 2 frames in a row"):
+        train(TINY, [], tmp_path / "none")
+    with pytest.raises(ValueError, match="every clip to learn from has weight 0"):
+        train(TINY, [replace(face_clip(), weight=0.0)], tmp_path / "none")
+    with pytest.raises(ValueError, match="no clip is held out"):
+        evaluate(shaken(), [])
+
+
+def test_a_recipe_that_cannot_be_meant_says_why() -> None:
+    for name, changed, why in (
+        ("rendere", {}, "recipe 'rendere' is none of renderer, renderer_personal, renderer_tiny"),
+        ("renderer", {"depth": 1}, "has no value 'depth'"),
+        ("renderer", {"width": "wide"}, "width='wide' is no int"),
+        ("renderer", {"crop_frames": 1}, "crop_frames=1 is below 2"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            renderer(name, **changed)  # type: ignore[arg-type]
+
+
+def test_the_data_of_a_step_follow_from_its_number_and_from_runs_alone() -> None:
+    gapped = face_clip()
+    gapped = replace(gapped, frames=np.concatenate([np.arange(10), np.arange(50, 70)]))
+    assert 9 not in gapped.runs(2), "frame 9 and frame 50 do not follow each other"
+    assert len(gapped.runs(2)) == 28
+    batches = Batches(TINY, [gapped])
+    for one, other in zip(batches(5), Batches(TINY, [gapped])(5), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(batches(5)[0], batches(6)[0])
+    assert [tuple(v.shape[:2]) for v in batches(0)] == [(2, 2), (2, 6), (2, 2), (2, 2)]
+
+
+def test_the_losses_say_what_their_names_say() -> None:
+    picture = torch.rand(1, 3, SIDE_PX, SIDE_PX)
+    levels = laplacian_pyramid(picture)
+    assert [level.shape[-1] for level in levels] == [96, 48, 24, 12]
+    assert float(ssim_map(picture, picture).min()) > 0.999
+    assert float(ssim_map(picture, torch.rand_like(picture)).mean()) < 0.3
+    blurred = torch.nn.functional.avg_pool2d(picture, 3, 1, 1)
+    shifted = torch.roll(picture, 1, dims=3)
+    assert float(edges(blurred).mean()) < 0.6 * float(edges(picture).mean())
+    assert abs(float(edges(shifted).mean() / edges(picture).mean()) - 1) < 0.05, "wherever edges lie"
+    flat = torch.zeros(1, 2, 3, SIDE_PX, SIDE_PX)
+    jumps = flat.clone()
+    jumps[:, 1] = 0.2
+    weight = torch.ones(1, 2, 1, SIDE_PX, SIDE_PX)
+    losses = renderer_training.losses_of(TINY, jumps, flat, weight)
+    assert float(losses["temporal"]) == pytest.approx(0.2, abs=1e-3)
+    assert float(losses["charbonnier"]) == pytest.approx(0.1, abs=2e-3)
+
+
+def test_its_graph_says_the_same_and_what_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = shaken()
+    graph = OnnxRenderer(export(net, {"checkpoint": "c0", "licences": {"CC0": 1}}))
+    assert graph.about() == {"checkpoint": "c0", "licences": '{"CC0": 1}'}
+    assert most_apart(net, graph) < 1e-4
+    assert most_apart(shaken(seed=1), graph) > MOST_APART
+    given, identity = np.zeros((1, 5, SIDE_PX, SIDE_PX), np.float32), np.zeros((1, 4, 24, 24), np.float32)
+    state = net.start().numpy()
+    for one, other in zip(graph(given, identity, state), TorchRenderer(net)(given, identity, state), strict=True):
+        assert np.abs(one - other).max() < 1e-4
+    monkeypatch.setattr("modeling.renderer_export.most_apart", lambda net, other: 0.5)
+    with pytest.raises(ValueError, match="the graph is 0.5 away from the network"):
+        export(net, {})
