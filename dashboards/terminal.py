@@ -261,7 +261,11 @@ def built(told: Mapping[str, Any]) -> None:
 
 
 def diffed(told: Mapping[str, Any]) -> None:
-    out.print(f"{told['from']} -> {told['to']}: {len(told['came'])} came, {len(told['went'])} went")
+    out.print(
+        f"{told['from']} -> {told['to']}: {len(told['came'])} came, {len(told['went'])} went, {told['stayed']:,} stayed"
+    )
+    if told["changed"]:
+        out.print(f"[dim]changed:[/] {escape('; '.join(told['changed']))}", soft_wrap=True)
     for sign, key in (("[green]+[/]", "came"), ("[red]-[/]", "went")):
         for change in told[key][:100]:
             out.print(f"{sign} {change['clip_id']}  [dim]{escape(str(change.get('because', '')))}[/]", soft_wrap=True)

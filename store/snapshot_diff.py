@@ -41,13 +41,14 @@ class Move:
 
 @dataclass(frozen=True)
 class SnapshotDiff:
-    """From `before` to `after` (ids)."""
+    """From `before` to `after` (ids). `changed` says what else the two ids rest on that is not the same."""
 
     before: str
     after: str
     came: tuple[Move, ...]
     went: tuple[Move, ...]
     stayed: int
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,41 @@ def diff(before: Snapshot, after: Snapshot, query: Query | None = None) -> Snaps
         tuple(_came(c, videos[c], by_old_clauses.get(c)) for c in came),
         tuple(_went(c, videos[c], by_new_clauses.get(c), now, query is not None) for c in went),
         len(old & new),
+        tuple(_changed(before, after)),
     )
+
+
+def _changed(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    """In the order in which one follows from the other; the tables' versions only where nothing else explains it."""
+    old, new = before.header, after.header
+    told = []
+    if old["inlined"] != new["inlined"]:
+        told.append("the tier's SQL")
+    recipes = [
+        s
+        for s in sorted({*old["fingerprints"], *new["fingerprints"]})
+        if old["fingerprints"].get(s) != new["fingerprints"].get(s)
+    ]
+    told += [f"how {signal} is computed" for signal in recipes if old["inlined"] == new["inlined"]]
+    if old.get("balance") != new.get("balance"):
+        told.append("the weights")
+    if moved := _moved_values(before, after):
+        told.append(f"values or spans of clips that stayed: {moved}")
+    if not told and before.clip_ids == after.clip_ids and old["manifest"] != new["manifest"]:
+        told.append("the tables' versions alone: those of the older snapshot are gone or hold other clips, too")
+    yield from told
+
+
+def _moved_values(before: Snapshot, after: Snapshot) -> int:
+    """Clips of both with another span or another value of a column that both hold."""
+    columns = [
+        c for c in before.clips.column_names if c in after.clips.column_names and c not in ("salt", "leaf", "weight")
+    ]
+    old, new = (
+        {row["clip_id"]: row for row in s.clips.select(columns).to_pylist() if row["clip_id"] is not None}
+        for s in (before, after)
+    )
+    return sum(old[clip] != new[clip] for clip in old.keys() & new.keys())
 
 
 def _came(clip: str, video: str, failed: _Failed | None) -> Move:

@@ -78,14 +78,16 @@ def build(workspace: Workspace, name: str, targets: Targets | None = None) -> di
 
 
 def diff(workspace: Workspace, first: str, second: str | None = None) -> dict[str, Any]:
-    """Two snapshots by id, or the latest two of a tier: clips that came and went, and the clause that decided."""
+    """Two snapshots by id, or the latest two of a tier: clips that came and went, the clause that decided, and what else
+    the snapshots rest on that is not the same."""
     old, new = _pair(workspace, first, second)
     made = snapshot_diff.diff(_loaded(workspace, old), _loaded(workspace, new), tiers.guarded(workspace))
 
     def told(changes: Any) -> list[dict[str, Any]]:
         return [{"clip_id": c.clip_id, "because": "; ".join(c.because)} for c in changes]
 
-    return {"from": old["id"], "to": new["id"], "came": told(made.came), "went": told(made.went)}
+    moves = {"came": told(made.came), "went": told(made.went)}
+    return {"from": old["id"], "to": new["id"], **moves, "stayed": made.stayed, "changed": list(made.changed)}
 
 
 def _asked(header: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -230,3 +230,28 @@ def test_changed_values_are_told_from_the_present_tables(query: Any) -> None:
     assert diff(before, after).went[0].reason.startswith("its values changed: those it had pass")
     assert diff(before, after, query).went[0].reason.startswith("passes every clause by the present values")
     assert [(m.clip_id, m.clause) for m in diff(before, after, now).came] == [("c1", None)]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({}, ()),
+        ({"sql": TIER.replace("duration_s >= 3", "duration_s >= 3.0")}, ("the tier's SQL",)),
+        ({"fingerprints": {**FINGERPRINTS, "speech_quality": "fp-2"}}, ("how speech_quality is computed",)),
+        (
+            {"manifest": {"clips": 4, "signals": 7}},
+            ("the tables' versions alone: those of the older snapshot are gone or hold other clips, too",),
+        ),
+    ],
+)
+def test_a_diff_without_moves_says_why_the_id_is_another(
+    query: Any, other: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    found = diff(frozen(query), frozen(query, **other))
+    assert (found.came, found.went, found.stayed) == ((), (), 4)
+    assert found.changed == told
+
+
+def test_a_diff_counts_clips_that_stayed_with_other_values(query: Any) -> None:
+    found = diff(frozen(query), _changed(frozen(query), "signals.speech_quality_ovrl", 3.01))
+    assert found.changed == ("values or spans of clips that stayed: 1",)
