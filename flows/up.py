@@ -110,7 +110,7 @@ def register(root: Path, paths: list[str], schedule: Any, budget_s: float) -> No
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
-    from flows import pipeline
+    from flows import deploy_flow, pipeline, train_flow
 
     with get_client(sync_client=True) as client:
         pool = WorkPoolCreate(name=POOL, type="process", description="Processes on the machine that runs headroom up.")
@@ -135,6 +135,18 @@ def register(root: Path, paths: list[str], schedule: Any, budget_s: float) -> No
             "on-demand",
             parameters={"workspace": workspace},
             description="Freezes a snapshot of every tier when started by hand.",
+            **shared,
+        ),
+        train_flow.train.to_deployment(  # type: ignore[list-item]
+            "on-demand",
+            parameters={"workspace": workspace, "recipe_name": "audio_to_motion"},
+            description="Trains a recipe on a snapshot (its id) and publishes the checkpoint.",
+            **shared,
+        ),
+        deploy_flow.deploy.to_deployment(  # type: ignore[list-item]
+            "on-demand",
+            parameters={"workspace": workspace},
+            description="Brings a checkpoint (its id) into service: gates, a canary, then promoted or rolled back.",
             **shared,
         ),
     ]

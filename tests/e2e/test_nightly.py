@@ -147,6 +147,19 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     assert not (workspace / "prefect" / "server.json").exists()
 
 
+def test_training_and_deployment_can_be_asked_for(running: Up) -> None:
+    asked = {"train": {"snapshot": "0123456789abcdef"}, "deploy": {"checkpoint": "0123456789abcdef"}}
+    runs = {}
+    for name, parameters in asked.items():
+        found = running.api(f"deployments/name/{name}/on-demand")
+        runs[name] = running.api(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+    told = {name: wait(lambda run=run: ended(running, run)) for name, run in runs.items()}
+    for name, run in told.items():
+        assert run["state_type"] == "FAILED", (name, run["state"], run["name"])
+        assert "0123456789abcdef" in run["state"]["message"], name
+    assert running.stop() == []
+
+
 def test_new_footage_is_taken_in_and_a_kill_leaves_nothing_behind(running: Up, workspace: Path, tmp_path: Path) -> None:
     assert json.loads((workspace / "prefect" / "server.json").read_text())["url"] == running.url
     watched = running.api("deployments/name/curate/ingest-watch")
