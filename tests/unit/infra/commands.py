@@ -35,9 +35,10 @@ def accepted(words: Sequence[str]) -> dict[str, Any]:
 def _click(command: Any, words: Sequence[str]) -> dict[str, Any]:
     with command.make_context("it", list(words), resilient_parsing=False) as context:
         told = dict(context.params)
-        if not hasattr(command, "commands"):
+        words = [*getattr(context, "_protected_args", ()), *context.args]
+        if not hasattr(command, "commands") or (command.invoke_without_command and not words):
             return told
-        name, sub, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        name, sub, rest = command.resolve_command(context, words)
         assert sub is not None, f"{name} is no command"
         return _click(sub, rest)
 

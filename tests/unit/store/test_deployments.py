@@ -96,7 +96,7 @@ def test_servers_say_that_they_are_there_until_they_leave(place: Workspace) -> N
 def test_a_ledger_that_cannot_be_read_is_a_lost_connection(place: Workspace) -> None:
     deployments.serving(place)
     place.ledger.drop(ledger.servers.delete())
-    with place.ledger.engine.connect() as connection:
+    with place.ledger.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE serving")
         connection.exec_driver_sql("DROP TABLE servers")
     with pytest.raises(ConnectionError, match="can't be read now"):
