@@ -33,7 +33,7 @@ def log_log(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: s
     for decade in across:
         at, _ = place(10.0**decade, 10.0 ** up[0])
         parts.append(f'<line x1="{at}" y1="{TOP}" x2="{at}" y2="{HEIGHT - BOTTOM}" stroke="#ddd"/>')
-        parts.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{10.0**decade:,g}</text>')
+        parts.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{10.0**decade:,.15g}</text>')
     for decade in up:
         _, at = place(10.0 ** across[0], 10.0**decade)
         parts.append(f'<line x1="{LEFT}" y1="{at}" x2="{WIDTH - RIGHT}" y2="{at}" stroke="#ddd"/>')

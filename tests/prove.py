@@ -230,7 +230,8 @@ def tables(folder: Path, sample: bool) -> tuple[bool, str]:
         return False, done.stderr[-2000:]
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     of_limits = [float(cells[-1]) for cells in rows if cells[-1].replace(".", "").isdigit()]
-    return len(of_limits) > 1 and max(of_limits) <= 1, done.stdout
+    plot = "" if sample else "\n![time and memory against the number of clips](tables.svg)"
+    return len(of_limits) > 1 and max(of_limits) <= 1, done.stdout + plot
 
 
 def upkeep(folder: Path, sample: bool) -> tuple[bool, str]:
