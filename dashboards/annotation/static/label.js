@@ -139,7 +139,7 @@ function question(q, i) {
 function drawBoxes() {
   document.querySelectorAll(".box").forEach((b) => b.remove());
   if (task.type !== "flags") return;
-  const side = player.sides[0], video = player.lead, scale = Math.min(side.clientWidth / (video.videoWidth || 1), side.clientHeight / (video.videoHeight || 1));
+  const side = player.sides[0], video = player.videos[0], scale = Math.min(side.clientWidth / (video.videoWidth || 1), side.clientHeight / (video.videoHeight || 1));
   const [w, h] = [video.videoWidth * scale, video.videoHeight * scale], [x, y] = [(side.clientWidth - w) / 2, (side.clientHeight - h) / 2];
   for (const flag of value.flags) {
     if (!flag.box || (flag !== drawing && (player.time < flag.start_s || player.time > flag.end_s))) continue;

@@ -1,4 +1,4 @@
-// One or two videos on one clock: the first leads, the second is brought back when it drifts by more than a frame.
+// One or two videos on one clock: the longer leads, the other is brought back when it drifts by more than a frame.
 "use strict";
 const RENEW_MS = 3600000;
 class Player {
@@ -39,17 +39,20 @@ class Player {
     this.renewing = false;
   }
   keepFresh() { if (Date.now() - this.signed > RENEW_MS && !this.playing) this.renew(); }
-  get lead() { return this.videos[0]; }
+  get lead() { return this.videos.reduce((a, v) => ((v.duration || 0) > (a.duration || 0) ? v : a)); }
+  // A shorter clip stands on its last frame while the other goes on, and runs again when the clock is back within it.
+  within(v) { return v === this.lead || !(this.lead.currentTime >= v.duration - 0.02); }
   get time() { return Math.min(this.lead.currentTime, this.duration); }
   get playing() { return !this.lead.paused && !this.lead.ended; }
   hear(i) { this.videos.forEach((v, k) => { v.muted = k !== i; }); }
   async play() {
     if (this.lead.ended || this.time >= this.duration - 0.02) this.seek(0);
     // A browser may refuse sound before the first touch of a page; then it starts without.
-    try { await Promise.all(this.videos.map((v) => v.play())); } catch (refused) {
+    const running = this.videos.filter((v) => this.within(v));
+    try { await Promise.all(running.map((v) => v.play())); } catch (refused) {
       if (refused.name !== "NotAllowedError") return;
-      this.lead.muted = true;
-      await Promise.all(this.videos.map((v) => v.play().catch((e) => console.warn("clip does not play", e.name))));
+      this.videos.forEach((v) => { v.muted = true; });
+      await Promise.all(running.map((v) => v.play().catch((e) => console.warn("clip does not play", e.name))));
     }
   }
   pause() { this.videos.forEach((v) => v.pause()); }
@@ -57,6 +60,10 @@ class Player {
   seek(t) { const to = Math.max(0, Math.min(t, this.duration)); this.videos.forEach((v) => { v.currentTime = to; }); }
   step(frames) { this.pause(); this.seek(this.time + frames / 25); }
   align() {
-    for (const v of this.videos.slice(1)) if (Math.abs(v.currentTime - this.lead.currentTime) > 0.06 && !v.ended) v.currentTime = this.lead.currentTime;
+    for (const v of this.videos) {
+      if (v === this.lead || !this.within(v)) continue;
+      if (Math.abs(v.currentTime - this.lead.currentTime) > 0.06) v.currentTime = this.lead.currentTime;
+      if (this.playing && v.paused) v.play().catch((e) => console.warn("clip does not play", e.name));
+    }
   }
 }

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Response, Route, expect
 from dashboards.annotation import labelling, media
 from dashboards.annotation.visit import COOKIE
 from store import annotation_people, annotation_queue, annotation_work
-from tasks.annotation import sign_in
+from tasks.annotation import batches, sign_in
 from tests.annotators import EURO
 from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, wait
 from tests.unit.dashboards.annotation.conftest import House
@@ -342,6 +342,31 @@ def test_links_and_guidelines_are_reached_from_a_task_by_keyboard(house: House, 
         keys(page, "4", "4", "4", "4")
         press(page.get_by_role("link", name="Pay"))
         assert page.url.endswith("/pay"), "Enter on a link follows it; it does not send"
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_of_two_clips_the_longer_is_seen_to_its_end(house: House, address: str, short: int) -> None:
+    told = {"name": "short and long", "schema_id": house.schemas["pairwise"]}
+    plan = batches.Plan(**told, source="SELECT 'c1' AS clip_id, 'c2' AS other_clip_id")
+    media = batches.media_of(house.site.workspace, plan, "pairwise")
+    media[0][1][short]["end_frame"] = media[0][1][short]["start_frame"] + 25
+    house.site.database.write(lambda c: batches.make_batch(c, house.ids["designer"], plan, media, time.time()))
+    with chromium() as browser:
+        page = browser.page()
+        begin(page, house, address)
+        at_task(page, "pairwise")
+        page.evaluate("""() => {
+            const shorter = player.videos.reduce((a, v) => (v.duration < a.duration ? v : a));
+            window.seeks = 0;
+            shorter.addEventListener("seeking", () => { if (shorter.currentTime > 0.9) window.seeks += 1; });
+        }""")
+        keys(page, "r")
+        wait(page, "player.lead.ended")
+        ends = sorted(page.evaluate("player.videos.map((v) => v.currentTime)"))
+        assert ends == [pytest.approx(1.0, abs=0.1), pytest.approx(3.0, abs=0.1)]
+        assert page.evaluate("window.seeks") <= 1, "the shorter stands still on its last frame"
+        keys(page, "r")
+        wait(page, f"player.time > 0.3 && {APART} < 0.1 && player.videos.every((v) => !v.paused)", 10)
 
 
 def test_two_clips_run_on_one_clock_and_swapped_sides_are_shown_and_stored(
