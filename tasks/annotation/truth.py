@@ -13,7 +13,10 @@ import numpy as np
 from tasks.annotation import answers
 
 AGREED = 0.75
-"""Mean likeness of an item's answers from which they need no further rater: one of four ratings may be two points off."""
+"""Mean likeness of an item's answers from which they need no further rater."""
+AGREED_QUESTION = 1 / 3
+"""And of each question by itself: two ratings two points apart, or two choices, are a disagreement, whatever the rest of the
+answer says; of three raters two against one are not."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,20 @@ class Inferred:
 
 
 def agreed(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> bool:
-    pairs = [(a, b) for i, a in enumerate(given) for b in given[i + 1 :]]
-    return not pairs or mean(answers.mean_alike(task_type, body, a, b) for a, b in pairs) >= AGREED
+    """Whether an item's answers need no further rater: alike on the whole, and on each question."""
+    pairs = [answers.alike(task_type, body, a, b) for i, a in enumerate(given) for b in given[i + 1 :]]
+    if not pairs:
+        return True
+    by_question = {q: [pair[q] for pair in pairs if q in pair] for pair in pairs for q in pair}
+    alike_on_each = all(mean(values) >= AGREED_QUESTION - 1e-9 for values in by_question.values())
+    return alike_on_each and mean(answers.mean_of(pair) for pair in pairs) >= AGREED
 
 
 def consensus(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The answer that stands for several: median ratings, majorities, spans that most raters marked.
 
-    A tie between choices goes to the one first in the schema; a median between two ratings goes to the lower one.
+    A tie between choices goes to the one first in the schema. A median between two ratings keeps its half: rounding would
+    make all such labels too low, or too high.
     """
     if task_type == answers.FLAGS:
         return {"flags": _spans([a["flags"] for a in given], "kind")}
@@ -50,7 +59,8 @@ def consensus(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[s
     for question in answers.questions(task_type, body):
         parts = [a[question["name"]] for a in given]
         if task_type == answers.LIKERT:
-            made[question["name"]] = int(median(parts))
+            middle = median(parts)
+            made[question["name"]] = int(middle) if middle == int(middle) else middle
         elif task_type == answers.PAIRWISE or question["how"] == "one":
             votes = Counter(parts)
             order = list(answers.CHOICES if task_type == answers.PAIRWISE else question["choices"])

@@ -149,6 +149,7 @@ def test_dawid_skene_is_that_of_crowd_kit() -> None:
 def test_consensus_takes_medians_majorities_and_spans_that_most_marked() -> None:
     rated = [{d["name"]: p for d in BODY["likert"]["dimensions"]} for p in (2, 5, 4)]
     assert truth.consensus("likert", BODY["likert"], rated)["lip_sync"] == 4
+    assert truth.consensus("likert", BODY["likert"], rated[1:])["lip_sync"] == 4.5
 
     def flag(start: float, *box: float) -> dict[str, list]:
         return {"flags": [{"kind": "teeth", "start_s": start, "end_s": 3.0, "box": list(box) or None}]}
@@ -156,3 +157,22 @@ def test_consensus_takes_medians_majorities_and_spans_that_most_marked() -> None
     found = truth.consensus("flags", BODY["flags"], [flag(1.0, 0, 0, 0.5, 0.5), flag(2.0), {"flags": []}])
     assert found == {"flags": [{"kind": "teeth", "start_s": 1.5, "end_s": 3.0, "box": [0, 0, 0.5, 0.5]}]}
     assert truth.consensus("flags", BODY["flags"], [flag(1.0), {"flags": []}]) == {"flags": []}
+
+
+@pytest.mark.parametrize(
+    ("ratings", "enough"),
+    [
+        (((4, 3, 3, 3), (3, 3, 3, 3)), True),
+        (((1, 3, 3, 3), (5, 3, 3, 3)), False),
+        (((3, 3, 3, 3), (5, 3, 3, 3)), False),
+        (((1, 3, 3, 3), (5, 3, 3, 3), (5, 3, 3, 3)), True),
+        (((1, 3, 3, 3), (3, 3, 3, 3), (5, 3, 3, 3)), False),
+        (((4, 3, 4, 3), (3, 4, 3, 4)), False),
+    ],
+)
+def test_raters_who_contradict_each_other_on_one_question_do_not_agree(
+    ratings: tuple[tuple[int, ...], ...], enough: bool
+) -> None:
+    names = [q["name"] for q in answers.questions("likert", BODY["likert"])]
+    given = [dict(zip(names, rated, strict=True)) for rated in ratings]
+    assert truth.agreed("likert", BODY["likert"], given) is enough

@@ -69,7 +69,7 @@ def test_each_task_type_says_what_was_chosen_and_how_surely(workspace: Workspace
     deliver(workspace, crew.database)
     (row,) = read(workspace, "SELECT * FROM labels")
     ratings = ("visual_quality", "facial_naturalness", "lip_sync_accuracy", "motion_smoothness")
-    assert [row[r] for r in ratings] == [4, 4, 3, 4]
+    assert [row[r] for r in ratings] == [4, 4, 3.5, 4]
     assert (row["gaze"], row["emotion"], row["speaking_style"], row["gesture"]) == (
         "camera", "happy", "calm, reading", "nod",
     )  # fmt: skip
