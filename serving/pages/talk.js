@@ -30,11 +30,21 @@ const heardOf = (mine) => Object.fromEntries(Object.entries({
   },
 }).map(([name, todo]) => [name, (told) => { if (mine.is === session) todo(told); }]));
 
+// The session that this page just left may hold its place for a moment still.
+async function asked(key, tries) {
+  for (;;) {
+    const answer = await fetch("/api/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ avatar: key }) });
+    if (answer.status !== 503 || !tries--) return answer;
+    await new Promise((go) => setTimeout(go, 500));
+  }
+}
+
 async function open({ key, button }) {
+  const tries = session ? 10 : 0;
   leave(); avatar = { key, button };
   check(document.querySelectorAll("#avatars button"), button);
   by("poster").src = `/api/avatars/${key}.jpg`; screen.muted = false; ready(false);
-  const answer = await fetch("/api/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ avatar: key }) });
+  const answer = await asked(key, tries);
   const told = await answer.json();
   if (!answer.ok) return say(told.error, true);
   say("Making ready …");
