@@ -80,8 +80,9 @@ def run_renderer(
 
     with prefect_api(workspace.settings.workspace):
         from flows import renderer_flow
+        from flows.training_progress import watched
 
-        with renderer_flow.watched(on_step):
+        with watched(on_step):
             told: dict[str, Any] = renderer_flow.train_renderer(
                 str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {}), begun.id if begun else None
             )

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows import renderer as steps
-from flows.train_flow import ARTIFACT_INTERVAL_S, TIME_ALONE, task_of
+from flows.training_progress import TIME_ALONE, Shown, task_of
 from modeling.recipes.renderer import renderer
-from modeling.training import Progress
 from store import registry
 from store.workspace import open_workspace
-
-OnStep = Callable[[Progress], None]
-
-_watcher: ContextVar[OnStep | None] = ContextVar("renderer_watcher", default=None)
-
-
-@contextmanager
-def watched(on_step: OnStep | None) -> Iterator[None]:
-    """Calls `on_step` after each step of the trainings inside."""
-    token = _watcher.set(on_step)
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
 
 
 def _run_name() -> str:
@@ -51,7 +33,7 @@ def train_renderer(
     work = task_of("read", f"read snapshot {snapshot[:8]}", lambda: steps.prepare(place, made, snapshot, begun))
     counts = ", ".join(f"{len(clips)} {name}" for name, clips in work.faces.items())
     get_run_logger().info("clips: %s; %d left out; state in %s", counts, len(work.left_out), work.folder)
-    with _Shown(work, _watcher.get()) as shown:
+    with Shown(work.folder) as shown:
         net = task_of("train", f"train {made.name}, {made.num_steps} steps", lambda: steps.train(work, shown))
     metrics = task_of("evaluate", f"evaluate on held-out {work.parts.held_out}", lambda: steps.evaluate(work, net))
     told = task_of("publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics))
@@ -85,35 +67,3 @@ def markdown(told: Mapping[str, Any]) -> str:
 
 def _cell(told: Mapping[str, float] | None) -> str:
     return "" if told is None else f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
-
-
-class _Shown:
-    """Losses as TensorBoard events in the run's folder, and a progress bar in the Prefect UI."""
-
-    def __init__(self, work: steps.Prepared, watcher: OnStep | None) -> None:
-        self._folder, self._watcher = work.folder, watcher
-        self._bar: Any = None
-        self._written_at = 0.0
-
-    def __enter__(self) -> _Shown:
-        from tensorboardX import SummaryWriter
-
-        self._board = SummaryWriter(str(self._folder / "events"))
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._board.close()
-
-    def __call__(self, done: Progress) -> None:
-        for name, value in done.losses.items():
-            self._board.add_scalar(f"loss/{name}", value, done.step)
-        if self._watcher:
-            self._watcher(done)
-        if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
-            self._written_at = time.monotonic()
-            percent = round(100 * done.step / done.num_steps, 1)
-            told = f"Training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}"
-            if self._bar is None:
-                self._bar = create_progress_artifact(percent, key="progress-train", description=told)
-            else:
-                update_progress_artifact(self._bar, percent, description=told)

@@ -95,8 +95,9 @@ def run_train(
 
     with prefect_api(workspace.settings.workspace):
         from flows import train_flow
+        from flows.training_progress import watched
 
-        with train_flow.watched(on_step):
+        with watched(on_step):
             told: dict[str, Any] = train_flow.train(
                 str(workspace.settings.workspace),
                 recipe_name,

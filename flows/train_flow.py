@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from prefect import Task, flow, get_run_logger
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows import train as steps
+from flows.training_progress import TIME_ALONE, Shown, task_of
 from modeling.audio_to_motion import MotionNet
 from modeling.motion_metrics import Predict, rms_to_mouth
 from modeling.motion_picture import draw_samples, png
@@ -29,28 +22,9 @@ from store.scrub import PICTURES
 from store.workspace import open_workspace
 from tasks.curriculum import load_curriculum
 
-ARTIFACT_INTERVAL_S = 2.0
 PICTURE_INTERVAL_S = 60.0
 NUM_PICTURED = 3
 """Held-out clips whose curves are drawn; the erasure of one of them drops the pictures."""
-TIME_ALONE = (
-    "**held_out: time.** Too few people to hold some out: it is judged on ends of the clips that it learnt from, "
-    "which says nothing of people it never saw."
-)
-Result = TypeVar("Result")
-OnStep = Callable[[Progress], None]
-
-_watcher: ContextVar[OnStep | None] = ContextVar("watcher", default=None)
-
-
-@contextmanager
-def watched(on_step: OnStep | None) -> Iterator[None]:
-    """Calls `on_step` after each step of the trainings inside."""
-    token = _watcher.set(on_step)
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
 
 
 def _run_name() -> str:
@@ -92,8 +66,7 @@ def train(
         "%d clips to learn from, %s held out, %d left out; state in %s",
         len(parts.train), held, len(work.data.left_out), work.folder,
     )  # fmt: skip
-    watcher = _watcher.get()
-    with _Shown(work, watcher) as shown:
+    with _Shown(work) as shown:
         net = task_of(
             "train",
             f"train {made.name}, {work.recipe.num_steps} steps",
@@ -153,47 +126,24 @@ def _cell(told: Mapping[str, float]) -> str:
     return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
 
 
-class _Shown:
-    """Losses, and curves of held-out clips as they come to look, as TensorBoard events in the run's folder; a progress bar and
-    the last picture in the Prefect UI."""
+class _Shown(Shown):
+    """Also curves of held-out clips as they come to look, as TensorBoard events; the last picture in the Prefect UI."""
 
-    def __init__(self, work: steps.Prepared, watcher: OnStep | None) -> None:
-        self._folder, self._watcher, self._save_every = work.folder, watcher, work.recipe.save_every
+    def __init__(self, work: steps.Prepared) -> None:
+        super().__init__(work.folder)
+        self._save_every = work.recipe.save_every
         self._clips = sorted([*work.parts.held_people, *work.parts.held_time], key=lambda c: c.clip_id)[:NUM_PICTURED]
         self._hear = work.ears.hear if work.ears else None
         self._loud = rms_to_mouth(work.parts.train)
-        self._bar: Any = None
-        self._written_at = 0.0
         self._drawn_at = time.monotonic()
 
-    def __enter__(self) -> _Shown:
-        from tensorboardX import SummaryWriter
-
-        self._board = SummaryWriter(str(self._folder / "events"))
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._board.close()
-
     def __call__(self, done: Progress) -> None:
-        for name, value in done.losses.items():
-            self._board.add_scalar(f"loss/{name}", value, done.step)
-        if self._watcher:
-            self._watcher(done)
+        super().__call__(done)
         fresh = done.step > self._save_every and done.step % self._save_every == 1  # the step after one that was saved
         if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := network_in(self._folder)):
             self._drawn_at = time.monotonic()
             net.hear = self._hear
             self.picture(net, done.step - 1)
-        if done.step == done.num_steps or time.monotonic() - self._written_at > ARTIFACT_INTERVAL_S:
-            self._written_at = time.monotonic()
-            percent = round(100 * done.step / done.num_steps, 1)
-            stage = f", stage {done.stage} of {done.num_stages}" if done.num_stages > 1 else ""
-            told = f"Training: step {done.step:,} of {done.num_steps:,}{stage}, loss {done.losses['loss']:.3f}"
-            if self._bar is None:
-                self._bar = create_progress_artifact(percent, key="progress-train", description=told)
-            else:
-                update_progress_artifact(self._bar, percent, description=told)
 
     def picture(self, net: MotionNet, step: int, whole: bool = False) -> None:
         """What the network makes of held-out clips; of the whole training also for the Prefect UI and as samples.png."""
@@ -214,9 +164,3 @@ class _Shown:
         for part, judged in parts_of(metrics).items():
             for name, told in judged["measures"]["ours"].items():
                 self._board.add_scalar(f"{part}/{name}", told["value"], 0)
-
-
-def task_of(name: str, told: str, run: Callable[[], Result]) -> Result:
-    """A Prefect task without parameters: it would walk through them and hash them."""
-    made: Result = Task(run, name=name, task_run_name=lambda: told, cache_policy=NO_CACHE, persist_result=False)()
-    return made

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modeling.published import network_of
 from modeling.recipes.audio_to_motion import AudioToMotion
 from store.registry import Checkpoint
 
@@ -19,26 +20,9 @@ KIND = "audio_to_motion"
 def network(found: Checkpoint) -> MotionNet:
     """The network of a checkpoint, ready to predict. Raises ValueError for one of another kind, and for weights that can't
     be read, don't have the recipe's shapes, or hold a NaN or an infinity."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     from modeling.audio_to_motion import MotionNet
 
-    if found.told.get("kind") != KIND:
-        raise ValueError(f"checkpoint {found.id}: is of kind {found.told.get('kind')!r}, not {KIND}")
-    try:
-        net = MotionNet(AudioToMotion(**found.told["recipe"]))
-        weights = load(found.weights)
-        net.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, TypeError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"checkpoint {found.id}: its weights don't fit its recipe ({first}); train it again"
-        ) from error
-    for name, values in weights.items():
-        if not bool(values.isfinite().all()):
-            raise ValueError(f"checkpoint {found.id}: {name} holds values that are not finite; train it again")
-    return net.eval()
+    return network_of(found, KIND, lambda recipe: MotionNet(AudioToMotion(**recipe)))
 
 
 def idle_of(found: Checkpoint) -> Idle:

@@ -150,10 +150,10 @@ def test_what_cannot_be_done_says_why(
 def test_it_runs_as_a_flow_and_the_page_has_its_measures(
     prefect: str, place: Workspace, snapshot: str, told: dict[str, Any]
 ) -> None:
-    from flows import renderer_flow
+    from flows import renderer_flow, training_progress
 
     seen: list[int] = []
-    with renderer_flow.watched(lambda done: seen.append(done.step)):
+    with training_progress.watched(lambda done: seen.append(done.step)):
         made = renderer_flow.train_renderer(str(place.settings.workspace), TINY, snapshot, {"num_steps": 2})
     assert seen == [1, 2]
     assert made["recipe"]["num_steps"] == 2

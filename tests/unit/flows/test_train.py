@@ -256,11 +256,11 @@ def test_the_flow_walks_through_a_curriculum(prefect: str, place: Workspace, cou
 def test_the_flow_shows_its_progress_and_what_came_of_it(
     prefect: str, place: Workspace, snapshot: str, told: dict[str, Any], tmp_path: Path
 ) -> None:
-    from flows import train_flow
+    from flows import train_flow, training_progress
 
     root = place.settings.workspace
     seen: list[int] = []
-    with train_flow.watched(lambda done: seen.append(done.step)):
+    with training_progress.watched(lambda done: seen.append(done.step)):
         made = train_flow.train(str(root), TINY, snapshot, {"num_steps": 5})
     assert seen == [1, 2, 3, 4, 5]
     assert made["id"] != told["id"]
