@@ -8,7 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from dashboards.terminal import built, out
+from dashboards.terminal import out
+from dashboards.tiers_shown import built
 
 
 def balanced(told: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from dashboards import deployment, terminal
+from dashboards import deployment, motion_trained, terminal
 from dashboards.terminal import err, out
 
 MEASURES = ("lip_distance", "lip_velocity_distance", "correlation")
@@ -66,7 +66,7 @@ def _measures(trained: Mapping[str, Any]) -> None:
     part = "held_time" if metrics["held_out"] == "time" else "held_people"
     judged = metrics[part]
     if part == "held_time":
-        out.print(f"  {terminal.TIME_ALONE}", soft_wrap=True)
+        out.print(f"  {motion_trained.TIME_ALONE}", soft_wrap=True)
     out.print(f"\n[bold]evaluation[/]  {part.replace('_', ' ')}: {judged['num_clips']} clips, {judged['seconds']:g} s")
     names = sorted(judged["measures"], key=lambda name: name != "ours")
     table = Table("measure", *("this model" if n == "ours" else n.replace("_", " ") for n in names), "", box=None,

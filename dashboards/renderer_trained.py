@@ -8,7 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from dashboards.terminal import TIME_ALONE, out
+from dashboards.motion_trained import TIME_ALONE
+from dashboards.terminal import out
 
 
 def trained(told: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dashboards.charts import Mark, number
 from dashboards.distributions import CLIP_COLUMNS, Distribution, comparisons, distributions
 from dashboards.tier_facts import TierFacts
 from store.workspace import Reader
-from tasks import plan
+from tasks import signal_counts
 from tasks.signals import discover
 
 
@@ -34,7 +34,7 @@ class SignalFacts:
     name: str
     grain: str
     summary: str
-    counts: plan.Counts
+    counts: signal_counts.Counts
     cost: float | None
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     """(status, reason, rows), most first."""
@@ -96,7 +96,7 @@ def signal_facts(
 ) -> list[SignalFacts]:
     """All signals in the order of computing, with the distributions of those that clips have."""
     columns = reader.columns("signals")
-    counts = plan.counts(reader)
+    counts = signal_counts.counts(reader)
     found = []
     for name, signal in discover().items():
         facts = SignalFacts(

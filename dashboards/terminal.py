@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,7 @@ def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
 
 
 def status(told: Mapping[str, Any]) -> None:
-    from dashboards import rollout
+    from dashboards import rollout, tiers_shown
 
     videos = told["videos"]
     out.print(f"[bold]{escape(told['workspace'])}[/]  [dim]manifest {told['manifest']}[/]")
@@ -196,25 +195,11 @@ def status(told: Mapping[str, Any]) -> None:
         table.add_row(name, *(f"{c:,}" if isinstance(c, int) else c for c in cells))
     out.print(table)
     rollout.candidates(told)
-    tiers(told)
+    tiers_shown.tiers(told)
     if not told["clipping"]["is_default"]:
         out.print(
             f"[dim]clipping run {told['clipping']['run']} is in force, not the default; headroom reclip shows the difference[/]"
         )
-
-
-def tiers(told: Mapping[str, Any]) -> None:
-    table = Table("tier", "clips now", "hours", "latest snapshot", "clips frozen", "when", box=None, header_style="dim")
-    for tier in told["tiers"]:
-        snapshot = tier.get("snapshot") or {}
-        when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
-        now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
-        hours = "" if tier.get("hours") is None else f"{tier['hours']:.3g}"
-        shown = "[red]can't run[/]" if tier.get("error") else now
-        table.add_row(tier["tier"], shown, hours, snapshot.get("id", ""), str(snapshot.get("clips", "")), when)
-    out.print(table)
-    for tier in (t for t in told["tiers"] if t.get("error")):
-        out.print(f"[red]{escape(tier['tier'])}[/]  {escape(tier['error'])}")
 
 
 def rows(told: Mapping[str, Any]) -> None:
@@ -226,109 +211,22 @@ def rows(told: Mapping[str, Any]) -> None:
         for number, row in enumerate(found[:20]):  # too many columns for a line: one column a line
             out.print(f"[dim]row {number + 1}[/]")
             for name, value in row.items():
-                out.print(f"  {escape(name):<40} {escape(_cell(value))}", soft_wrap=True)
+                out.print(f"  {escape(name):<40} {escape(cell(value))}", soft_wrap=True)
         if len(found) > 20:
             out.print(f"[dim]20 of {len(found):,} rows shown; --json gives all[/]")
         return
     table = Table(*found[0], box=None, header_style="bold")
     for row in found[:200]:
-        table.add_row(*(escape(_cell(v)) for v in row.values()))
+        table.add_row(*(escape(cell(v)) for v in row.values()))
     out.print(table)
     if len(found) > 200:
         out.print(f"[dim]200 of {len(found):,} rows shown; --json gives all[/]")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     if value is None:
         return "NULL"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def tier_shown(told: Mapping[str, Any]) -> None:
-    out.print(f"[bold]{told['tier']}[/]  [dim]{escape(told['path'])}[/]\n")
-    out.print(told["sql"].strip(), markup=False, soft_wrap=True)
-    out.print("\n[bold]clauses[/]")
-    for clause in told["clauses"]:
-        source = f"  [dim]{escape(clause['source'])}[/]" if clause.get("source") else ""
-        out.print(f"  {clause['tier']:<14} {escape(clause['text'])}{source}", soft_wrap=True)
-    out.print(f"\n[dim]reads {', '.join(told['signals'])}[/]")
-
-
-def built(told: Mapping[str, Any]) -> None:
-    out.print(
-        f"{told['tier']}: {told['clips']:,} clips in snapshot [bold]{told['snapshot']}[/]  [dim]sha256 {told['sha256']}[/]"
-    )
-
-
-def diffed(told: Mapping[str, Any]) -> None:
-    out.print(
-        f"{told['from']} -> {told['to']}: {len(told['came'])} came, {len(told['went'])} went, {told['stayed']:,} stayed"
-    )
-    if told["changed"]:
-        out.print(f"[dim]changed:[/] {escape('; '.join(told['changed']))}", soft_wrap=True)
-    for sign, key in (("[green]+[/]", "came"), ("[red]-[/]", "went")):
-        for change in told[key][:100]:
-            out.print(f"{sign} {change['clip_id']}  [dim]{escape(str(change.get('because', '')))}[/]", soft_wrap=True)
-
-
-def explained(told: Mapping[str, Any]) -> None:
-    """Per tier its own clauses, what fails first; those of the tiers it builds on in one line each."""
-    for name, verdicts in told["tiers"].items():
-        inside = all(v["passed"] for v in verdicts)
-        out.print(f"[bold]{name}[/]  {'[green]in[/]' if inside else '[red]out[/]'}")
-        for base in dict.fromkeys(v["tier"] for v in verdicts if v["tier"] != name):
-            taken = all(v["passed"] for v in verdicts if v["tier"] == base)
-            if len(told["tiers"]) > 1 or taken:
-                out.print(f"  {_mark(taken)}  all clauses of {base}")
-        own = [v for v in verdicts if v["tier"] == name or (len(told["tiers"]) == 1 and not v["passed"])]
-        for verdict in sorted(own, key=lambda v: bool(v["passed"])):
-            out.print(
-                f"  {_mark(verdict['passed'])}  {escape(verdict['clause'])}  [dim]{escape(_values(verdict['values']))}[/]"
-            )
-
-
-def _mark(passed: bool) -> str:
-    return "[green]pass[/]" if passed else "[red]fail[/]"
-
-
-def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k} = {_cell(v)}" for k, v in values.items())
-
-
-def funnel(told: Mapping[str, Any]) -> None:
-    """Clauses in order; then the nearest thresholds that would change what the tier holds."""
-    table = Table(box=None, header_style="dim")
-    table.add_column("clause", overflow="fold", ratio=1)
-    for name in ("removes alone", "removes here", "left", "NULL", "price"):
-        table.add_column(name, justify="right", no_wrap=True)
-    tier = ""
-    for clause in told["clauses"]:
-        if clause["tier"] != tier:
-            tier = clause["tier"]
-            table.add_row(f"[bold]{escape(tier)}[/]")
-        counts = (-clause["removed_alone"], -clause["removed_after"], clause["cumulative"], clause["nulls"])
-        price = f"{clause['cpu_s']:,.0f} CPU-s" if clause["cpu_s"] >= 0.5 else ""
-        table.add_row(escape(clause["clause"]), *(f"{c:,}" if c else "" for c in counts), f"[dim]{price}[/]")
-    out.print(table)
-    out.print(
-        "[dim]removes: clips that the clause rejects by itself, and after those above it; price: of the signals it[/]"
-    )
-    out.print("[dim]reads first, over the clips left by then[/]")
-    held = told["clauses"][-1]["cumulative"] if told["clauses"] else 0
-    moves = [(c["clause"], steps) for c in told["clauses"] if (steps := list(_next_thresholds(c["thresholds"], held)))]
-    if moves:
-        out.print(f"\n[bold]the next threshold that would change what is in the tier, now {held:,}[/]")
-    for clause, steps in moves:
-        brings = ", ".join(f"{_cell(t['value'])} -> {t['clips']:,} clips" for t in steps)
-        out.print(f"  {escape(clause)}  [dim]{brings}[/]")
-
-
-def _next_thresholds(thresholds: Sequence[Mapping[str, Any]], held: int) -> Iterator[Mapping[str, Any]]:
-    """The nearest looser and the nearest tighter threshold that give another number of clips."""
-    for tighter in (False, True):
-        steps = [t for t in thresholds if t["tighter"] == tighter and t["clips"] != held]
-        if steps:
-            yield min(steps, key=lambda t: abs(t["clips"] - held))
 
 
 def tree(told: Mapping[str, Any]) -> None:
@@ -343,7 +241,7 @@ def _branch(node: Mapping[str, Any], tree: Tree) -> Tree:
 
 def _label(node: Mapping[str, Any]) -> str:
     facts = {k: v for k, v in node.items() if k not in ("kind", "id", "children")}
-    told = "  ".join(f"{k}={_cell(v)}" for k, v in facts.items() if not k.endswith("_at"))
+    told = "  ".join(f"{k}={cell(v)}" for k, v in facts.items() if not k.endswith("_at"))
     return f"[bold]{node['kind']}[/] {escape(str(node['id']))}  [dim]{escape(told)}[/]"
 
 
@@ -460,7 +358,7 @@ def tried(told: Mapping[str, Any]) -> None:
         column.justify = "right"
     for name, values in told["columns"].items():
         table.add_row(
-            name, str(values["n"]), *(_cell(values[k]) if values["n"] else "" for k in ("least", "median", "most"))
+            name, str(values["n"]), *(cell(values[k]) if values["n"] else "" for k in ("least", "median", "most"))
         )
     out.print(table)
     out.print(
@@ -483,95 +381,3 @@ def tried(told: Mapping[str, Any]) -> None:
     out.print(
         f"look: {escape(told['page'])}, {escape(told['sheet'])}; values: {escape(told['values'])}", soft_wrap=True
     )
-
-
-@contextmanager
-def training(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A progress bar of a training's steps on standard error; a line each tenth where there is no terminal."""
-    if quiet or not err.is_terminal:
-        yield _told_each_tenth
-        return
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.completed} of {task.total}, loss {task.fields[loss]:.3f}"),
-    )
-    with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
-        task = bars.add_task("training", total=None, loss=float("nan"), visible=False)
-
-        def on_step(done: Any) -> None:
-            bars.update(task, completed=done.step, total=done.num_steps, loss=done.losses["loss"], visible=True)
-
-        yield on_step
-
-
-def _told_each_tenth(done: Any) -> None:
-    if done.step % max(1, done.num_steps // 10) == 0:
-        err.print(f"training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}")
-
-
-def trained(told: Mapping[str, Any]) -> None:
-    card = told["data"]
-    out.print(
-        f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from "
-        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
-        f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
-    )
-    for number, stage in enumerate(told.get("curriculum", {}).get("stages", ()), 1):
-        of = f"{escape(stage['snapshot']['tier'])}, snapshot {stage['snapshot']['id']}"
-        out.print(f"  stage {number}: {of}: {stage['num_clips']:,} clips, {stage['num_steps']:,} steps")
-    if told.get("did") == "nothing":
-        out.print("it was trained already, by this code on these clips: nothing was trained")
-    judged(told["metrics"])
-    out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
-
-
-def exported(told: Mapping[str, Any]) -> None:
-    out.print(f"{escape(told['path'])}: checkpoint {told['checkpoint']}, {told['num_bytes'] / 1e6:.2f} MB")
-    out.print(f"at most {told['most_apart']:.1e} away from torch (standard deviations of a person's motion)")
-
-
-def rendered(told: Mapping[str, Any]) -> None:
-    out.print(
-        f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}, "
-        + (f"drawn by renderer {told['renderer']}" if told["renderer"] else "drawn by the warp alone")
-    )
-    out.print(f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}")
-
-
-def evaluated(told: Mapping[str, Any]) -> None:
-    out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
-    judged(told)
-    out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_lip_distance in a tier")
-
-
-TIME_ALONE = (
-    "[yellow]held out: time.[/] Too few people to hold some out, so it is judged on ends of the clips it learnt from: "
-    "that says nothing of people it never saw"
-)
-
-
-def judged(metrics: Mapping[str, Any]) -> None:
-    """Measures of motion beside the baselines', by what was held out."""
-    if metrics.get("held_out") == "time":
-        out.print(TIME_ALONE, soft_wrap=True)
-    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
-        table = Table(
-            f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
-            *of["measures"],
-            *(f"ahead of {name}" for name in of["ahead"]),
-            box=None,
-            header_style="dim",
-        )
-        for measure in of["measures"]["ours"]:
-            rows = [*(m[measure] for m in of["measures"].values()), *(a[measure] for a in of["ahead"].values())]
-            table.add_row(
-                measure, *(f"{r['value']:.3f} [{r['low']:.3f}, {r['high']:.3f}]".replace("[", "\\[") for r in rows)
-            )
-        out.print(table)
-        late = ", ".join(f"{name} {told['median']:+.0f} ms" for name, told in of["lag"].items())
-        out.print(f"  late where it fits best (median): {late}")
-        quiet = {k: v["value"] if isinstance(v, Mapping) else v for k, v in of["silence"].items()}
-        out.print(
-            "  without a voice: " + ", ".join(f"{name} {value:.2f}" for name, value in quiet.items()), soft_wrap=True
-        )

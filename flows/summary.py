@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from store.workspace import Reader, Workspace
-from tasks import plan, tier
+from tasks import signal_counts, tier
 from tasks.curate import Outcome
 from tasks.ingest import Ingested
 from tasks.promote import to_dict, version_told
@@ -69,7 +69,7 @@ def summary(
         rows = reader.sql("SELECT video_id, name, state, reason FROM videos ORDER BY name, video_id").to_dicts()
         clips = int(reader.sql("SELECT count(*) FROM clips").item())
         touched = dict.fromkeys([*outcome.tally.computed, *outcome.tally.failed, *outcome.stopped])
-        totals = {name: counts.total for name, counts in plan.counts(reader).items()} if touched else {}
+        totals = {name: counts.total for name, counts in signal_counts.counts(reader).items()} if touched else {}
     fresh = [r for r in rows if r["video_id"] not in before]
     states = [r["state"] for r in fresh]
     resumed = {r["video_id"] for r in fresh if r["state"] != "new"} - set(seen.new)
@@ -107,7 +107,7 @@ def markdown(workspace: Workspace, made: Summary) -> str:
         rejected = int(reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item())
         clipped = int(reader.sql("SELECT count(DISTINCT video_id) FROM clips").item())
         tiers = tier.listed(workspace, reader)
-        counts = plan.counts(reader)
+        counts = signal_counts.counts(reader)
     total = sum(count for state, count in states.items() if state != "removed")
     decodable = total - states.get("quarantined", 0)
     funnel = [("videos found", total), ("decodable", decodable), ("past the prefilter", decodable - rejected)]

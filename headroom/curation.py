@@ -261,10 +261,11 @@ def demo(
         terminal.next_steps(report, corpus.workspace.settings.workspace)
         return
     from dashboards import live as shown
+    from dashboards import motion_trained
     from headroom.live import live as go_live
 
     terminal.note(f"report: {report}")
-    made = go_live(corpus, built, shown.say, lambda: terminal.training(quiet=False))
+    made = go_live(corpus, built, shown.say, lambda: motion_trained.training(quiet=False))
     shown.came_live(made, corpus.workspace.settings.workspace)
     if made["session"] is None:
         raise typer.Exit(1)

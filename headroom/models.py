@@ -54,7 +54,7 @@ def train(
     signal's grades to those that annotators gave, as a version that is chosen by the setting it prints. `renderer` learns what
     the warp of one picture lacks in the lower face; `--start` makes it one person's own.
     """
-    from dashboards import labels_trained, renderer_trained, terminal
+    from dashboards import labels_trained, motion_trained, renderer_trained, terminal
     from flows.detector import run_detector
     from flows.ratings import run_ratings
     from flows.train import run_train
@@ -83,18 +83,18 @@ def train(
     if draws:
         from flows.renderer import run_renderer
 
-        with terminal.training(quiet=as_json) as on_step:
+        with motion_trained.training(quiet=as_json) as on_step:
             made = run_renderer(
                 root, recipe, tier=tier, snapshot=snapshot, start=start, changed=changed, on_step=on_step
             )
         terminal.show(made, renderer_trained.trained, as_json)
         return
-    with terminal.training(quiet=as_json) as on_step:
+    with motion_trained.training(quiet=as_json) as on_step:
         told = run_train(
             root, recipe, tier=tier, snapshot=snapshot, curriculum=curriculum, changed=changed,
             device=device, processes=processes, on_step=on_step,
         )  # fmt: skip
-    terminal.show(told, terminal.trained, as_json)
+    terminal.show(told, motion_trained.trained, as_json)
 
 
 @app.command()
@@ -105,12 +105,12 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a checkpoint on people it never saw, beside the baselines."""
-    from dashboards import renderer_trained, terminal
+    from dashboards import motion_trained, renderer_trained, terminal
     from flows.evaluation import run_evaluate
 
     told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
     drawn = any("plates" in of for of in told.values() if isinstance(of, dict))
-    terminal.show(told, renderer_trained.evaluated if drawn else terminal.evaluated, as_json)
+    terminal.show(told, renderer_trained.evaluated if drawn else motion_trained.evaluated, as_json)
 
 
 @app.command("export-model")
@@ -123,11 +123,11 @@ def export_model(
     as_json: JsonOption = False,
 ) -> None:
     """Write a checkpoint's network as an ONNX graph of a stream's step, compared with torch before it is written."""
-    from dashboards import renderer_trained, terminal
+    from dashboards import motion_trained, renderer_trained, terminal
     from flows.export import run_export
 
     told = run_export(existing(workspace).workspace.settings.workspace, checkpoint, out)
-    terminal.show(told, renderer_trained.exported if told["kind"] == "renderer" else terminal.exported, as_json)
+    terminal.show(told, renderer_trained.exported if told["kind"] == "renderer" else motion_trained.exported, as_json)
 
 
 @app.command()
@@ -169,11 +169,11 @@ def render(
     as_json: JsonOption = False,
 ) -> None:
     """Write a talking avatar: a sound file said by a person of a clip or a portrait."""
-    from dashboards import terminal
+    from dashboards import motion_trained, terminal
     from serving.render import render as write_avatar
 
     told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed, renderer=renderer)
-    terminal.show(told, terminal.rendered, as_json)
+    terminal.show(told, motion_trained.rendered, as_json)
 
 
 @app.command()

@@ -16,27 +16,27 @@ app = group("tier", "Tiers: SQL over signals that selects clips.")
 @app.command("list")
 def tier_list(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Tiers by name, their clips now, their latest snapshots."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
     from tasks import tier as tiers
 
-    terminal.show({"tiers": tiers.listed(existing(workspace).workspace)}, terminal.tiers, as_json)
+    terminal.show({"tiers": tiers.listed(existing(workspace).workspace)}, tiers_shown.tiers, as_json)
 
 
 @app.command("show")
 def tier_show(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """A tier's SQL, and its clauses after other tiers are inlined."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
     from tasks import tier as tiers
 
-    terminal.show(tiers.shown(existing(workspace).workspace, name), terminal.tier_shown, as_json)
+    terminal.show(tiers.shown(existing(workspace).workspace, name), tiers_shown.tier_shown, as_json)
 
 
 @app.command("build")
 def tier_build(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Freeze a snapshot of a tier."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
 
-    terminal.show(existing(workspace).tier(name).build(), terminal.built, as_json)
+    terminal.show(existing(workspace).tier(name).build(), tiers_shown.built, as_json)
 
 
 @app.command("balance")
@@ -62,10 +62,10 @@ def tier_diff(
     as_json: JsonOption = False,
 ) -> None:
     """Which clips came and went between two snapshots, and which clause decided."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
     from tasks import freeze
 
-    terminal.show(freeze.diff(existing(workspace).workspace, first, second), terminal.diffed, as_json)
+    terminal.show(freeze.diff(existing(workspace).workspace, first, second), tiers_shown.diffed, as_json)
 
 
 @app.command("explain")
@@ -76,7 +76,7 @@ def tier_explain(
     as_json: JsonOption = False,
 ) -> None:
     """Each clause of each tier with the clip's value and verdict."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
     from tasks import tier as tiers
     from tasks.trace import clip_named
 
@@ -85,12 +85,12 @@ def tier_explain(
     names = [tier] if tier else corpus.tiers()
     verdicts = {n: tiers.explain(corpus.workspace, clip, n) for n in names}
     told = {"clip": clip, "tiers": dict(sorted(verdicts.items(), key=lambda item: len(item[1])))}
-    terminal.show(told, terminal.explained, as_json)
+    terminal.show(told, tiers_shown.explained, as_json)
 
 
 @app.command("funnel")
 def tier_funnel(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """How many clips each clause removes, alone and after those before it."""
-    from dashboards import terminal
+    from dashboards import terminal, tiers_shown
 
-    terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, terminal.funnel, as_json)
+    terminal.show({"tier": name, "clauses": existing(workspace).tier(name).funnel()}, tiers_shown.funnel, as_json)

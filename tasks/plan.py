@@ -17,7 +17,7 @@ from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
 from tasks.rollout import candidates, replaced
 from tasks.signal import WINDOW_FRAMES
 from tasks.signals import discover
-from tasks.stale import stale_clips, stale_windows, totals
+from tasks.stale import stale_clips, stale_windows
 
 MAX_WINDOWS_PER_JOB = 10
 MAX_CLIPS_PER_JOB = 16
@@ -26,18 +26,6 @@ BATCH_MEDIA_S = 60.0
 
 ROUND_CPU_S = 0.03
 """CPU-seconds per second of clip for one more round over the same clips: decode, fetch, plan, commit."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Rows of one signal by state."""
-
-    total: int = 0
-    stale: int = 0
-    fresh: int = 0
-    ok: int = 0
-    not_applicable: int = 0
-    failed: int = 0
 
 
 @dataclass
@@ -357,46 +345,3 @@ def _clips_over(reader: Reader, windows: set[tuple[str, str, int]]) -> Mapping[s
     stale = pl.DataFrame(sorted(windows), schema=["name", "video_id", "window_index"], orient="row")
     met = spans.join(stale, on="video_id").filter(pl.col("window_index").is_between(pl.col("first"), pl.col("last")))
     return {str(key[0]): set(part["clip_id"]) for key, part in met.group_by("name")}
-
-
-def counts(reader: Reader) -> dict[str, Counts]:
-    """Rows of every signal by state, for `headroom status`; none of those on request that nobody asked for."""
-    found: dict[str, Counts] = {}
-    names = list(discover())
-    video = [n for n in names if discover()[n].spec.grain == "video"]
-    stale = stale_windows(reader, video).group_by("name").len()
-    stale_by_name = dict(zip(stale["name"], stale["len"], strict=True))
-    clip_stale = stale_clips(reader, names).group_by("name").len()
-    stale_by_name |= dict(zip(clip_stale["name"], clip_stale["len"], strict=True))
-    all_rows = totals(reader, names)
-    by_status = reader.sql("SELECT name, status, count(*) FROM timelines WHERE clip_id IS NULL GROUP BY ALL")
-    statuses: dict[str, dict[str, int]] = {}
-    for name, status, count in by_status.iter_rows():
-        statuses.setdefault(name, {})[status] = count
-    statuses |= _clip_statuses(reader, [n for n in names if discover()[n].spec.grain == "clip"])
-    for name in names:
-        total = all_rows[name]
-        have = statuses.get(name, {})
-        if discover()[name].spec.on_request and not have:
-            found[name] = Counts()  # nobody asked: nothing is late
-            continue
-        late = int(stale_by_name.get(name, 0))
-        found[name] = Counts(
-            total=total,
-            stale=late,
-            fresh=total - late,
-            ok=have.get("ok", 0),
-            not_applicable=have.get("not_applicable", 0),
-            failed=have.get("failed_permanent", 0) + have.get("failed_transient", 0),
-        )
-    return found
-
-
-def _clip_statuses(reader: Reader, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Rows of each clip signal by status: one scan of the wide table, whatever the number of signals."""
-    columns = set(reader.columns("signals"))
-    told = [f"histogram({n}_status) AS {n}" for n in names if f"{n}_status" in columns]
-    if not told:
-        return {}
-    found = reader.arrow(f"SELECT {', '.join(told)} FROM signals")
-    return {name: dict(found[name][0].as_py() or ()) for name in found.column_names}

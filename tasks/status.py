@@ -8,7 +8,7 @@ from typing import Any
 
 from store.ledger import listed, sources
 from store.workspace import Reader, Workspace
-from tasks import plan, promote, tier
+from tasks import promote, signal_counts, tier
 from tasks.backlog import backlog
 from tasks.clipping import ClipParams
 from tasks.ingest import path_of
@@ -71,7 +71,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """Videos by state, clips, hours, identities, pairs, duplicates, labels, signals by name, candidates (the fields of
     tasks.promote.State), backlog, tiers, clipping: the object of `headroom status --json`."""
     with workspace.views() as reader:
-        signals = {name: asdict(counts) for name, counts in plan.counts(reader).items()}
+        signals = {name: asdict(counts) for name, counts in signal_counts.counts(reader).items()}
         run = reader.manifest.clipping_run
         return {
             "workspace": str(workspace.settings.workspace),

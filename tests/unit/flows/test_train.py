@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboards import terminal
+from dashboards import motion_trained
 from flows import deploy
 from flows import train as steps
 from flows.evaluation import run_evaluate
@@ -146,7 +146,7 @@ def test_with_too_few_people_time_is_held_out_and_never_called_people(
     assert interval["low"] < interval["high"], "over clips, since nobody is held out"
     anew = run_evaluate(place.settings.workspace, told["id"])
     assert {k: anew[k] for k in judged} == judged
-    terminal.trained(told)
+    motion_trained.trained(told)
     assert "says nothing of people it never saw" in capsys.readouterr().out.replace("\n", " ")
     from flows import train_flow
 

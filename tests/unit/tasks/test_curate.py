@@ -20,7 +20,7 @@ from store.record import Batch
 from store.schema import TIMELINES
 from store.tier_sql import Tier, parse_tier
 from store.workspace import Workspace, open_workspace
-from tasks import compute, jobs, plan, reclip, stale
+from tasks import compute, jobs, plan, reclip, signal_counts, stale
 from tasks.clipping import ClipParams
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
@@ -207,7 +207,7 @@ def test_counts_tell_fresh_from_stale(workspace: Workspace, use: Any) -> None:
     run(workspace)
     use(luma=stand_in.raised(stand_in.signals()["luma"]))
     with workspace.views() as reader:
-        counts = plan.counts(reader)
+        counts = signal_counts.counts(reader)
     assert (counts["luma"].total, counts["luma"].stale, counts["luma"].fresh) == (2, 2, 0)
     assert (counts["loudness"].ok, counts["loudness"].not_applicable, counts["loudness"].stale) == (1, 1, 0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.store import CLIPS_PER_VIDEO, filled
 from store.workspace import Workspace
-from tasks import plan, stale
+from tasks import plan, signal_counts, stale
 from tasks.job import Job
 from tasks.signals import discover
 
@@ -32,7 +32,7 @@ WITHOUT_ROW = "00000000000000aa-2"
 class Found(NamedTuple):
     windows: pl.DataFrame
     clips: pl.DataFrame
-    counts: dict[str, plan.Counts]
+    counts: dict[str, signal_counts.Counts]
     jobs: list[Job]
     spilled: bool
 
@@ -62,7 +62,7 @@ def found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, memory_mib: int
         reader.connection.execute("SET threads = 1")
         windows = stale.stale_windows(reader, [n for n in names if discover()[n].spec.grain == "video"])
         clips = stale.stale_clips(reader, names)
-        counts = plan.counts(reader)
+        counts = signal_counts.counts(reader)
         jobs = plan.signal_jobs(reader, stale.stale_clips(reader, wanted), wanted)
         spilled = (workspace.scratch / "sql").exists()
     assert not (workspace.scratch / "sql").exists(), "nothing stays on disk"

@@ -11,7 +11,7 @@ import pytest
 
 from store.objects import Objects
 from store.workspace import Workspace, open_workspace
-from tasks import plan
+from tasks import plan, signal_counts
 from tasks.compute import WindowRun, attempt
 from tasks.digest import declared_table
 from tasks.latents import frames_of
@@ -147,7 +147,7 @@ def test_it_is_computed_only_on_request() -> None:
 
 def test_nothing_is_late_that_nobody_asked_for(tmp_path: Path) -> None:
     with open_workspace(tmp_path / "w").views() as reader:
-        assert plan.counts(reader)["latents_dct"] == plan.Counts()
+        assert signal_counts.counts(reader)["latents_dct"] == signal_counts.Counts()
 
 
 def test_an_output_without_objects_has_none() -> None:

@@ -1,0 +1,105 @@
+"""What the command line prints of trainings, and of checkpoints that make motion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dashboards.terminal import err, out
+
+
+@contextmanager
+def training(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A progress bar of a training's steps on standard error; a line each tenth where there is no terminal."""
+    if quiet or not err.is_terminal:
+        yield _told_each_tenth
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total}, loss {task.fields[loss]:.3f}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
+        task = bars.add_task("training", total=None, loss=float("nan"), visible=False)
+
+        def on_step(done: Any) -> None:
+            bars.update(task, completed=done.step, total=done.num_steps, loss=done.losses["loss"], visible=True)
+
+        yield on_step
+
+
+def _told_each_tenth(done: Any) -> None:
+    if done.step % max(1, done.num_steps // 10) == 0:
+        err.print(f"training: step {done.step:,} of {done.num_steps:,}, loss {done.losses['loss']:.3f}")
+
+
+def trained(told: Mapping[str, Any]) -> None:
+    card = told["data"]
+    out.print(
+        f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from "
+        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
+        f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
+    )
+    for number, stage in enumerate(told.get("curriculum", {}).get("stages", ()), 1):
+        of = f"{escape(stage['snapshot']['tier'])}, snapshot {stage['snapshot']['id']}"
+        out.print(f"  stage {number}: {of}: {stage['num_clips']:,} clips, {stage['num_steps']:,} steps")
+    if told.get("did") == "nothing":
+        out.print("it was trained already, by this code on these clips: nothing was trained")
+    judged(told["metrics"])
+    out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
+
+
+def exported(told: Mapping[str, Any]) -> None:
+    out.print(f"{escape(told['path'])}: checkpoint {told['checkpoint']}, {told['num_bytes'] / 1e6:.2f} MB")
+    out.print(f"at most {told['most_apart']:.1e} away from torch (standard deviations of a person's motion)")
+
+
+def rendered(told: Mapping[str, Any]) -> None:
+    out.print(
+        f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}, "
+        + (f"drawn by renderer {told['renderer']}" if told["renderer"] else "drawn by the warp alone")
+    )
+    out.print(f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}")
+
+
+def evaluated(told: Mapping[str, Any]) -> None:
+    out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
+    judged(told)
+    out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_lip_distance in a tier")
+
+
+TIME_ALONE = (
+    "[yellow]held out: time.[/] Too few people to hold some out, so it is judged on ends of the clips it learnt from: "
+    "that says nothing of people it never saw"
+)
+
+
+def judged(metrics: Mapping[str, Any]) -> None:
+    """Measures of motion beside the baselines', by what was held out."""
+    if metrics.get("held_out") == "time":
+        out.print(TIME_ALONE, soft_wrap=True)
+    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
+        table = Table(
+            f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
+            *of["measures"],
+            *(f"ahead of {name}" for name in of["ahead"]),
+            box=None,
+            header_style="dim",
+        )
+        for measure in of["measures"]["ours"]:
+            rows = [*(m[measure] for m in of["measures"].values()), *(a[measure] for a in of["ahead"].values())]
+            table.add_row(
+                measure, *(f"{r['value']:.3f} [{r['low']:.3f}, {r['high']:.3f}]".replace("[", "\\[") for r in rows)
+            )
+        out.print(table)
+        late = ", ".join(f"{name} {told['median']:+.0f} ms" for name, told in of["lag"].items())
+        out.print(f"  late where it fits best (median): {late}")
+        quiet = {k: v["value"] if isinstance(v, Mapping) else v for k, v in of["silence"].items()}
+        out.print(
+            "  without a voice: " + ", ".join(f"{name} {value:.2f}" for name, value in quiet.items()), soft_wrap=True
+        )
