@@ -175,8 +175,11 @@ def _process(rank: int, machine: Machine, stages: Sequence[Stage], folder: Path,
     torch.distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=machine.processes)
     try:
         train_stages(stages, folder, told.put, Place(device, rank, machine.processes))
+        torch.distributed.barrier()  # who leaves first takes the others' connections away
     finally:
         torch.distributed.destroy_process_group()
+    # All is saved and told. The interpreter's own end would destroy threads of the backend that may still run, which aborts.
+    os._exit(0)
 
 
 def _mapped(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
