@@ -1,4 +1,5 @@
-"""Scorecard of speech_quality: does it follow noise of a known level, and read a known ratio, clipping and bandwidth?
+"""Scorecard of speech_quality: does it follow noise of a known level, and read a known ratio, clipping and bandwidth? Does it
+tell rooms by their reverberation, and voices with music behind them from those without?
 
     python -m benchmarks.scorecards.speech_quality
 
@@ -17,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scorecards.score import Row, bootstrap_ci, command, spearman
+from benchmarks.scorecards.made_sounds import in_a_room, song
+from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command, spearman
 from benchmarks.scorecards.voices import AUDIO_HZ, Voice, activity, films, sound_file
+from tasks import room_sound
 from tasks.digest import declared_row
 from tasks.loudness import loudness_lufs
 from tasks.media.media import Media
@@ -26,6 +29,8 @@ from tasks.signals import speech_quality
 
 RATIOS_DB = (40, 30, 20, 10, 0)
 CLEAN_DB = 30.0
+ROOMS_S = (0.3, 0.6, 0.9, 1.2)
+MUSIC_DB = (5, 10, 15, 20)
 MEASURES = ("ovrl_mos", "bak_mos", "snr_db")
 
 
@@ -86,6 +91,49 @@ def narrow(audio: np.ndarray, edge_hz: float) -> np.ndarray:
     return np.asarray(lfilter(firwin(401, edge_hz, fs=AUDIO_HZ, window=("kaiser", 9.0)), [1.0], audio), np.float32)
 
 
+def rooms(voices: Sequence[Voice]) -> list[Row]:
+    """Reverberation: ranks within a clip, and how well a wet voice is told from all dry ones."""
+    ranks: dict[str, list[float]] = defaultdict(list)
+    wet: dict[float, dict[str, list[tuple[float, bool]]]] = {r: defaultdict(list) for r in ROOMS_S}
+    for seed, voice in enumerate(voices):
+        assert voice.audio is not None
+        dry = room_sound.decay_s(voice.audio)
+        read = [room_sound.decay_s(in_a_room(voice.audio, r, seed)) for r in ROOMS_S]
+        if dry is None or any(r is None for r in read):
+            continue
+        ranks[voice.person].append(spearman([0, *ROOMS_S], [dry, *(r or 0.0 for r in read)]))
+        for rt60_s, value in zip(ROOMS_S, read, strict=True):
+            wet[rt60_s][voice.person] += [(dry, False), (value or 0.0, True)]
+    made = [row("decay_s follows RT60 of 0 (as filmed) to 1.2 s", "Spearman within a clip", ranks, goal=0.95)]
+    for rt60_s in (0.3, 0.6, 1.2):
+        pairs = wet[rt60_s]
+        value, low, high = bootstrap_ci(pairs, auc_of_pairs)
+        n = sum(len(v) for v in pairs.values())
+        made.append(Row("speech_quality", f"decay_s, voices in a room of RT60 {rt60_s} s against all as filmed", "AUC", value, low, high, n, len(pairs), goal=0.9 if rt60_s >= 0.6 else None))  # fmt: skip
+    return made
+
+
+def music(voices: Sequence[Voice]) -> list[Row]:
+    """Voices with made music behind them against all as filmed; beside it the signal-to-noise ratio, which music lowers."""
+    made, alone = [], defaultdict(list)
+    for voice in voices:
+        assert voice.audio is not None
+        alone[voice.person].append(float(room_sound.music_ratio(voice.audio) >= 0.3))
+    for below_db in MUSIC_DB:
+        ours: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+        ratio: list[tuple[float, bool]] = []
+        for seed, voice in enumerate(voices):
+            assert voice.audio is not None
+            speaks = voice.needs["vad"]["speech_prob"].to_numpy() >= 0.5
+            behind = mixed(voice.audio, song(len(voice.audio) / AUDIO_HZ, seed), below_db, speaks)
+            ours[voice.person] += [(room_sound.music_ratio(voice.audio), False), (room_sound.music_ratio(behind), True)]
+            ratio += [(-speech_quality.snr_db(a, speaks), a is behind) for a in (voice.audio, behind)]
+        value, low, high = bootstrap_ci(ours, auc_of_pairs)
+        made.append(Row("speech_quality", f"music_ratio, music {below_db} dB below the voice against voices as filmed", "AUC", value, low, high, 2 * len(voices), len(ours), auc_of_pairs(ratio), baseline_name="snr_db", goal=0.95 if below_db <= 10 else None))  # fmt: skip
+    made.append(row("music_ratio of at least 0.3 on voices as filmed", "share of clips", alone, better="lower", goal=0.05))  # fmt: skip
+    return made
+
+
 def cost(voice: Voice) -> float:
     began = time.process_time()
     speech_quality.compute(voice.media(), voice.needs)
@@ -126,6 +174,8 @@ def run(root: Path) -> list[Row]:
         row("snr_db against the known ratio, 0 to 20 dB of white noise", "mean error, dB", near, better="lower", goal=3.0),
         row("overdriven fourfold is told from clean by clipping_ratio > 0.001", "share of clips", gather(voices, clipping_seen), goal=0.9),
         row("bandwidth_hz of speech cut at 3400 Hz", "mean error, Hz", gather(voices, band_error), full_band, better="lower", goal=400, baseline_name="of the uncut clip"),
+        *rooms(voices),
+        *music(voices),
         row("cost", "CPU-s per s of clip", gather(voices, cost), better="lower"),
     ]  # fmt: skip
 

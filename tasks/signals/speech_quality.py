@@ -1,4 +1,4 @@
-"""How the voice sounds: predicted opinion scores, noise, clipping, loudness, bandwidth."""
+"""How the voice sounds: predicted opinion scores, noise, music, reverberation, clipping, loudness, bandwidth."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from infra import weights
+from tasks import room_sound
+from tasks.backend import Backend
 from tasks.loudness import loudness_lufs
 from tasks.media.media import Media
 from tasks.networks import per_process
-from tasks.signal import Column, Look, Needs, NotApplicable, Output, Signal
+from tasks.signal import Column, Look, Needs, NotApplicable, Output, Resources, Signal
 
 SEGMENT_SAMPLES = 144_160
 """9.01 s, the one length that DNSMOS takes."""
@@ -30,7 +32,7 @@ _OVRL = (-0.06766283, 1.11546468, 0.04602535)
 
 SIGNAL = Signal(
     grain="clip",
-    version=1,
+    version=2,
     columns=(
         Column("sig_mos", pa.float32(), "mos", "DNSMOS P.835: how undistorted the voice is, 1 to 5", 1, 5, 3),
         Column("bak_mos", pa.float32(), "mos", "DNSMOS P.835: how unobtrusive the background is, 1 to 5", 1, 5, 3),
@@ -58,6 +60,24 @@ SIGNAL = Signal(
             8000,
             0,
         ),
+        Column(
+            "music_ratio",
+            pa.float32(),
+            "ratio",
+            "share of the time with music: two partials that hold their pitch for 0.4 s; hum and singing count",
+            0,
+            1,
+            3,
+        ),
+        Column(
+            "decay_s",
+            pa.float32(),
+            "s",
+            "nullable: reverberation: 60 dB decay time of the voice's steepest falls (0.2 dry; 0.5 in a room of RT60 0.6)",
+            0,
+            6,
+            3,
+        ),
     ),
     needs=("vad",),
     look=Look(audio=True),
@@ -69,11 +89,23 @@ SIGNAL = Signal(
         "clipped": CLIPPED,
         "bandwidth_drop_db": BANDWIDTH_DROP_DB,
         "speech_prob": SPEECH_PROB,
+        "room": (room_sound.STEEPEST, room_sound.FALL_WINDOWS, room_sound.TONE_DB, room_sound.TONE_WINDOWS),
     },
     backend="dnsmos_p835",
-    summary="Speech quality: DNSMOS P.835, signal-to-noise ratio, clipping, loudness and bandwidth.",
-    source="Reddy et al., DNSMOS P.835, ICASSP 2022; ITU-R BS.1770-4.",
+    summary="Speech quality: DNSMOS P.835, signal-to-noise ratio, music, reverberation, clipping, loudness, bandwidth.",
+    source="Reddy et al., DNSMOS P.835, ICASSP 2022; ITU-R BS.1770-4; Ratnam et al., JASA 2003.",
 )
+
+BACKENDS = {
+    "clap": Backend(
+        run="tasks.backends.clap:speech_quality",
+        model="laion/clap-htsat-unfused",
+        licence="Apache-2.0",
+        dtype="float32",
+        source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.",
+        changes={"resources": Resources(gpu_gib=2.0)},
+    ),
+}
 
 
 def compute(media: Media, needs: Needs) -> Output:
@@ -93,6 +125,8 @@ def compute(media: Media, needs: Needs) -> Output:
             "clipping_ratio": float((np.abs(audio) >= CLIPPED).mean()),
             "loudness_lufs": loudness_lufs(audio, media.audio_hz),
             "bandwidth_hz": bandwidth_hz(audio, media.audio_hz),
+            "music_ratio": room_sound.music_ratio(audio),
+            "decay_s": room_sound.decay_s(audio),
         }
     )
 

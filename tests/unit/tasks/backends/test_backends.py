@@ -181,6 +181,17 @@ def test_the_signal_takes_the_classes_of_a_checkpoint(checkpoint: Made, voice: n
     assert min(told) <= row["synthetic_score"] <= max(told)
 
 
+def test_clap_tells_music_and_leaves_the_rest_to_the_default(checkpoint: Made, voice: np.ndarray) -> None:
+    from tasks.backends.clap import MUSIC, OTHER, speech_quality
+
+    model = load(CASES[5], checkpoint)
+    media = Media(0, 225, 64, 64, audio=voice)
+    row = speech_quality(model, media, {}, lambda *_: Output(row={"snr_db": 20.0, "music_ratio": 0.0})).row
+    told = model.probabilities(voice, (*MUSIC, *OTHER))
+    assert row == {"snr_db": 20.0, "music_ratio": pytest.approx(told[: len(MUSIC)].sum())}
+    assert 0 < row["music_ratio"] < 1
+
+
 def test_whisper_reads_language_and_doubt_off_the_first_step(checkpoint: Made, voice: np.ndarray) -> None:
     language, probability, found = load(CASES[6], checkpoint).recognise(voice)
     assert language in ("en", "fr")

@@ -3,6 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.scorecards.made_sounds import in_a_room, song
+from tasks import room_sound
 from tasks.digest import declared_row, digest_of_values
 from tasks.media.media import Media
 from tasks.signal import NotApplicable
@@ -99,3 +101,30 @@ def test_a_short_sound_is_repeated_and_a_long_one_cut_into_few_segments(monkeypa
 def test_it_is_deterministic() -> None:
     first, second = (digest_of_values(row(syllables(4.0)), None, {}) for _ in range(2))
     assert first == second
+
+
+def test_a_room_makes_the_voice_die_away_later() -> None:
+    voice = syllables(4.0)
+    dry = row(voice)["decay_s"]
+    wet = [row(in_a_room(voice, rt60_s, 0))["decay_s"] for rt60_s in (0.4, 0.8, 1.2)]
+    assert dry < 0.3
+    assert dry + 0.05 < wet[0] < wet[1] < wet[2] < 1.2
+
+
+def test_what_never_falls_has_no_decay() -> None:
+    """A tone of one level, and a sound too short for a slope."""
+    assert row((0.2 * np.sin(2 * np.pi * 500 * np.arange(64_000) / 16_000)).astype(np.float32))["decay_s"] is None
+    assert room_sound.decay_s(noise(0.1, 0.05)) is None
+
+
+def test_music_is_told_by_partials_that_hold_their_pitch() -> None:
+    """Behind a buzz whose pitch glides up and down by a semitone and opens twice a second, as that of speech does."""
+    time_s = np.arange(128_000) / 16_000
+    turn = 2 * np.pi * np.cumsum(150 * 2 ** (0.1 * np.sin(3 * np.pi * time_s))) / 16_000
+    voice = (1 + np.sin(4 * np.pi * time_s)) * sum(0.05 / h * np.sin(h * turn) for h in range(1, 9)) + noise(1e-3, 8.0)
+    music = song(8.0, 0)
+    behind = voice + 0.1 * music / np.abs(music).max()
+    assert room_sound.music_ratio(voice) < 0.1
+    assert room_sound.music_ratio(behind) > 0.3
+    assert room_sound.music_ratio(noise(0.1)) < 0.05
+    assert room_sound.music_ratio(noise(0.1, 0.05)) == 0.0
