@@ -1,11 +1,14 @@
 """What a live avatar's engine costs: frames a second on one core, switching checkpoints, memory, A/V skew.
 
-    python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--json]
+    python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--price 0.10] [--json]
 
 The motion network is timed by itself too, a frame at a time, as torch runs it and as ONNX Runtime does (onnx installed).
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
 portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together, by the
 warp alone and with a renderer of the recipe's size over it.
+The renderer's step is timed where HEADROOM_RENDERER_RUNTIME has it run, on a CPU or a GPU, for one session and for eight at
+once; from it and the cores follow the streams that a machine carries, and with `--price` (of the machine, an hour) what a
+stream costs a minute. Offline rendering is timed one sound at a time and eight at once.
 benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints is timed in a session that ticks in
 real time beside it. Skew is measured as a viewer sees it: a white frame and a
 click at the same moment, in the first minute and after the hour, decoded from the stream.
@@ -16,10 +19,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
+import tempfile
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +40,12 @@ import torch
 from benchmarks.machine import machine
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
+from modeling.mouth_crop import SIDE_PX as MOUTH_PX
 from modeling.recipes.audio_to_motion import recipe
 from modeling.recipes.renderer import renderer
-from modeling.renderer import RendererNet
-from modeling.renderer_export import OnnxRenderer, TorchRenderer
+from modeling.renderer import GIVEN, RendererNet
 from modeling.renderer_export import export as export_renderer
+from modeling.renderer_runtime import runtime_of, step_of
 from serving.avatar import Avatar, of_picture
 from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Session
@@ -47,6 +53,7 @@ from serving.inbox import TICK_S, TICK_SAMPLES
 from serving.live import LiveSession
 from serving.publish import Fragments, frames_of
 from serving.refined_face import Drawing
+from serving.render import Studio
 from serving.talking import talking
 from tasks.samples.carriers import PORTRAIT
 
@@ -71,13 +78,15 @@ def voice(num: int) -> np.ndarray:
 
 
 def drawing() -> Module[Drawing]:
-    """A renderer of the recipe's size, untrained, by ONNX Runtime where onnx can export it."""
+    """A renderer of the recipe's size, untrained, run as HEADROOM_RENDERER_RUNTIME says, by a graph where onnx makes one."""
     torch.manual_seed(0)
     net = RendererNet(renderer()).eval()
     try:
-        return Module("renderer", "untrained by onnx", Drawing(net, OnnxRenderer(export_renderer(net, {}))))
-    except ValueError:
-        return Module("renderer", "untrained by torch", Drawing(net, TorchRenderer(net)))
+        graph: bytes | None = export_renderer(net, {})
+    except ValueError:  # onnx is not installed
+        graph = None
+    step = step_of(runtime_of(os.environ.get("HEADROOM_RENDERER_RUNTIME", "")), net, graph)
+    return Module("renderer", "untrained", Drawing(net, step))
 
 
 def long_run(shown: Avatar, chunks: int, drawn_by: Module[Drawing] | None = None) -> dict[str, Any]:
@@ -123,6 +132,45 @@ def runtimes(steps: int = 2000) -> dict[str, Any]:
                 _, *state = one(mel, *state)
             told[f"{name}_ms"] = 1000 * (time.process_time() - began) / steps
     return told
+
+
+def step_ms(drawn_by: Drawing, at_once: int, times: int = 100) -> float:
+    """Milliseconds on the clock that the renderer's step takes, its state handed on, for so many sessions."""
+    draw, start = np.random.default_rng(0), drawn_by.net.start(at_once).numpy()
+    given = draw.random((at_once, GIVEN, MOUTH_PX, MOUTH_PX), np.float32)
+    identity = draw.random((at_once, drawn_by.net.recipe.identity_width, *start.shape[2:]), np.float32)
+    state, took = start, []
+    for number in range(times + 10):
+        began = time.perf_counter()
+        _, state = drawn_by.step(given, identity, state)
+        if number >= 10:
+            took.append(1000 * (time.perf_counter() - began))
+    return float(np.median(took))
+
+
+def carried(warp_fps: float, step_fps: float, cores: int, *, on_gpu: bool) -> float:
+    """Streams of 25 frames a second that a machine carries: each core warps and codes, and the step runs on the cores too or on
+    a GPU of its own, whose frames a second for eight sessions at once bound them then."""
+    if on_gpu:
+        return min(cores * warp_fps, step_fps) / 25
+    return cores / (1 / warp_fps + 1 / step_fps) / 25
+
+
+def offline(shown: Avatar, drawn_by: Module[Drawing], num: int = 8, seconds: float = 4.0) -> dict[str, float]:
+    """Frames a second on the clock of so many sounds, one at a time and all at once."""
+    import soundfile
+
+    with tempfile.TemporaryDirectory(prefix="offline") as name:
+        folder = Path(name)
+        sounds = [folder / f"{n}.wav" for n in range(num)]
+        for number, file in enumerate(sounds):
+            soundfile.write(file, np.roll(voice(round(seconds * 16_000)), 400 * number), 16_000)
+        said, told = Studio(module(), drawn_by, shown), {}
+        for way, at_once in (("alone", 1), ("at_once", num)):
+            began = time.perf_counter()
+            made = [d for _, d in said.said([(f, folder / way / f"{f.stem}.mp4") for f in sounds], at_once)]
+            told[way] = sum(d["frames"] for d in made if isinstance(d, dict)) / (time.perf_counter() - began)
+    return {"sounds": num, **told}
 
 
 def switches(shown: Avatar, times: int = 50) -> dict[str, Any]:
@@ -195,13 +243,20 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--avatar", type=Path)
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--hour", type=int, default=3600)
+    parser.add_argument("--price", type=float, help="of a machine like this one, an hour, in any currency")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     shown = of_picture(given.avatar or PORTRAIT.path())
-    found = {"machine": machine(), "switch": switches(shown), "runtimes": runtimes(),
-             "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawing()), "skew": skew(given.hour)}  # fmt: skip
+    runtime, drawn_by = runtime_of(os.environ.get("HEADROOM_RENDERER_RUNTIME", "")), drawing()
+    timed = {n: step_ms(drawn_by.model, n) for n in (1, 8)}
+    found: dict[str, Any] = {"machine": machine(), "switch": switches(shown), "runtimes": runtimes(),
+             "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawn_by), "skew": skew(given.hour),
+             "step": {"runtime": asdict(runtime), "ms": timed}, "offline": offline(shown, drawn_by)}  # fmt: skip
+    on_gpu, cores = runtime.device != "cpu", os.cpu_count() or 1
+    streams = carried(found["run"]["fps"], 8000 / timed[8], cores, on_gpu=on_gpu)
+    found["streams"] = {"cores": cores, "num": streams, "cost_a_minute": given.price and given.price / 60 / streams}
     if given.json:
         print(json.dumps(found))
         return
@@ -215,6 +270,18 @@ def main(arguments: list[str]) -> None:
     print(
         f"| ... with a renderer over it | {drawn['fps']:.0f} ({drawn['ms_a_frame']:.1f} ms a frame), "
         f"memory +{drawn['growth_mib']:.0f} MiB |"
+    )
+    print(
+        f"| the renderer's step, {runtime.name} on {runtime.device} | {timed[1]:.2f} ms for one session, {timed[8]:.2f} ms for "
+        "eight at once |"
+    )
+    cost = (
+        f", {found['streams']['cost_a_minute']:.6f} a stream-minute at {given.price:g} an hour" if given.price else ""
+    )
+    print(f"| streams that {cores} cores{' and the GPU' if on_gpu else ''} carry | {streams:.1f}{cost} |")
+    many = found["offline"]
+    print(
+        f"| offline, {many['sounds']} sounds, frames a second | {many['alone']:.0f} one at a time, {many['at_once']:.0f} at once |"
     )
     switch = found["switch"]
     print(

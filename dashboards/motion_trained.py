@@ -67,6 +67,18 @@ def rendered(told: Mapping[str, Any]) -> None:
     out.print(f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}")
 
 
+def rendered_folder(told: Mapping[str, Any]) -> None:
+    num, drawn_by = len(told["rendered"]), f"renderer {told['renderer']}" if told["renderer"] else "the warp alone"
+    out.print(f"{escape(told['path'])}: {num} rendered, {told['kept']} there already, {len(told['failed'])} failed")
+    if num:
+        out.print(
+            f"{told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}, drawn by {drawn_by}; "
+            f"{told['fps']} frames a second, real-time factor {told['real_time_factor']}"
+        )
+    for name, reason in told["failed"].items():
+        out.print(f"[red]{escape(name)}[/]: {escape(reason)}")
+
+
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
     judged(told)

@@ -85,10 +85,10 @@ def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
 
 def frame_ms(workspace: Workspace, found: registry.Checkpoint) -> float:
     """Processor time of a frame's step, the median of some. Raises ValueError for a checkpoint that can't be used."""
-    from modeling.renderer_export import OnnxRenderer, TorchRenderer
+    from modeling.renderer_runtime import runtime_of, step_of
 
-    net, graph = renderer_of(found), registry.exported(workspace, found.id)
-    step = OnnxRenderer(graph) if graph is not None else TorchRenderer(net)
+    net, runtime = renderer_of(found), runtime_of(workspace.settings.renderer_runtime)
+    step = step_of(runtime, net, registry.exported(workspace, found.id))
     given = np.zeros((1, GIVEN, SIDE_PX, SIDE_PX), np.float32)
     state = net.start().numpy()
     identity = np.zeros((1, net.recipe.identity_width, *state.shape[2:]), np.float32)

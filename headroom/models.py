@@ -153,8 +153,11 @@ def motion(
 
 @app.command()
 def render(
-    audio: Annotated[Path, typer.Argument(help="What is said: a sound file, or a video with sound.")],
-    out: Annotated[Path, typer.Argument(help="The MP4 to write.")],
+    audio: Annotated[
+        Path,
+        typer.Argument(help="What is said: a sound file, a video with sound, or a folder of them, said some at once."),
+    ],
+    out: Annotated[Path, typer.Argument(help="The MP4 to write; of a folder, the folder to write them to.")],
     avatar: Annotated[str, typer.Option(help="Who says it: a clip's id, or the file of a portrait.")],
     checkpoint: Annotated[
         str | None,
@@ -168,10 +171,21 @@ def render(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a talking avatar: a sound file said by a person of a clip or a portrait."""
+    """Write a talking avatar: sound said by a person of a clip or a portrait.
+
+    Of a folder, what was said before stays, and a file that can't be said stops no other.
+    """
     from dashboards import motion_trained, terminal
     from serving.render import render as write_avatar
+    from serving.render import render_folder
 
+    if audio.is_dir():
+        place = existing(workspace).workspace
+        all_told = render_folder(place, audio, avatar, out, checkpoint, seed, renderer=renderer)
+        terminal.show(all_told, motion_trained.rendered_folder, as_json)
+        if all_told["failed"]:
+            raise typer.Exit(1)
+        return
     told = write_avatar(existing(workspace).workspace, audio, avatar, out, checkpoint, seed, renderer=renderer)
     terminal.show(told, motion_trained.rendered, as_json)
 

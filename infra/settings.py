@@ -22,6 +22,8 @@ class Settings:
     """HEADROOM_BACKENDS as it was read: a worker elsewhere must compute signals by the same backends."""
     motion_runtime: str = "torch"
     """What runs the motion network of a live session: torch, or onnx for the graph that `headroom export-model` made."""
+    renderer_runtime: str = ""
+    """What runs the renderer of a live session, and where: modeling/renderer_runtime.py; by default its graph on the CPU."""
 
 
 def load(workspace: str | Path | None = None) -> Settings:
@@ -35,6 +37,7 @@ def load(workspace: str | Path | None = None) -> Settings:
         default_consent=os.environ.get("HEADROOM_DEFAULT_CONSENT", "unknown"),
         backends=os.environ.get("HEADROOM_BACKENDS", ""),
         motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME", "torch"),
+        renderer_runtime=os.environ.get("HEADROOM_RENDERER_RUNTIME", ""),
     )
 
 

@@ -1,15 +1,16 @@
 """The renderer's step as an ONNX graph: what the engine draws with where it is exported.
 
-Inputs: `given` float32 (1, 5, S, S), `identity` and `state`, as modeling/renderer.py has them; outputs: `made` (1, 3, S, S) and
+Inputs: `given` float32 (B, 5, S, S), `identity` and `state`, as modeling/renderer.py has them; outputs: `made` (B, 3, S, S) and
 `after`, the state for the next frame. The identity is encoded by torch, once a session.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from modeling.mouth_crop import SIDE_PX
 from modeling.renderer import GIVEN, REFERENCE, RendererNet
 
 OPSET = 17
+CPU = "CPUExecutionProvider"
 MOST_APART = 1e-3
 """Of a pixel from 0 to 1: a quarter of a gray level. Rounding alone gives 1e-6."""
 NUM_COMPARED = 4
@@ -42,6 +44,7 @@ def export(net: RendererNet, about: Mapping[str, object]) -> bytes:
             sink,  # type: ignore[arg-type]
             input_names=["given", "identity", "state"],
             output_names=["made", "after"],
+            dynamic_axes={name: {0: "batch"} for name in ("given", "identity", "state", "made", "after")},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -55,14 +58,15 @@ def export(net: RendererNet, about: Mapping[str, object]) -> bytes:
 
 
 class OnnxRenderer:
-    """A graph's step on arrays, by one thread: `made, state = run(given, identity, state)`."""
+    """A graph's step on arrays, by one thread of the CPU or by what `providers` of ONNX Runtime name:
+    `made, state = run(given, identity, state)`."""
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, providers: Sequence[str] = (CPU,)) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
 
     def __call__(self, given: np.ndarray, identity: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         made, after = self._session.run(None, {"given": given, "identity": identity, "state": state})
@@ -74,19 +78,27 @@ class OnnxRenderer:
 
 
 class TorchRenderer:
-    """The same by torch, for a checkpoint without a graph."""
+    """The same by torch, on any device and in any dtype that it has. Arrays go in and come out, float32."""
 
-    def __init__(self, net: RendererNet) -> None:
-        self._net = net
+    def __init__(
+        self, net: RendererNet, device: str = "cpu", dtype: torch.dtype = torch.float32, compiled: str = ""
+    ) -> None:
+        self._device, self._dtype = torch.device(device), dtype
+        moved = copy.deepcopy(net).to(self._device, dtype).eval()
+        self._net: Callable[..., tuple[torch.Tensor, torch.Tensor]] = moved
+        if compiled == "reduce-overhead":  # CUDA graphs: a step's forty kernels cost one launch
+            self._net = torch.compile(moved, mode=compiled)
+        elif compiled:
+            self._net = torch.compile(moved, backend=compiled)
 
     @torch.inference_mode()
     def __call__(self, given: np.ndarray, identity: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        made, after = self._net(*(torch.from_numpy(v) for v in (given, identity, state)))
-        return made.numpy(), after.numpy()
+        made, after = self._net(*(torch.from_numpy(v).to(self._device, self._dtype) for v in (given, identity, state)))
+        return made.float().cpu().numpy(), after.float().cpu().numpy()
 
 
 @torch.inference_mode()
-def most_apart(net: RendererNet, other: OnnxRenderer) -> float:
+def most_apart(net: RendererNet, other: OnnxRenderer | TorchRenderer) -> float:
     """The largest difference of a pixel or of the state over some frames after each other."""
     mine, apart = net.start(), 0.0
     theirs = mine.numpy()

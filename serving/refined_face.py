@@ -16,7 +16,7 @@ import torch
 from modeling.made_renderer import KIND, renderer_of
 from modeling.mouth_crop import add, crop_affine, cut, masks, placed
 from modeling.renderer import RendererNet
-from modeling.renderer_export import MOST_APART, OnnxRenderer, TorchRenderer, most_apart
+from modeling.renderer_runtime import runtime_of, step_of
 from serving.checkpoints import WARP_ALONE
 from serving.engine import Module
 from serving.face_warp import FaceWarp
@@ -28,7 +28,7 @@ Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class Drawing:
-    """`net` encodes who is shown, once a session; `step` draws, by ONNX Runtime where the checkpoint has a graph."""
+    """`net` encodes who is shown, once a session; `step` draws, for one session or, along the first axis, for several."""
 
     net: RendererNet
     step: Step
@@ -37,20 +37,28 @@ class Drawing:
 def renderer_module(workspace: Workspace, checkpoint: str | None = None) -> Module[Drawing] | None:
     """The renderer named, else the one that is deployed; None for "none" and where none is deployed.
 
-    Raises ValueError for a checkpoint that is not what was published or can't be used, and for a graph of other weights.
+    Raises ValueError for a checkpoint that is not what was published or can't be used, for a graph of other weights, and for a
+    HEADROOM_RENDERER_RUNTIME that can't be.
     """
     name = checkpoint or deployments.serving(workspace, KIND).stable
     if not name or name == WARP_ALONE:
         return None
     found = registry.load(workspace, name)
     net = renderer_of(found)
-    graph = registry.exported(workspace, found.id)
-    if graph is None:
-        return Module(KIND, found.id, Drawing(net, TorchRenderer(net)))
-    step = OnnxRenderer(graph)
-    if not most_apart(net, step) <= MOST_APART:
-        raise ValueError(f"checkpoint {found.id}: its graph is of other weights; headroom export-model makes it anew")
-    return Module(KIND, found.id, Drawing(net, step))
+    runtime = runtime_of(workspace.settings.renderer_runtime)
+    try:
+        return Module(KIND, found.id, Drawing(net, step_of(runtime, net, registry.exported(workspace, found.id))))
+    except ValueError as error:
+        raise ValueError(f"checkpoint {found.id}: {error}") from error
+
+
+@dataclass
+class Placed:
+    """A frame on its way: the warped picture, where the square lies in it, and what the network is given, (5, S, S)."""
+
+    picture: np.ndarray
+    affine: np.ndarray
+    given: np.ndarray
 
 
 class RefinedFace:
@@ -62,19 +70,24 @@ class RefinedFace:
         affine = crop_affine(plate.points, warp.across_px)
         reference = np.concatenate([_channels(cut(picture, affine)) for picture in (plate.picture, plate.inside)])
         with torch.inference_mode():
-            self._identity = drawing.net.identity(torch.from_numpy(reference)[None]).numpy()
-        self._state = drawing.net.start().numpy()
+            self.identity = drawing.net.identity(torch.from_numpy(reference)[None]).numpy()
+        self.state = drawing.net.start().numpy()
 
     def draw(self, motion_P: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) of one row of normalised motion."""
+        placed = self.place(motion_P)
+        made, self.state = self._step(placed.given[None], self.identity, self.state)
+        return self.finish(placed, made[0])
+
+    def place(self, motion_P: np.ndarray) -> Placed:
         picture, vertices = self._warp.drawn(motion_P)
         affine = crop_affine(vertices, self._warp.across_px)
-        warp = _channels(cut(picture, affine))
         lips = masks(placed(vertices, affine)).astype(np.float32) / 255
-        given = np.concatenate([warp, lips])[None]
-        made, self._state = self._step(given, self._identity, self._state)
-        change = 255 * (made[0] - warp).transpose(1, 2, 0)
-        return add(picture, np.ascontiguousarray(change, np.float32), affine)
+        return Placed(picture, affine, np.concatenate([_channels(cut(picture, affine)), lips]))
+
+    def finish(self, placed: Placed, made_CSS: np.ndarray) -> np.ndarray:
+        change = 255 * (made_CSS - placed.given[:3]).transpose(1, 2, 0)
+        return add(placed.picture, np.ascontiguousarray(change, np.float32), placed.affine)
 
 
 def _channels(picture: np.ndarray) -> np.ndarray:

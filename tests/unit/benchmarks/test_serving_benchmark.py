@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
-from benchmarks.serving import long_run, skew, switches
+from benchmarks.serving import carried, drawing, long_run, offline, skew, switches
 from serving.publish import Fragments
 from tests.unit.serving.conftest import one_thread  # noqa: F401 - for every test here
 from tests.unit.serving.talker import head
@@ -41,3 +41,15 @@ def test_a_switch_of_checkpoints_is_timed_under_way_and_loses_no_frame() -> None
     assert told["frames"] > 6
     assert 0 < told["still_ms"]["median"] < 1
     assert told["still_ms"]["median"] < told["ready_ms"]["median"]
+
+
+def test_streams_follow_from_what_binds_first() -> None:
+    assert carried(100, 100, 4, on_gpu=False) == pytest.approx(8)  # each frame takes 10 ms twice
+    assert carried(100, 10_000, 4, on_gpu=True) == pytest.approx(16)  # the cores
+    assert carried(100, 250, 4, on_gpu=True) == pytest.approx(10)  # the GPU
+
+
+def test_offline_counts_the_frames_of_all_sounds() -> None:
+    told = offline(head(), drawing(), num=2, seconds=0.4)
+    assert told["alone"] > 0
+    assert told["at_once"] > 0

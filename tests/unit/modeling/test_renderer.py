@@ -15,6 +15,7 @@ from modeling.recipes.renderer import renderer
 from modeling.renderer import RendererNet
 from modeling.renderer_export import MOST_APART, OnnxRenderer, TorchRenderer, export, most_apart
 from modeling.renderer_metrics import drawn, evaluate, still_quiver
+from modeling.renderer_runtime import MOST_APART_HALF, dtype_of, runtime_of, step_of
 from modeling.renderer_training import Batches, edges, laplacian_pyramid, run_key, ssim_map, train
 from modeling.training import Progress, losses_in
 from tests.unit.modeling.drawn_lips import face_clip
@@ -168,3 +169,72 @@ def test_its_graph_says_the_same_and_what_it_is_of(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("modeling.renderer_export.most_apart", lambda net, other: 0.5)
     with pytest.raises(ValueError, match="the graph is 0.5 away from the network"):
         export(net, {})
+
+
+def test_a_batch_is_each_of_its_rows() -> None:
+    draw = np.random.default_rng(0)
+    net, sizes = shaken(), ((5, SIDE_PX), (4, 24), (TINY.state_width, SIDE_PX // 4))
+    given, identity, state = (draw.random((3, c, s, s), np.float32) for c, s in sizes)
+    for step in (TorchRenderer(net), OnnxRenderer(export(net, {}))):
+        together = step(given, identity, state)
+        for row in range(3):
+            alone = step(*(v[row : row + 1] for v in (given, identity, state)))
+            for one, other in zip(together, alone, strict=True):
+                assert np.abs(one[row] - other[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("told", ["torch?dtype=bfloat16", "torch?compile=aot_eager", "onnx", "auto", ""])
+def test_it_is_run_as_the_setting_says(told: str) -> None:
+    net = shaken()
+    step = step_of(runtime_of(told), net, export(net, {}))
+    assert isinstance(step, TorchRenderer) == told.startswith("torch")
+    apart = most_apart(net, step)
+    assert apart < (MOST_APART_HALF if "bfloat16" in told else 1e-4)
+    assert ("bfloat16" in told) == (apart > 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("tpu", "runtime 'tpu' is none of auto, torch, onnx"),
+        ("torch?dtype=int8", "dtype 'int8' is none of auto, float32"),
+        ("torch?compile=yes", "compile 'yes' is none of no, inductor"),
+        ("torch?speed=9", "'speed' is none of device, dtype, compile"),
+        ("torch?device=gpu", "device 'gpu' is none of cpu, cuda, cuda:N"),
+        ("torch?device=mps", "device 'mps' is none of cpu, cuda, cuda:N"),
+        ("torch?device=cuda:63", "device 'cuda:63' is not here"),
+        ("onnx?device=vulkan", "device 'vulkan' of onnx is none of cpu, cuda, tensorrt"),
+        ("onnx?dtype=float16", "dtype and compile are of torch"),
+        ("auto?device=cuda", "a device needs torch or onnx before it, as in torch"),
+    ],
+)
+def test_a_runtime_that_can_not_be_says_why(told: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"HEADROOM_RENDERER_RUNTIME: {why}"):
+        runtime_of(told)
+
+
+def test_a_graph_needs_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="the renderer has no graph; headroom export-model makes it"):
+        step_of(runtime_of("onnx"), shaken(), None)
+    with pytest.raises(ValueError, match="its graph is of other weights"):
+        step_of(runtime_of("onnx"), shaken(), export(shaken(seed=1), {}))
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="and no TensorrtExecutionProvider; pip install onnxruntime-gpu"):
+        runtime_of("onnx?device=tensorrt")
+
+
+def test_on_a_gpu_sixteen_bits_are_those_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for capability, dtype in (((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, told=capability: told)
+        assert dtype_of(runtime_of("torch?device=cuda")) == dtype
+    assert dtype_of(runtime_of("torch?device=cuda&dtype=float32")) == torch.float32
+    assert dtype_of(runtime_of("torch")) == torch.float32
+
+
+def test_sixteen_bits_that_draw_something_else_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modeling.renderer_runtime.most_apart", lambda net, step: float("nan"))
+    with pytest.raises(ValueError, match="on cpu in bfloat16 it draws something else than on the CPU"):
+        step_of(runtime_of("torch?dtype=bfloat16"), shaken(), None)

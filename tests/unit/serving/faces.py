@@ -1,13 +1,20 @@
-"""A head whose mesh and picture are known: MediaPipe's canonical face, with irises, on a plain picture."""
+"""A head whose mesh and picture are known: MediaPipe's canonical face, with irises, on a plain picture. And renderers for it."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
+import torch
 
 from modeling.mesh_warp import Plate
 from modeling.motion import NUM_PARAMETERS, Person, mouth_of, upright
 from modeling.mouth_inside import painted_inside
+from modeling.recipes.renderer import renderer
+from modeling.renderer import RendererNet
 from serving.face_warp import FaceWarp
+from store import registry
+from store.workspace import Workspace
 from tasks.head_geometry import angles_of, head_turns
 from tests.face_meshes import turned_face
 
@@ -37,3 +44,23 @@ def person(points: np.ndarray) -> Person:
 def warp() -> FaceWarp:
     made = plate()
     return FaceWarp(made, person(made.points))
+
+
+def net(seed: int = 0, painted: float = 0.2) -> RendererNet:
+    torch.manual_seed(seed)
+    made = RendererNet(renderer("renderer_tiny")).eval()
+    torch.nn.init.normal_(made.leave.weight, std=painted)
+    return made
+
+
+def publish(workspace: Workspace, made: RendererNet) -> str:
+    from safetensors.torch import save
+
+    told = {
+        "kind": "renderer",
+        "recipe": asdict(made.recipe),
+        "snapshot": {"id": "s0", "sha256": "0", "tier": "t"},
+        "data": {"licences": {}},
+        "code": {"commit": "c"},
+    }
+    return registry.publish(workspace, save(dict(made.state_dict())), told).id

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from modeling.recipes.renderer import renderer
-from modeling.renderer import RendererNet
 from modeling.renderer_export import OnnxRenderer, TorchRenderer, export
 from serving.engine import Chunk, Module, Session
 from serving.join import held_by
@@ -19,31 +15,11 @@ from serving.refined_face import Drawing, RefinedFace, renderer_module
 from serving.render import render
 from serving.talking import talking
 from store import deployments, registry
-from store.workspace import Workspace, open_workspace
+from store.workspace import open_workspace
 from tests.unit.modeling.spoken_motion import made_clip
-from tests.unit.serving.faces import SIDE, warp
+from tests.unit.serving.faces import SIDE, net, publish, warp
 from tests.unit.serving.talker import IDLE, head, published, tiny
 from tests.unit.serving.test_render import portrait
-
-
-def net(seed: int = 0, painted: float = 0.2) -> RendererNet:
-    torch.manual_seed(seed)
-    made = RendererNet(renderer("renderer_tiny")).eval()
-    torch.nn.init.normal_(made.leave.weight, std=painted)
-    return made
-
-
-def publish(workspace: Workspace, made: RendererNet) -> str:
-    from safetensors.torch import save
-
-    told = {
-        "kind": "renderer",
-        "recipe": asdict(made.recipe),
-        "snapshot": {"id": "s0", "sha256": "0", "tier": "t"},
-        "data": {"licences": {}},
-        "code": {"commit": "c"},
-    }
-    return registry.publish(workspace, save(dict(made.state_dict())), told).id
 
 
 def moving(num: int = 12) -> np.ndarray:

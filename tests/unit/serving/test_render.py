@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -15,7 +16,7 @@ from serving import avatar as avatars
 from serving import portrait as pictures
 from serving import render as rendering
 from serving.avatar import avatar, of_clip, of_picture
-from serving.render import read_blocks, render
+from serving.render import read_blocks, render, render_folder
 from serving.serve import people_of
 from serving.talking import motion_module
 from store import deployments
@@ -24,6 +25,7 @@ from tasks.signals import landmarks
 from tests.drawn_face import draw_face, wall
 from tests.unit.modeling.spoken_corpus import fill_spoken
 from tests.unit.modeling.spoken_motion import made_clip
+from tests.unit.serving.faces import net, publish
 from tests.unit.serving.talker import published
 
 
@@ -161,3 +163,50 @@ def test_painted_teeth_lie_below_the_upper_lip() -> None:
     x, y = made.points[13, :2].astype(int)
     inside = painted_inside(made.picture, made.points).astype(int).sum(axis=2)
     assert inside[y + 1, x] > 2 * inside[y + 6, x]
+
+
+def test_a_folder_is_said_at_once_as_each_would_be_alone(place: Workspace, tmp_path: Path) -> None:
+    drawn_by = publish(place, net())
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for name, seconds in (("long", 1.2), ("short", 0.4), ("middle", 0.7)):
+        soundfile.write(sounds / f"{name}.wav", made_clip(name, "p", seconds).sound, 16_000)
+    (sounds / "broken.wav").write_bytes(b"no sound")
+    person = str(portrait(tmp_path))
+
+    def said(*, at_once: int = 2) -> dict[str, Any]:
+        return render_folder(place, sounds, person, tmp_path / "out", side_px=96, renderer=drawn_by, at_once=at_once)
+
+    told = said()
+    assert sorted(told["rendered"]) == ["long.wav", "middle.wav", "short.wav"]
+    assert list(told["failed"]) == ["broken.wav"]
+    assert "can't be decoded" in told["failed"]["broken.wav"]
+    assert told["frames"] == 30 + 10 + 18
+    for name in ("long", "short", "middle"):
+        alone = render(place, sounds / f"{name}.wav", person, tmp_path / "alone.mp4", side_px=96, renderer=drawn_by)
+        together, by_itself = (_pictures(Path(f)) for f in (tmp_path / "out" / f"{name}.mp4", alone["path"]))
+        assert together.shape == by_itself.shape
+        assert np.abs(together - by_itself).mean() < 0.5
+
+    again = said()
+    assert (again["rendered"], again["kept"], list(again["failed"])) == ([], 3, ["broken.wav"])
+    soundfile.write(sounds / "short.wav", made_clip("other", "p", 0.5).sound, 16_000)
+    (sounds / "broken.wav").unlink()
+    (tmp_path / "out" / "middle.mp4").unlink()
+    changed = said(at_once=1)
+    assert (sorted(changed["rendered"]), changed["kept"], changed["failed"]) == (["middle.wav", "short.wav"], 1, {})
+
+
+def test_a_folder_that_can_not_be_said_says_why(place: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    with pytest.raises(ValueError, match="holds no file; give a folder of sound files"):
+        render_folder(place, tmp_path / "sounds", "ca", tmp_path / "out")
+    for name in ("a.wav", "a.mp3"):
+        (tmp_path / "sounds" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"two files are called a, and both would be a\.mp4"):
+        render_folder(place, tmp_path / "sounds", "ca", tmp_path / "out")
+
+
+def _pictures(file: Path) -> np.ndarray:
+    with av.open(str(file)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]).astype(int)
