@@ -80,9 +80,10 @@ def read_source(path: Path, held: dict[int, np.ndarray] | None = None) -> tuple[
         stream.thread_type, stream.thread_count = "NONE", 1
         width, height = stream.width, stream.height
         size, first, num_made = width * height * 3 // 2, None, 0
+        per_tick = stream.time_base * GRID_FPS
         for picture in container.decode(stream):
             first = picture.pts if first is None else first
-            now = float((picture.pts - first) * stream.time_base) * GRID_FPS
+            now = (picture.pts - first) * per_tick.numerator / per_tick.denominator
             made = None
             while len(frames) < now + 0.5:  # each picture stands until the next one comes
                 if made is None:

@@ -134,7 +134,9 @@ def _near_span(media: Media, reach_frames: int) -> range:
 
 
 def _distance(a_HWC: np.ndarray, b_HWC: np.ndarray) -> float:
-    return float(np.abs(a_HWC.astype(np.int16) - b_HWC).mean((0, 1)).sum())
+    import cv2
+
+    return cv2.norm(a_HWC, b_HWC, cv2.NORM_L1) / (HEIGHT_PX * WIDTH_PX)
 
 
 def _differences(small_THWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,13 +145,18 @@ def _differences(small_THWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     difference = np.array(
         [0.0] * min(1, count) + [_distance(small_THWC[t - 1], small_THWC[t]) for t in range(1, count)]
     )
-    ratio = np.zeros(count)
-    for t in range(1, count):
-        around = np.r_[difference[max(1, t - NEIGHBOUR_FRAMES) : t], difference[t + 1 : t + NEIGHBOUR_FRAMES + 1]]
+    at = np.arange(count)
+    first, last = np.maximum(at - NEIGHBOUR_FRAMES, 1), np.minimum(at + NEIGHBOUR_FRAMES + 1, count)
+    sums = np.concatenate([[0.0], np.cumsum(difference)])
+    neighbours = np.maximum(last - first - 1, 0)
+    mean = (sums[last] - sums[first] - difference) / np.maximum(neighbours, 1)
+    ratio = np.where(at > 0, difference / (np.where(neighbours > 0, mean, 0.0) + 0.5), 0.0)
+    for t in np.flatnonzero(difference >= SURE_DIFFERENCE):
+        around = np.r_[difference[first[t] : t], difference[t + 1 : last[t]]]
         beside = difference[max(1, t - 1) : t + 2]
-        if len(around) > 2 and np.sort(beside)[-2] > TWIN_SHARE * difference[t] >= TWIN_SHARE * SURE_DIFFERENCE:
-            around = np.sort(around)[:-1]  # the other half of a cut with a blended frame is no neighbour
-        ratio[t] = difference[t] / ((around.mean() if len(around) else 0.0) + 0.5)
+        if len(around) > 2 and np.sort(beside)[-2] > TWIN_SHARE * difference[t]:
+            # The other half of a cut with a blended frame is no neighbour.
+            ratio[t] = difference[t] / (np.sort(around)[:-1].mean() + 0.5)
     return difference, ratio
 
 
@@ -198,9 +205,9 @@ def _gradual_cuts(media: Media, small_THWC: np.ndarray, difference: np.ndarray) 
     reach = BLEND_REACH_FRAMES
     strength = np.zeros(len(small_THWC))
     for t in range(reach, len(small_THWC) - reach):
-        early, middle, late = (small_THWC[i].astype(np.float32) for i in (t - reach, t, t + reach))
-        apart = float(np.abs(early - late).mean((0, 1)).sum())
+        apart = _distance(small_THWC[t - reach], small_THWC[t + reach])
         if apart >= BLEND_DIFFERENCE and difference[t - reach + 1 : t + reach + 1].max() <= BLEND_STEP * apart:
+            early, middle, late = (small_THWC[i].astype(np.float32) for i in (t - reach, t, t + reach))
             error = 2 * float(np.abs(middle - (early + late) / 2).mean((0, 1)).sum())
             strength[t] = apart if error <= BLEND_ERROR * apart else 0.0
     found = []
