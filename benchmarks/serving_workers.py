@@ -82,7 +82,10 @@ def started(place: Workspace, avatar: Path, num_workers: int, sessions: int) -> 
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:
         until = time.monotonic() + START_S
-        while not (there := deployments.servers(place)) and time.monotonic() < until and process.poll() is None:
+        # One that was killed is still in the ledger.
+        while not (there := [s for s in deployments.servers(place) if s.pid == process.pid]):
+            if time.monotonic() > until or process.poll() is not None:
+                break
             time.sleep(0.2)
         if not there:
             raise RuntimeError(f"the server did not start: {log.read_text()[-1000:]}")
