@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dashboards.terminal import err, out
+from store.deployments import RENDERER, WARP
 
 COLOURS = {"serving": "green", "refused": "red", "rolled back": "red"}
 
@@ -21,32 +22,31 @@ def say(text: str) -> None:
 
 def deployed(told: Mapping[str, Any]) -> None:
     """What became of a deployment, or of a roll-back."""
-    name, state = told["checkpoint"], told["state"]
+    name, state, renderer = told["checkpoint"], told["state"], told.get("kind") == RENDERER
+    what = f"{'renderer' if renderer else 'checkpoint'} [bold]{name}[/]" if name else WARP
+    nothing = WARP if renderer else "nothing"
     if told["did"] == "nothing":
-        out.print(f"checkpoint [bold]{name}[/] serves already; nothing to do")
+        out.print(f"{what} serves already; nothing to do")
         return
     colour = COLOURS.get(state, "yellow")
     why = told["reason"].removeprefix(f"checkpoint {name}: ")
-    out.print(f"checkpoint [bold]{name}[/] is [{colour}]{state}[/]: {escape(why)}", soft_wrap=True)
+    out.print(f"{what} is [{colour}]{state}[/]: {escape(why)}", soft_wrap=True)
     if told["did"] == "rollback":
-        out.print(f"[dim]what serves now:[/] {told['stable'] or 'nothing'}")
-    elif state == "serving" and told.get("kind") == "renderer":
-        out.print("[dim]it draws for servers and workers that start from now on[/]")
-        back = told["before"] or "none: give --renderer none to headroom serve and headroom render"
-        out.print(f"[dim]before:[/] {escape(back)}")
+        out.print(f"[dim]what {'draws' if renderer else 'serves'} now:[/] {told['stable'] or nothing}")
     elif state == "serving":
         out.print("[dim]back:[/] headroom deploy --rollback")
     else:
-        out.print(f"[dim]what serves is as before:[/] {told['before'] or 'nothing'}")
+        out.print(f"[dim]what {'draws' if renderer else 'serves'} is as before:[/] {told['before'] or nothing}")
 
 
 def shown(told: Mapping[str, Any]) -> None:
     """What serves, and how it came to that."""
     out.print(f"serving  [bold]{told['stable'] or 'nothing is deployed yet'}[/]")
-    if told.get("renderer"):
+    if told["renderer"]:
         out.print(f"renderer [bold]{told['renderer']}[/]")
-    if told["canary"]:
-        out.print(f"canary   [yellow]{told['canary']}[/], {told['share']:.0%} of the new sessions")
+    for canary, share in ((told["canary"], told["share"]), (told["renderer_canary"], told["renderer_share"])):
+        if canary:
+            out.print(f"canary   [yellow]{canary}[/], {share:.0%} of the new sessions")
     for url in told["servers"]:
         out.print(f"server   {url}")
     for url in told["away"]:
@@ -54,9 +54,9 @@ def shown(told: Mapping[str, Any]) -> None:
     if not told["history"]:
         out.print("[dim]next:[/] headroom deploy audio_to_motion")
         return
-    table = Table("when", "checkpoint", "became", "why", box=None, header_style="dim")
+    table = Table("when", "kind", "checkpoint", "became", "why", box=None, header_style="dim")
     for row in told["history"]:
         when = datetime.fromtimestamp(row["begun_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
         why = row["reason"].removeprefix(f"checkpoint {row['checkpoint']}: ")
-        table.add_row(when, row["checkpoint"], row["state"], escape(why or "under way"))
+        table.add_row(when, row["kind"], row["checkpoint"] or WARP, row["state"], escape(why or "under way"))
     out.print(table)

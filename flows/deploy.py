@@ -1,9 +1,9 @@
 """`headroom deploy`: a checkpoint from the registry into service, or not, by gates and a canary; plain functions.
 
-Gates on its evaluation come first. Then it is a canary: servers load it beside what serves and give it a share of the new
-sessions, while probes say known speech through both. It is promoted or rolled back by what they measured. Where it stands
-lies in the ledger (store/deployments.py): killed at any moment, the same command comes to the same end. flows/deploy_flow.py
-runs the steps as a Prefect flow.
+What makes motion and what draws it, a renderer, go the same way. Gates on its evaluation come first. Then it is a canary:
+servers load it beside what serves and give it a share of the new sessions, while probes say known speech through both. It is
+promoted or rolled back by what they measured. Where it stands lies in the ledger (store/deployments.py): killed at any moment,
+the same command comes to the same end. flows/deploy_flow.py runs the steps as a Prefect flow.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from flows import deploy_gates, deploy_probe
+from flows import deploy_gates, deploy_probe, deploy_renderer
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
 from modeling.made_motion import idle_of, network, refuse_not_live
 from modeling.recipes.renderer import VARIANTS as RENDERERS
 from store import deployments, registry
-from store.deployments import Deployment, Server
+from store.deployments import KIND, RENDERER, WARP, Deployment, Server
 from store.workspace import Workspace, open_workspace
 
 SHARE = 0.1
@@ -59,28 +59,24 @@ def run_deploy(
     workspace_root: str | Path | None, checkpoint: str, *, share: float = SHARE, avatar: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Deploys a checkpoint by id, or the latest one of a recipe: {"checkpoint", "state", "reason", "before", "did"}.
+    """Deploys a checkpoint by id, or the latest one of a recipe: {"checkpoint", "kind", "state", "reason", "before", "did"}.
 
     "state" is serving, refused or rolled back; "did" is nothing when it served already. `avatar` is whom the probes show
-    when no server runs. Raises ValueError for an unknown checkpoint, a share that is none, and while another one is deployed.
+    when no server runs. Raises ValueError for an unknown checkpoint, a share that is none, while another one is deployed, and
+    for a renderer without a checkpoint that makes motion.
     """
     if not 0 < share <= MOST_SHARE:
         raise ValueError(f"canary share {share:.0%}: must be above 0 % and at most {MOST_SHARE:.0%}")
     workspace = open_workspace(workspace_root)
-    row = registry.checkpoint_row(workspace, checkpoint)
-    name = str(row["id"])
-    if row["recipe"] in RENDERERS:
-        from flows.deploy_renderer import deploy_renderer
-
-        with _only_one(workspace):
-            return deploy_renderer(workspace, name, say or (lambda told: None))
-    now, open_one = deployments.serving(workspace), deployments.under_way(workspace)
+    name, kind = named(workspace, checkpoint)
+    now, open_one = deployments.serving(workspace, kind), deployments.under_way(workspace)
     if now.stable == name and (open_one is None or open_one.checkpoint != name):
-        return {"checkpoint": name, "state": "serving", "reason": "it serves already", "before": name, "did": "nothing"}
+        return {"checkpoint": name, "kind": kind, "state": "serving", "reason": "it serves already", "before": name,
+                "did": "nothing"}  # fmt: skip
     from flows.server import prefect_api
 
     with _only_one(workspace):
-        told = deployments.begin(workspace, name)
+        told = begun(workspace, name)
         with prefect_api(workspace.settings.workspace):
             from flows import deploy_flow
 
@@ -91,51 +87,87 @@ def run_deploy(
     return made
 
 
-def run_rollback(workspace_root: str | Path | None) -> dict[str, Any]:
-    """Ends the deployment that is under way, else goes back to the checkpoint before: what serves then, as `run_deploy`.
+def named(workspace: Workspace, checkpoint: str) -> tuple[str, str]:
+    """A checkpoint's id and kind. Raises ValueError for one that is not known."""
+    row = registry.checkpoint_row(workspace, checkpoint)
+    return str(row["id"]), RENDERER if row["recipe"] in RENDERERS else KIND
 
-    Raises ValueError when there is no way back, or when the checkpoint before can't be used.
+
+def begun(workspace: Workspace, checkpoint: str) -> Deployment:
+    """Its deployment, new or the one under way. Raises ValueError while another one is deployed, and for a renderer that there
+    is nothing to draw for."""
+    name, kind = named(workspace, checkpoint)
+    if kind == RENDERER and not deployments.serving(workspace).stable:
+        try:
+            registry.checkpoint_row(workspace, KIND)  # a server begins with it
+        except ValueError as error:
+            raise ValueError(
+                f"deploy: renderer {name} draws motion, and no checkpoint makes any ({error}); headroom train "
+                "audio_to_motion --tier a2v_bronze trains one"
+            ) from error
+    return deployments.begin(workspace, name, kind)
+
+
+def run_rollback(workspace_root: str | Path | None, kind: str | None = None) -> dict[str, Any]:
+    """Ends the deployment that is under way, else goes back to the checkpoint before, of this kind or of the one that was
+    deployed last: what serves then, as `run_deploy`; "checkpoint" is "" for the plain warp.
+
+    Raises ValueError for a kind that is none, when there is no way back, or when the checkpoint before can't be used.
     """
+    if kind is not None and kind not in deployments.KINDS:
+        raise ValueError(f"rollback: kind {kind!r} is none of {', '.join(deployments.KINDS)}")
     workspace = open_workspace(workspace_root)
     if deployments.under_way(workspace) is None:
-        usable(workspace, deployments.previous(workspace).before)
-    made = deployments.go_back(workspace)
-    return {"checkpoint": made.checkpoint, "state": made.state, "reason": made.reason, "before": made.before, "did": "rollback",
-            "stable": deployments.serving(workspace).stable}  # fmt: skip
+        last = deployments.previous(workspace, kind)
+        if last.before:
+            usable(workspace, last.before, last.kind)
+    made = deployments.go_back(workspace, kind)
+    return {"checkpoint": made.checkpoint, "kind": made.kind, "state": made.state, "reason": made.reason, "before": made.before,
+            "did": "rollback", "stable": deployments.serving(workspace, made.kind).stable}  # fmt: skip
 
 
 def shown(workspace: Workspace) -> dict[str, Any]:
     """What serves, on which servers, and what was deployed."""
-    now = deployments.serving(workspace)
+    now, drawn = deployments.serving(workspace), deployments.serving(workspace, RENDERER)
     there, away = reached(workspace)
     last = [vars(d) for d in deployments.history(workspace)[:SHOWN]]
-    drawn = deployments.serving(workspace, "renderer").stable
-    return {**vars(now), "renderer": drawn, "servers": [s.url for s in there], "away": away, "history": last}
+    return {**vars(now), "renderer": drawn.stable, "renderer_canary": drawn.canary, "renderer_share": drawn.share,
+            "servers": [s.url for s in there], "away": list(away), "history": last}  # fmt: skip
 
 
 def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps) -> dict[str, Any]:
     """From where it stands to its end."""
-    before, name = told.before, told.checkpoint
-    judged = by.step("gates", f"judge {name[:8]} by its evaluation", lambda: judge(workspace, name, before))
+    before, name = told.before or (WARP if told.kind == RENDERER else ""), told.checkpoint
+    judged = by.step(
+        "gates",
+        f"judge {name[:8]} by its evaluation",
+        lambda: judge(workspace, name, told.before, told.kind),
+    )
     by.show("deploy-gates", f"Evaluation gates of {name}", gates_page(name, before, judged))
     if judged.reason:
         return _ended(workspace, told, "refused", judged.reason, by)
-    now = by.step(
+    by.step(
         "canary",
         f"give {name[:8]} {share:.0%} of the new sessions",
         lambda: deployments.to_canary(workspace, told, share),
     )
     try:
-        with servers_of(workspace, avatar) as (servers, away):
+        with servers_of(workspace, avatar, told.kind) as (servers, away):
+            # Read now: a server of our own may have begun with a motion just then.
+            now = deployments.wanted(workspace)
             loaded = by.step(
-                "load", f"{len(servers)} servers load it beside", lambda: followed(servers, now.revision, name)
+                "load", f"{len(servers)} servers load it beside", lambda: followed(servers, now.revision, now.canary)
             )
             by.show("deploy-canary", f"Servers with the canary {name}", servers_page(loaded, away, share))
             reason = "; ".join(f"{s['url']}: {s['why']}" for s in loaded if not s["holds"])
             if not reason:
                 sound = deploy_probe.speech(SPEECH_S)
                 compared = [
-                    by.step("compare", f"probe both on {s.url}", lambda s=s: compare(s, name, before, sound))  # type: ignore[misc]
+                    by.step(
+                        "compare",
+                        f"probe both on {s.url}",
+                        lambda s=s: compare(s, now.canary, now.stable, sound),  # type: ignore[misc]
+                    )
                     for s in servers
                 ]
                 by.show("deploy-comparison", f"{name} beside {before or 'nothing'}", comparison_page(servers, compared))
@@ -144,10 +176,11 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
                 return _ended(workspace, told, "rolled back", reason, by)
             probed = sum(len(c.gates) for c in compared)
             why = f"passed {len(judged.gates)} gates on its evaluation ({judged.on}) and {probed} on live probes"
-            after = by.step(
-                "promote", f"{name[:8]} serves everybody", lambda: deployments.promote(workspace, told, why)
+            by.step("promote", f"{name[:8]} serves everybody", lambda: deployments.promote(workspace, told, why))
+            after = deployments.wanted(workspace)
+            switched = by.step(
+                "switch", "live sessions change over", lambda: followed(servers, after.revision, after.stable)
             )
-            switched = by.step("switch", "live sessions change over", lambda: followed(servers, after.revision, name))
             by.show("deploy-result", f"{name} serves", servers_page(switched, away, 1.0))
             return _result(told, "serving", why)
     except (ValueError, deploy_probe.ProbeError) as error:
@@ -156,20 +189,23 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
         return _ended(workspace, told, "rolled back", f"it could not be compared: {error}", by)
 
 
-def usable(workspace: Workspace, checkpoint: str) -> registry.Checkpoint:
+def usable(workspace: Workspace, checkpoint: str, kind: str = KIND) -> registry.Checkpoint:
     """Raises ValueError for a checkpoint that is not what was published, or whose network can't be used."""
     found = registry.load(workspace, checkpoint)
+    if kind == RENDERER:
+        deploy_renderer.step_ready(workspace, found)
+        return found
     refuse_not_live(found)
     network(found)
     idle_of(found)
     return found
 
 
-def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
-    """By its evaluation, beside that of the checkpoint that serves on the same snapshot; one that was never evaluated is
-    evaluated now."""
+def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) -> Judged:
+    """By its evaluation, beside that of the checkpoint that serves on the same snapshot, or, of a renderer, beside the warp;
+    one that was never evaluated is evaluated now."""
     try:
-        found = usable(workspace, checkpoint)
+        found = usable(workspace, checkpoint, kind)
     except ValueError as error:
         return Judged((), str(error))
     snapshot = str(found.told["snapshot"]["id"])
@@ -177,6 +213,12 @@ def judge(workspace: Workspace, checkpoint: str, stable: str) -> Judged:
         own, notes = evaluation_of(workspace, found, snapshot), list[str]()
     except ValueError as error:
         return Judged((), f"checkpoint {checkpoint}: was never evaluated and can't be now ({error})")
+    if kind == RENDERER:
+        try:
+            drawn = deploy_renderer.renderer_gates(own, deploy_renderer.frame_ms(workspace, found))
+            return Judged(tuple(drawn), failures(drawn), (), deploy_gates.compared_on(own))
+        except ValueError as error:
+            return Judged((), f"checkpoint {checkpoint}: {str(error).removeprefix(f'checkpoint {checkpoint}: ')}")
     beside: Mapping[str, Any] | None = None
     if stable:
         try:
@@ -256,12 +298,12 @@ def gates_page(name: str, before: str, judged: Judged) -> str:
     )
 
 
-def servers_page(servers: Sequence[Mapping[str, Any]], away: Sequence[str], share: float) -> str:
+def servers_page(servers: Sequence[Mapping[str, Any]], away: Mapping[str, str], share: float) -> str:
     lines = ["| server | has it | slowest switch | |", "|---|---|---|---|"]
     for told in servers:
         slow = "" if told["slowest_switch_ms"] is None else f"{told['slowest_switch_ms']:.3f} ms"
         lines.append(f"| {told['url']} | {'yes' if told['holds'] else '**no**'} | {slow} | {told['why']} |")
-    lines += [f"| {url} | does not answer; catches up when it is back | | |" for url in away]
+    lines += [f"| {url} | {why} | | |" for url, why in away.items()]
     return f"{share:.0%} of the new sessions.\n\n" + "\n".join(lines)
 
 

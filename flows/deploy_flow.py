@@ -13,7 +13,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from flows import deploy as steps
-from store import deployments, registry
 from store.workspace import open_workspace
 
 Result = TypeVar("Result")
@@ -42,7 +41,7 @@ def _run_name() -> str:
 def deploy(workspace: str, checkpoint: str, share: float = steps.SHARE, avatar: str | None = None) -> dict[str, Any]:
     """Brings a checkpoint into service by gates and a canary; whether it came so far, and why, is the result."""
     place = open_workspace(workspace)
-    told = deployments.begin(place, str(registry.checkpoint_row(place, checkpoint)["id"]))
+    told = steps.begun(place, checkpoint)
     made = steps.deploy(place, told, share, avatar, _Shown(_watcher.get()))
     get_run_logger().info("checkpoint %s is %s: %s", checkpoint, made["state"], made["reason"])
     return made

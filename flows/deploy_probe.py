@@ -68,10 +68,10 @@ class Seen:
     checkpoint: str = ""
 
 
-def probe(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, float | None]:
-    """Figures of one session on this checkpoint. Raises ProbeError when the server does not say all of it."""
+def probe(server: Server, pair: str, sound: np.ndarray) -> dict[str, float | None]:
+    """Figures of one session on this pair of checkpoints. Raises ProbeError when the server does not say all of it."""
     headers = {HEADER: server.key}
-    return figures(watched(server, {"avatar": offered(server)[0], "checkpoint": checkpoint}, headers, sound), sound)
+    return figures(watched(server, {"avatar": offered(server)[0], "checkpoint": pair}, headers, sound), sound)
 
 
 def offered(server: Server) -> list[str]:

@@ -1,23 +1,21 @@
-"""`headroom deploy` of a renderer: gates on its evaluation and on its speed, then it draws for whoever starts, or not.
-
-It has no canary: what it can do wrong is seen in pictures of people whom it never saw, which its evaluation has; a server takes
-it when it starts, or when its workers do.
-"""
+"""What a renderer must show before it becomes a canary (flows/deploy.py): gates on its evaluation and on its speed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.deploy_gates import Gate, compared_on, failures, part_of
-from modeling.made_renderer import KIND, renderer_of
-from modeling.mouth_crop import SIDE_PX
-from modeling.renderer import GIVEN
-from store import deployments, registry
+from flows.deploy_gates import Gate, part_of
+from modeling.made_renderer import renderer_of
+from store import registry
 from store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from modeling.renderer import RendererNet
+    from modeling.renderer_export import OnnxRenderer, TorchRenderer
 
 MOST_FRAME_MS = 12.0
 """Of one core, beside 14 ms for motion, warp and H.264: 30 frames a second take 33."""
@@ -28,25 +26,6 @@ MOST_STILL, MOST_BORDER, MOST_PAUSE = 0.5, 1.0, 1.0
 MOST_DRIFT = 0.1
 """Of the cosine to the person's own face, below the warp's."""
 TIMED_FRAMES = 30
-
-
-def deploy_renderer(workspace: Workspace, name: str, say: Callable[[str], None] = lambda told: None) -> dict[str, Any]:
-    """As flows.deploy.run_deploy gives it, with "kind". Raises ValueError for a name that the registry does not know."""
-    now = deployments.serving(workspace, KIND)
-    if now.stable == name:
-        return _told(name, "serving", "it serves already", name, "nothing")
-    try:
-        found = registry.load(workspace, name)
-        gates = renderer_gates(found.told["metrics"], frame_ms(workspace, found))
-        reason, on = failures(gates), compared_on(found.told["metrics"])
-    except ValueError as error:
-        gates, reason, on = [], str(error), ""
-    for gate in gates:
-        say(f"{'passed' if gate.passed else 'failed'}: {gate.told()}")
-    state = "refused" if reason else "serving"
-    why = f"checkpoint {name}: {reason}" if reason else f"passed {len(gates)} gates ({on})"
-    deployments.settle(workspace, KIND, name, state, why)
-    return _told(name, state, why, now.stable, state)
 
 
 def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
@@ -83,22 +62,33 @@ def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
     return gates
 
 
-def frame_ms(workspace: Workspace, found: registry.Checkpoint) -> float:
-    """Processor time of a frame's step, the median of some. Raises ValueError for a checkpoint that can't be used."""
+def step_ready(workspace: Workspace, found: registry.Checkpoint) -> tuple[RendererNet, OnnxRenderer | TorchRenderer]:
+    """Its network, and what draws with it here. Raises ValueError for a checkpoint that can't be used."""
     from modeling.renderer_runtime import runtime_of, step_of
 
     net, runtime = renderer_of(found), runtime_of(workspace.settings.renderer_runtime)
-    step = step_of(runtime, net, registry.exported(workspace, found.id))
-    given = np.zeros((1, GIVEN, SIDE_PX, SIDE_PX), np.float32)
-    state = net.start().numpy()
+    try:
+        return net, step_of(runtime, net, registry.exported(workspace, found.id))
+    except ValueError as error:
+        raise ValueError(f"checkpoint {found.id}: {error}") from error
+
+
+def frame_ms(workspace: Workspace, found: registry.Checkpoint) -> float:
+    """Processor time of a frame's step, the median of some. Raises ValueError for a checkpoint that can't be used, or whose
+    weights are finite and what it draws is not."""
+    from modeling.mouth_crop import SIDE_PX
+    from modeling.renderer import GIVEN
+
+    net, step = step_ready(workspace, found)
+    draw, state = np.random.default_rng(0), net.start().numpy()
     identity = np.zeros((1, net.recipe.identity_width, *state.shape[2:]), np.float32)
-    took = []
+    took, finite = [], True
     for _ in range(TIMED_FRAMES):
+        given = draw.random((1, GIVEN, SIDE_PX, SIDE_PX), np.float32)
         began = time.process_time()
-        step(given, identity, state)
+        made, state = step(given, identity, state)
         took.append(1000 * (time.process_time() - began))
+        finite &= bool(np.isfinite(made).all() and np.isfinite(state).all())
+    if not finite:
+        raise ValueError(f"checkpoint {found.id}: draws values that are not finite; train it again")
     return float(np.median(took))
-
-
-def _told(name: str, state: str, reason: str, before: str, did: str) -> dict[str, Any]:
-    return {"checkpoint": name, "kind": KIND, "state": state, "reason": reason, "before": before, "did": did}

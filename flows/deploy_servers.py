@@ -10,7 +10,7 @@ from typing import Any
 from flows.deploy_probe import state_of
 from flows.server import Child, below, start_child
 from store import deployments
-from store.deployments import Server
+from store.deployments import KIND, RENDERER, Server
 from store.workspace import Workspace
 
 START_S = 180.0
@@ -19,19 +19,29 @@ FOLLOW_S = 60.0
 POLL_S = 0.25
 
 
-def reached(workspace: Workspace) -> tuple[list[Server], list[str]]:
-    """Those that answer, and the addresses of those that don't: they catch up when they are back."""
-    found = [(server, state_of(server)) for server in deployments.servers(workspace)]
-    return [s for s, state in found if state is not None], [s.url for s, state in found if state is None]
+def reached(workspace: Workspace, kind: str = KIND) -> tuple[list[Server], dict[str, str]]:
+    """Those that answer and follow deployments of this kind, and the addresses of the others with what becomes of them."""
+    there, away = list[Server](), dict[str, str]()
+    for server in deployments.servers(workspace):
+        state = state_of(server)
+        if state is None:
+            away[server.url] = "does not answer; catches up when it is back"
+        elif kind == RENDERER and (own := state["own_renderer"]):
+            away[server.url] = f"left as it is: {', '.join(own)} draw by a renderer of their own (--renderer)"
+        else:
+            there.append(server)
+    return there, away
 
 
 @contextmanager
-def servers_of(workspace: Workspace, avatar: str | None) -> Iterator[tuple[list[Server], list[str]]]:
-    """As `reached`; when none does, one of our own that ends with the block, showing `avatar` or people of the workspace.
+def servers_of(
+    workspace: Workspace, avatar: str | None, kind: str = KIND
+) -> Iterator[tuple[list[Server], dict[str, str]]]:
+    """As `reached`; when there is none, one of our own that ends with the block, showing `avatar` or people of the workspace.
 
     Raises ValueError when that can't start.
     """
-    there, away = reached(workspace)
+    there, away = reached(workspace, kind)
     if there:
         yield there, away
         return
@@ -57,19 +67,19 @@ def _started(workspace: Workspace, child: Child) -> Server:
     )
 
 
-def followed(servers: Sequence[Server], revision: int, checkpoint: str) -> list[dict[str, Any]]:
+def followed(servers: Sequence[Server], revision: int, pair: str) -> list[dict[str, Any]]:
     """Waits until the servers have seen this revision and moved the sessions that are on what no longer serves: of each its
-    url, whether it holds the checkpoint, and why not."""
-    return [_followed(server, revision, checkpoint) for server in servers]
+    url, whether it holds the pair of checkpoints, and why not."""
+    return [_followed(server, revision, pair) for server in servers]
 
 
-def _followed(server: Server, revision: int, checkpoint: str) -> dict[str, Any]:
+def _followed(server: Server, revision: int, pair: str) -> dict[str, Any]:
     until, state = time.monotonic() + FOLLOW_S, None
     while time.monotonic() < until:
         state = state_of(server)
         if state is not None and state["revision"] >= revision and not state["moving"]:
-            holds = checkpoint in state["held"]
-            why = "" if holds else str(state["refused"].get(checkpoint, "something else is deployed by now"))
+            holds = pair in state["held"]
+            why = "" if holds else str(state["refused"].get(pair, "something else is deployed by now"))
             return {"url": server.url, "holds": holds, "why": why, "slowest_switch_ms": state["slowest_switch_ms"]}
         time.sleep(POLL_S)
     why = "it does not answer any more" if state is None else f"it has not changed over after {FOLLOW_S:.0f} s"

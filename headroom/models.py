@@ -219,7 +219,9 @@ def serve(
     ] = None,
     renderer: Annotated[
         str | None,
-        typer.Option(help="What draws the mouth (default: the renderer that is deployed); none: the warp alone."),
+        typer.Option(
+            help="What draws the mouth, whatever is deployed (default: what headroom deploy says); none: the warp alone."
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -245,7 +247,9 @@ def worker(
     ] = None,
     renderer: Annotated[
         str | None,
-        typer.Option(help="What draws the mouth (default: the renderer that is deployed); none: the warp alone."),
+        typer.Option(
+            help="What draws the mouth, whatever is deployed (default: what headroom deploy says); none: the warp alone."
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -263,23 +267,34 @@ def deploy(
     ] = None,
     canary: Annotated[str, typer.Option(help="Share of the new sessions that it gets first, up to 50%.")] = "10%",
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="End the deployment that is under way, else go back to the one before.")
+        bool,
+        typer.Option(
+            "--rollback",
+            help="End the deployment that is under way, else go back to the checkpoint before, of the kind deployed last.",
+        ),
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="With --rollback, of which kind instead: audio_to_motion or renderer."),
+    ] = None,
     avatar: Annotated[
         str | None, typer.Option(help="Whom the probes show when no server runs: a clip's id or a portrait's file.")
     ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a checkpoint into service: gates on its evaluation, a canary compared by live probes, then all or none."""
+    """Bring a checkpoint, of motion or a renderer, into service: gates on its evaluation, a canary compared by live probes,
+    then all or none. Before the first renderer was the plain warp: that is where its roll-back leads."""
     from dashboards import deployment, terminal
     from flows import deploy as flow
 
     corpus = existing(workspace).workspace
     if rollback and checkpoint:
         raise ValueError(f"deploy: --rollback takes no checkpoint, {checkpoint!r} was given; it goes to the one before")
+    if kind and not rollback:
+        raise ValueError(f"deploy: --kind {kind} is of --rollback; a checkpoint tells its kind itself")
     if rollback:
-        told = flow.run_rollback(corpus.settings.workspace)
+        told = flow.run_rollback(corpus.settings.workspace, kind)
     elif checkpoint is None:
         terminal.show(flow.shown(corpus), deployment.shown, as_json)
         return

@@ -77,7 +77,7 @@ def step_of(runtime: Runtime, net: RendererNet, graph: bytes | None) -> OnnxRend
     if runtime.name == "onnx" and graph is None:
         raise ValueError(f"{NAME}: the renderer has no graph; headroom export-model makes it")
     if graph is not None and runtime.name != "torch":
-        step: OnnxRenderer | TorchRenderer = OnnxRenderer(graph, PROVIDERS[runtime.device])
+        step: OnnxRenderer | TorchRenderer = _of_graph(graph, runtime.device)
         most, why = MOST_APART, "its graph is of other weights; headroom export-model makes it anew"
     else:
         dtype = dtype_of(runtime)
@@ -89,6 +89,15 @@ def step_of(runtime: Runtime, net: RendererNet, graph: bytes | None) -> OnnxRend
     if not most_apart(net, step) <= most:
         raise ValueError(why)
     return step
+
+
+def _of_graph(graph: bytes, device: str) -> OnnxRenderer:
+    from onnxruntime.capi import onnxruntime_pybind11_state as refused
+
+    try:
+        return OnnxRenderer(graph, PROVIDERS[device])
+    except (refused.Fail, refused.InvalidArgument, refused.InvalidGraph, refused.InvalidProtobuf) as error:
+        raise ValueError(f"its graph can't be read ({error}); headroom export-model makes it anew") from error
 
 
 def _refuse_device(runtime: Runtime) -> None:

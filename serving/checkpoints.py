@@ -1,16 +1,18 @@
 """The checkpoints that a server holds, and which of them a new session gets.
 
-A new one is loaded beside those that serve, and serves only once it is whole. One that can't be used is refused with its
-reason, and everybody stays where they are.
+A pipeline is known by the pair of checkpoints that it runs, "MOTION" or "MOTION+RENDERER" (store/deployments.py). A new one
+is loaded beside those that serve, and serves only once it is whole. One that can't be used is refused with its reason, and
+everybody stays where they are.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.engine import Chunk, Pipeline
+from store.deployments import pair_of, parts_of
 
 RECIPE = "audio_to_motion"
 WARP_ALONE = "none"
@@ -20,12 +22,12 @@ NONE_YET = (
     "trains one"
 )
 Load = Callable[[str], Pipeline[Chunk]]
-"""From a checkpoint's id to its pipeline. Raises ValueError for one that can't be used."""
+"""From a pair to its pipeline. Raises ValueError for one that can't be used."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which checkpoint is to serve, and which beside it gets a share of the new sessions ("" and 0: none)."""
+    """Which pair is to serve, and which beside it gets a share of the new sessions ("" and 0: none)."""
 
     stable: str
     canary: str = ""
@@ -38,8 +40,11 @@ class Checkpoints:
     """What is held (`pipelines`), what is wanted (`split`), and what was refused and why. Reading needs no lock: a split and
     the dictionaries are replaced whole."""
 
-    def __init__(self, first: Pipeline[Chunk], load: Load, split: Split | None = None) -> None:
-        self._load = load
+    def __init__(
+        self, first: Pipeline[Chunk], load: Load, split: Split | None = None, renderer: str | None = None
+    ) -> None:
+        """`renderer` draws whatever is wanted: an id, or "" for the plain warp; None: what is wanted draws."""
+        self._load, self.renderer = load, renderer
         own = checkpoint_of(first)
         self.pipelines: dict[str, Pipeline[Chunk]] = {own: first}
         self.refused: dict[str, str] = {}
@@ -47,8 +52,17 @@ class Checkpoints:
         self.serving = own
         """What sessions get that are not the canary's: the stable one, or the one before it as long as that can't be used."""
 
+    def own(self, wanted: Split) -> Split:
+        """With the renderer of its own, if it has one: a canary that is none here gets no sessions."""
+        stable, canary = (own_pair(pair, self.renderer) for pair in (wanted.stable, wanted.canary))
+        return (
+            replace(wanted, stable=stable, canary=canary)
+            if canary != stable
+            else Split(stable, revision=wanted.revision)
+        )
+
     def follow(self, wanted: Split) -> None:
-        """Loads what is wanted and not held. Takes as long as loading does: not for the thread that answers viewers."""
+        """Loads what is wanted, as `own` gives it, and not held. Takes as long as loading does: not for the thread that answers viewers."""
         refused: dict[str, str] = {}
         for name in sorted(_names(wanted) - set(self.pipelines)):
             try:
@@ -83,7 +97,13 @@ def share_of(session_id: str) -> float:
 
 
 def checkpoint_of(pipeline: Pipeline[Chunk]) -> str:
-    return pipeline.modules[0].checkpoint
+    motion, *drawn = (module.checkpoint for module in pipeline.modules)
+    return pair_of(motion, drawn[0] if drawn else "")
+
+
+def own_pair(pair: str, renderer: str | None) -> str:
+    """What a worker makes of a pair that draws by this renderer, whatever is wanted; None: the same."""
+    return pair if renderer is None else pair_of(parts_of(pair)[0], renderer)
 
 
 def _names(split: Split) -> set[str]:

@@ -64,10 +64,10 @@ class Stage(Protocol[C]):
 
 @runtime_checkable
 class Switching(Protocol):
-    """A stage whose module can be changed under way. `prepare` may run beside a step; what it gives changes the module,
-    between two steps, and is False when the session went on meanwhile."""
+    """A stage whose module can be changed under way, for that of `other`, a stage of the same name. `prepare` may run beside a
+    step; what it gives changes the module, between two steps, and is False when the session went on meanwhile."""
 
-    def prepare(self, state: Any, module: Module[Any]) -> Callable[[], bool]: ...
+    def prepare(self, state: Any, other: Any) -> Callable[[], bool]: ...
 
 
 @dataclass
@@ -95,6 +95,9 @@ class Pipeline(Generic[C]):
 
     def open(self, session: Session) -> Running[C]:
         return Running(session, self.stages, [stage.begin(session) for stage in self.stages])
+
+    def stage(self, name: str) -> Stage[C]:
+        return next(stage for stage in self.stages if stage.name == name)
 
 
 class Running(Generic[C]):
@@ -126,12 +129,13 @@ class Running(Generic[C]):
         for place in range(len(self._stages)):
             yield from self._through(self._timed(place, self._stages[place].end(self._states[place])), place + 1)
 
-    def prepare(self, module: Module[Any]) -> Callable[[], bool]:
-        """Makes another checkpoint ready beside the one that runs; any thread may call it. What it gives switches to it,
-        between two steps and at the cost of some pointers. It is False when the session went on meanwhile, and nothing has
-        changed: prepare again."""
+    def prepare(self, other: Pipeline[C]) -> Callable[[], bool]:
+        """Makes the modules of another pipeline with the same stages ready beside those that run; any thread may call it.
+        What it gives switches to them, between two steps and at the cost of some pointers. It is False when the session went
+        on meanwhile, and nothing has changed: prepare again."""
         told = zip(self._stages, self._states, strict=True)
-        flips = [stage.prepare(state, module) for stage, state in told if isinstance(stage, Switching)]
+        flips = [stage.prepare(state, other.stage(stage.name)) for stage, state in told if isinstance(stage, Switching)]
+        # All or none: that of the motion, which comes first, is the only one that the session's going on makes stale.
         return lambda: all(flip() for flip in flips)
 
     def _through(self, chunks: Iterable[C], place: int) -> Iterator[C]:

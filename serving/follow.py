@@ -30,7 +30,7 @@ async def follow(gateway: Gateway, workspace: Workspace, server: Server) -> None
     try:
         while True:
             try:
-                told = await asyncio.to_thread(deployments.serving, workspace)
+                told = await asyncio.to_thread(deployments.wanted, workspace)
                 await gateway.follow(split_of(told))
             except ConnectionError as error:
                 log.warning("what serves is left as it is: %s", error)

@@ -7,11 +7,14 @@ import os
 import socket
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
-from serving.checkpoints import Checkpoints
+from serving.checkpoints import WARP_ALONE, Checkpoints, own_pair
+from serving.engine import Chunk, Module, Pipeline
 from serving.lines import KEY_HEADER, MOST_BYTES, LostError, Message, packed, unpacked
 from serving.worker import work
-from store import deployments
+from store import deployments, registry
+from store.deployments import pair_of, parts_of
 from store.workspace import Workspace
 
 KEY_VARIABLE = "HEADROOM_GATEWAY_KEY"
@@ -72,25 +75,55 @@ def gateway_of(workspace: Workspace, url: str | None) -> tuple[str, str]:
 
 
 def held_by(workspace: Workspace, checkpoint: str | None = None, renderer: str | None = None) -> Checkpoints:
-    """The checkpoint named, else what is deployed; a workspace that has deployed none begins with the latest one. All are
-    drawn by the renderer named, else by the one that is deployed now, else by the plain warp."""
-    from serving.refined_face import renderer_module
-    from serving.talking import motion_module, talking
-
-    drawing = renderer_module(workspace, renderer)
-
-    def load(name: str) -> Any:
-        return talking(motion_module(workspace, name), drawing)
-
+    """The checkpoint named, else what is deployed; a workspace that has deployed none begins with the latest one. It is drawn
+    by the renderer named, whatever is deployed, else by what is deployed, else by the plain warp."""
+    load = _Loader(workspace)
+    pinned: str | None = None
+    if renderer is not None:
+        pinned = "" if renderer == WARP_ALONE else str(registry.checkpoint_row(workspace, renderer)["id"])
+    told = deployments.wanted(workspace)
     if checkpoint is not None:
-        return Checkpoints(load(checkpoint), load)
-    told = deployments.serving(workspace)
-    if name := told.stable or told.canary:
-        return Checkpoints(load(name), load)
-    module = motion_module(workspace)
-    told = deployments.first(workspace, module.checkpoint)
-    first = talking(module, drawing) if told.stable == module.checkpoint else load(told.stable)
-    return Checkpoints(first, load)
+        named = load.motion(checkpoint).checkpoint
+        first = pair_of(named, deployments.serving(workspace, deployments.RENDERER).stable)
+    elif not (first := told.stable or told.canary):
+        latest = load.motion(None)
+        deployments.first(workspace, latest.checkpoint)
+        first = deployments.wanted(workspace).stable
+    return Checkpoints(load(own_pair(first, pinned)), load, renderer=pinned)
+
+
+class _Loader:
+    """From pairs to pipelines. Pairs that share a checkpoint share its module, as long as one of them is held."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._held: WeakValueDictionary[str, Module[Any]] = WeakValueDictionary()
+
+    def __call__(self, pair: str) -> Pipeline[Chunk]:
+        from serving.talking import talking
+
+        motion, renderer = parts_of(pair)
+        return talking(self.motion(motion), self.renderer(renderer) if renderer else None)
+
+    def motion(self, name: str | None) -> Module[Any]:
+        """None: the latest one of the recipe."""
+        from serving.talking import motion_module
+
+        found = self._held.get(name) if name else None
+        if found is None:
+            found = motion_module(self._workspace, name)
+            self._held[found.checkpoint] = found
+        return found
+
+    def renderer(self, name: str) -> Module[Any]:
+        from serving.refined_face import renderer_module
+
+        found = self._held.get(name)
+        if found is None:
+            found = renderer_module(self._workspace, name)
+            assert found is not None, "it has a name"
+            self._held[found.checkpoint] = found
+        return found
 
 
 class ClientLine:

@@ -18,6 +18,7 @@ from serving.checkpoints import checkpoint_of
 from serving.engine import SAMPLES_PER_FRAME, Chunk, Pipeline, Session
 from serving.publish import Fragments, Sent, frames_of
 from serving.vitals import UNDERRUN_S, Vitals, Watch
+from store.deployments import parts_of
 
 PREPARE_TRIES = 3
 """Another checkpoint is made ready beside a session so often; when that ticks each time meanwhile, it waits for the next."""
@@ -44,6 +45,7 @@ class LiveSession:
         self.session = Session(avatar, seed, first)
         self._running = pipeline.open(self.session)
         self.checkpoint = checkpoint_of(pipeline)
+        """The pair of them."""
         self._watch = Watch(avatar)
         self._drawing = threading.Lock()
         self._side_px = side_px
@@ -59,17 +61,17 @@ class LiveSession:
         return self._watch.vitals
 
     def switch(self, pipeline: Pipeline[Chunk]) -> tuple[float, Vitals]:
-        """Goes on with another checkpoint, from the next tick on. Gives the seconds that the session stood still for it, and
+        """Goes on with other checkpoints, from the next tick on. Gives the seconds that the session stood still for it, and
         how it did on the one before. The other one is made ready beside it, which takes about as long as a tick."""
-        module = pipeline.modules[0]
+        name = checkpoint_of(pipeline)
         for _ in range(PREPARE_TRIES):
-            flip = self._running.prepare(module)
+            flip = self._running.prepare(pipeline)
             with self._drawing:
-                if (done := self._switched(module.checkpoint, flip, time.perf_counter())) is not None:
+                if (done := self._switched(name, flip, time.perf_counter())) is not None:
                     return done
         with self._drawing:
             began = time.perf_counter()
-            done = self._switched(module.checkpoint, self._running.prepare(module), began)
+            done = self._switched(name, self._running.prepare(pipeline), began)
         assert done is not None, "nobody else runs the session now"
         return done
 
@@ -124,9 +126,16 @@ class LiveSession:
             told.first_fragments, told.first_fragment_s = told.first_fragments + 1, told.first_fragment_s + first_s
 
     def told(self) -> dict[str, Any]:
-        """For the viewer: the checkpoint, how it does, and frames a second that this core would make."""
+        """For the viewer: the checkpoints that move and draw it ("" for the plain warp), how it does, and frames a second that
+        this core would make."""
         fps = self.num_frames / self.busy_s if self.busy_s else 0.0
-        return {"checkpoint": self.checkpoint, "vitals": self._watch.vitals.figures(), "fps": round(fps, 1)}
+        motion, renderer = parts_of(self.checkpoint)
+        return {
+            "checkpoint": motion,
+            "renderer": renderer,
+            "vitals": self._watch.vitals.figures(),
+            "fps": round(fps, 1),
+        }
 
     def _go_on(self, past: Past) -> None:
         """Hears the past once more, without drawing it, and takes the stream up where it stands."""

@@ -1,21 +1,24 @@
-"""What a server tells Prometheus: its sessions, and how they do by checkpoint."""
+"""What a server tells Prometheus: its sessions, and how they do by the checkpoints that move and draw them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
+from serving.checkpoints import WARP_ALONE, own_pair
 from serving.remote import Worker
 from serving.routing import Gateway
 from serving.vitals import Vitals
+from store.deployments import parts_of
 
 __all__ = ["CONTENT_TYPE", "exposition", "held_by_all"]
 
-LABELS = ("checkpoint",)
+LABELS = ("checkpoint", "renderer")
+"""Of the motion, and of what draws it: "none" is the plain warp."""
 COUNTERS: dict[str, tuple[str, Callable[[Vitals], float]]] = {
     "headroom_sessions_begun": ("Sessions that began on a checkpoint, or were moved to it", lambda v: v.sessions),
     "headroom_frames": ("Frames put out", lambda v: v.frames),
@@ -49,19 +52,27 @@ WORKERS: tuple[tuple[str, str, Callable[[Gateway, Worker], float]], ...] = (
     ("headroom_worker_resident_bytes", "Memory of a worker", lambda gateway, worker: worker.state["resident_bytes"]),
     ("headroom_worker_threads", "Threads of a worker", lambda gateway, worker: worker.state["threads"]),
 )
-NOTHING_HELD: dict[str, Any] = {"held": [], "serving": "", "canary": "", "share": 0.0, "refused": {}, "switches": 0}
+NOTHING_HELD: dict[str, Any] = {"share": 0.0, "refused": {}, "switches": 0}
 
 
 def held_by_all(gateway: Gateway) -> dict[str, Any]:
-    """What the workers together serve: `held` by all of them, `refused` by one of them, and the oldest `revision` that one of
-    them follows. There must be a worker."""
+    """What the workers together serve, by pairs of motion and renderer: `held` by all of them, `refused` by one of them, and
+    the oldest `revision` that one of them follows. `own_renderer` are the workers that draw by a renderer of their own; what
+    they make of a pair stands for it. There must be a worker."""
     states = [worker.state for worker in gateway.workers.values()]
     oldest = min(states, key=lambda s: s["split"]["revision"])
     split, names = oldest["split"], gateway.vitals()
+    told = {pair for s in states for pair in (*s["held"], *s["refused"])}
+    if gateway.split is not None:
+        told |= {gateway.split.stable, gateway.split.canary} - {""}
     return {
+        "own_renderer": sorted(n for n, w in gateway.workers.items() if w.state["renderer"] is not None),
         "serving": oldest["serving"], "stable": split["stable"], "canary": split["canary"], "share": split["share"],
-        "revision": split["revision"], "held": sorted(set.intersection(*(set(s["held"]) for s in states))),
-        "refused": {name: why for s in states for name, why in s["refused"].items()},
+        "revision": split["revision"],
+        "held": sorted(p for p in told if all(own_pair(p, s["renderer"]) in s["held"] for s in states)),
+        "refused": {
+            p: why for s in states for p in told if (why := s["refused"].get(own_pair(p, s["renderer"]))) is not None
+        },
         "sessions": {name: sum(t.checkpoint == name for t in gateway.talks.values()) for name in names},
         "moving": sum(s["moving"] for s in states),
         "switches": gateway.switches + sum(s["switches"] for s in states),
@@ -88,12 +99,13 @@ class _Collector:
         roles = GaugeMetricFamily(
             "headroom_checkpoint_role", "1 for what a checkpoint is now", labels=(*LABELS, "role")
         )
-        for name in held["held"]:
-            roles.add_metric([name, _role(held, name)], 1)
+        states = [worker.state for worker in gateway.workers.values()]
+        for name, role in sorted({(name, _role(state, name)) for state in states for name in state["held"]}):
+            roles.add_metric([*_labels(name), role], 1)
         yield roles
         now = GaugeMetricFamily("headroom_sessions", "Sessions now", labels=LABELS)
         for name in told:
-            now.add_metric([name], sum(t.checkpoint == name for t in gateway.talks.values()))
+            now.add_metric(_labels(name), sum(t.checkpoint == name for t in gateway.talks.values()))
         yield now
         yield GaugeMetricFamily("headroom_sessions_free", "Sessions that there is room for", gateway.free)
         yield GaugeMetricFamily("headroom_canary_share", "Share of new sessions that the canary gets", held["share"])
@@ -101,13 +113,13 @@ class _Collector:
         for name, (text, count) in COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=LABELS)
             for checkpoint, vitals in told.items():
-                counter.add_metric([checkpoint], count(vitals))
+                counter.add_metric(_labels(checkpoint), count(vitals))
             yield counter
         for name, (text, measure) in GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=LABELS)
             for checkpoint, vitals in told.items():
                 if (value := measure(vitals)) is not None:
-                    gauge.add_metric([checkpoint], value)
+                    gauge.add_metric(_labels(checkpoint), value)
             yield gauge
         first = SummaryMetricFamily(
             "headroom_first_fragment_seconds",
@@ -115,7 +127,7 @@ class _Collector:
             labels=LABELS,
         )
         for checkpoint, vitals in told.items():
-            first.add_metric([checkpoint], vitals.first_fragments, vitals.first_fragment_s)
+            first.add_metric(_labels(checkpoint), vitals.first_fragments, vitals.first_fragment_s)
         yield first
         switches = SummaryMetricFamily("headroom_switch_seconds", "How long sessions stood still to change checkpoint")
         spent_s = gateway.switched_s + sum(w.state["switched_s"] for w in gateway.workers.values())
@@ -125,7 +137,7 @@ class _Collector:
             "headroom_checkpoint_refused", "1 for a checkpoint that could not be loaded", labels=LABELS
         )
         for checkpoint in held["refused"]:
-            refused.add_metric([checkpoint], 1)
+            refused.add_metric(_labels(checkpoint), 1)
         yield refused
 
 
@@ -142,7 +154,13 @@ def _workers(gateway: Gateway) -> Iterator[Metric]:
     yield moves
 
 
-def _role(held: dict[str, Any], checkpoint: str) -> str:
-    if checkpoint == held["serving"]:
+def _role(state: Mapping[str, Any], pair: str) -> str:
+    """For one worker."""
+    if pair == state["serving"]:
         return "stable"
-    return "canary" if checkpoint == held["canary"] else "leaving"
+    return "canary" if pair == state["split"]["canary"] else "leaving"
+
+
+def _labels(pair: str) -> list[str]:
+    motion, renderer = parts_of(pair)
+    return [motion, renderer or WARP_ALONE]

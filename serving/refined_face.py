@@ -23,6 +23,8 @@ from serving.face_warp import FaceWarp
 from store import deployments, registry
 from store.workspace import Workspace
 
+SETTLE_STEPS = 4
+"""A mouth that is held still changes by under a gray level after so many."""
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -78,6 +80,12 @@ class RefinedFace:
         placed = self.place(motion_P)
         made, self.state = self._step(placed.given[None], self.identity, self.state)
         return self.finish(placed, made[0])
+
+    def settle(self, motion_P: np.ndarray) -> None:
+        """Comes to rest on a frame without drawing it: what follows does not begin with the state of nothing."""
+        placed = self.place(motion_P)
+        for _ in range(SETTLE_STEPS):
+            _, self.state = self._step(placed.given[None], self.identity, self.state)
 
     def place(self, motion_P: np.ndarray) -> Placed:
         picture, vertices = self._warp.drawn(motion_P)

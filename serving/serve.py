@@ -43,7 +43,7 @@ def serve(
     sessions (by default one a core) are shared out among `num_workers` processes of this machine, by default two, so that one
     takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
     address to which each session is published, "{session}" in it being the session's id. `renderer` is what this machine's
-    workers draw with, by default the one that is deployed.
+    workers draw with, whatever is deployed; by default what is.
 
     Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, for ICE servers that are
     none, and when no worker can start.
@@ -86,7 +86,7 @@ async def _run(
         if not shares:
             print(f"{address} waits for workers: headroom worker {address}", flush=True)  # noqa: T201
         await gateway.came.wait()
-        serving = ", ".join(sorted({w.state["serving"] for w in gateway.workers.values()}))
+        serving = "; ".join(sorted({_named(w.state["serving"]) for w in gateway.workers.values()}))
         names = ", ".join(a.name for a in gateway.avatars.values())
         print(f"checkpoint {serving}; {len(gateway.avatars)} avatars: {names}", flush=True)  # noqa: T201
         print(f"open {address} ({sum(shares) or gateway.capacity} sessions at a time); Ctrl-C ends it", flush=True)  # noqa: T201
@@ -94,6 +94,11 @@ async def _run(
             await follow(gateway, workspace, server_at(address, gateway))
 
     await together(keep(gateway, workspace, local(address), checkpoint, shares, renderer), told())
+
+
+def _named(pair: str) -> str:
+    motion, renderer = deployments.parts_of(pair)
+    return f"{motion}, drawn by {renderer or deployments.WARP}"
 
 
 def published_to(url: str) -> Callable[[str], Rtmp]:

@@ -1,4 +1,4 @@
-"""What one worker runs: its checkpoints, and the sessions that the gateway gave it, each on a checkpoint.
+"""What one worker runs: its checkpoints, and the sessions that the gateway gave it, each on a pair of them.
 
 When a checkpoint is promoted or rolled back, the sessions on one that no longer serves are moved, each at a chunk's end.
 """
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from serving.avatar import Avatar
-from serving.checkpoints import Checkpoints, Split
+from serving.checkpoints import Checkpoints, Split, own_pair
 from serving.engine import Chunk, Pipeline
 from serving.live import LiveSession, Past
 from serving.vitals import Vitals
@@ -46,8 +46,8 @@ class Sessions:
     ) -> LiveSession:
         """A session, new or gone on with from its past, on a checkpoint that is held or on the one that its id is routed to.
         Raises KeyError for an avatar that was not given, and for a checkpoint that is not held."""
-        shown, held = self.avatars[key], self.checkpoints.pipelines
-        pipeline = held[checkpoint] if checkpoint is not None else self.checkpoints.route(name)
+        shown, told = self.avatars[key], self.checkpoints
+        pipeline = told.route(name) if checkpoint is None else told.pipelines[own_pair(checkpoint, told.renderer)]
         side = shown.plate.picture.shape[:2]
         made = await self.draw(LiveSession, pipeline, shown, side, seed, past)
         self.lives[name] = made
@@ -67,6 +67,7 @@ class Sessions:
     async def follow(self, wanted: Split) -> None:
         """Loads what is wanted beside what serves, moves the sessions on what no longer serves, and lets go of that."""
         told, loop = self.checkpoints, asyncio.get_running_loop()
+        wanted = told.own(wanted)
         if wanted != told.split:
             await loop.run_in_executor(None, told.follow, wanted)
         for name, live in list(self.lives.items()):
@@ -94,7 +95,8 @@ class Sessions:
         """What the gateway is told once a second."""
         told = self.checkpoints
         return {
-            "split": asdict(told.split), "serving": told.serving, "held": sorted(told.pipelines), "refused": told.refused,
+            "split": asdict(told.split), "renderer": told.renderer, "serving": told.serving, "held": sorted(told.pipelines),
+            "refused": told.refused,
             "on": {name: live.checkpoint for name, live in self.lives.items()},
             "moving": sum(not told.stays(live.checkpoint) for live in self.lives.values()),
             "vitals": {name: asdict(vitals) for name, vitals in self.vitals().items()},

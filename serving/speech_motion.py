@@ -46,7 +46,10 @@ class MotionStream:
 
     def prepare(self, net: MotionNet, idle: Idle) -> Callable[[], bool]:
         """Warms another network up on what was heard of late; may run beside a push. What it gives puts the network in
-        the place of this one, between two pushes, and is False when sound came meanwhile: then prepare again."""
+        the place of this one, between two pushes, and is False when sound came meanwhile: then prepare again. Of the network
+        that is here already nothing changes."""
+        if net is self._net:
+            return lambda: True
         told, recent = self._recent
         state = net.start(1)
         if len(recent):
@@ -134,8 +137,8 @@ class SpeechMotion:
     def end(self, state: _Heard) -> Iterator[Chunk]:
         yield from state.leaving(*state.stream.end())
 
-    def prepare(self, state: _Heard, module: Module[tuple[MotionNet, Idle]]) -> Callable[[], bool]:
-        return state.stream.prepare(*module.model)
+    def prepare(self, state: _Heard, other: SpeechMotion) -> Callable[[], bool]:
+        return state.stream.prepare(*other.module.model)
 
 
 class _Heard:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import cast
+
+import numpy as np
 
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
@@ -60,19 +62,50 @@ class DrawnFace:
     def __init__(self, renderer: Module[Drawing] | None = None) -> None:
         self.renderer = renderer
 
-    def begin(self, session: Session) -> FaceWarp | RefinedFace:
+    def begin(self, session: Session) -> _Drawn:
         shown: Avatar = session.identity
         warp = FaceWarp(shown.plate, shown.person)
+        return _Drawn(warp, self.renderer, self._face(warp))
+
+    def step(self, state: _Drawn, chunk: Chunk) -> Iterator[Chunk]:
+        assert chunk.motion is not None
+        frames = [state.face.draw(row) for row in chunk.motion]
+        if frames:
+            state.last = chunk.motion[-1]
+        yield replace(chunk, frames=frames)
+
+    def end(self, state: _Drawn) -> Iterator[Chunk]:
+        yield from ()
+
+    def prepare(self, state: _Drawn, other: DrawnFace) -> Callable[[], bool]:
+        """Encodes who is shown for the other renderer, and lets it come to rest on the frame drawn last. That frame may be one
+        chunk old by the time of the flip, which a frame or two make up for: it is never too late."""
+        if other.renderer is state.renderer:
+            return lambda: True
+        face, last = other._face(state.warp), state.last
+        if isinstance(face, RefinedFace) and last is not None:
+            face.settle(last)
+
+        def flip() -> bool:
+            state.renderer, state.face = other.renderer, face
+            return True
+
+        return flip
+
+    def _face(self, warp: FaceWarp) -> FaceWarp | RefinedFace:
         return RefinedFace(warp, self.renderer.model) if self.renderer else warp
 
-    def step(self, state: FaceWarp | RefinedFace, chunk: Chunk) -> Iterator[Chunk]:
-        assert chunk.motion is not None
-        yield replace(chunk, frames=[state.draw(row) for row in chunk.motion])
 
-    def end(self, state: FaceWarp | RefinedFace) -> Iterator[Chunk]:
-        yield from ()
+@dataclass
+class _Drawn:
+    """Of one session: the warp that all renderers share, what draws now, and the motion of the frame drawn last, (P,)."""
+
+    warp: FaceWarp
+    renderer: Module[Drawing] | None
+    face: FaceWarp | RefinedFace
+    last: np.ndarray | None = None
 
 
 def talking(module: Module[tuple[MotionNet, Idle]], renderer: Module[Drawing] | None = None) -> Pipeline[Chunk]:
-    """The first module is that of the motion: by its checkpoint a pipeline is known."""
+    """The first module is that of the motion, the second, if any, the renderer: by both a pipeline is known."""
     return Pipeline([module, *([renderer] if renderer else [])], [SpeechMotion(module), DrawnFace(renderer)])

@@ -1,7 +1,8 @@
 """Which checkpoint serves, which is a canary beside it, how it came to that, and which servers there are.
 
-One row of the ledger says what is to serve; servers read it once a second, so whoever was away catches up at its start. It
-changes together with the history, in one transaction, and only as long as nobody else has changed it meanwhile.
+One row of the ledger for each kind of checkpoint, what makes motion and what draws it, says what is to serve; servers read
+both once a second, so whoever was away catches up at its start. A row changes together with the history, in one transaction,
+and only as long as nobody else has changed it meanwhile. There is one canary at a time, of either kind.
 
 A deployment is `gates` while its figures are judged, then `canary`, and ends `serving`, `refused` (never a canary) or
 `rolled back`.
@@ -11,15 +12,21 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from store import ledger
 from store.workspace import Workspace
 
-KIND = "audio_to_motion"
+KIND, RENDERER = "audio_to_motion", "renderer"
+KINDS = (KIND, RENDERER)
+WARP = "the plain warp"
+"""What draws where no renderer serves, in words."""
 UNDER_WAY = ("gates", "canary")
+ROLLBACK = "headroom deploy --rollback"
 FORGET_SERVERS_S = 24 * 3600.0
 """A server that was not seen for so long is not coming back under its id."""
 
@@ -50,6 +57,12 @@ class Deployment:
     reason: str
     begun_at: float
     ended_at: float
+    kind: str = KIND
+
+    @property
+    def name(self) -> str:
+        """What people read: the id, or for the way back from the first renderer what draws without one."""
+        return self.checkpoint or WARP
 
 
 @dataclass(frozen=True)
@@ -63,35 +76,64 @@ class Server:
     seen_at: float
 
 
+def pair_of(motion: str, renderer: str) -> str:
+    """How what serves a session is known: "MOTION", or "MOTION+RENDERER" where a renderer draws; "" without a motion."""
+    return f"{motion}+{renderer}" if motion and renderer else motion
+
+
+def parts_of(pair: str) -> tuple[str, str]:
+    """Ids of the motion and of the renderer; that one is "" for the plain warp."""
+    motion, _, renderer = pair.partition("+")
+    return motion, renderer
+
+
 def serving(workspace: Workspace, kind: str = KIND) -> Serving:
     """Of the checkpoints that make motion, or of another kind. Raises ConnectionError when the ledger can't be read now."""
+    return _serving(workspace).get(kind, Serving())
+
+
+def wanted(workspace: Workspace) -> Serving:
+    """Of both kinds together: `stable` and `canary` are pairs, `revision` rises with each change of either. Raises
+    ConnectionError when the ledger can't be read now."""
+    rows = _serving(workspace)
+    motion, drawn = rows.get(KIND, Serving()), rows.get(RENDERER, Serving())
+    canary, share = "", 0.0
+    if motion.canary:
+        canary, share = pair_of(motion.canary, drawn.stable), motion.share
+    elif drawn.canary:
+        canary, share = pair_of(motion.stable, drawn.canary), drawn.share
+    revision, changed_at = motion.revision + drawn.revision, max(motion.changed_at, drawn.changed_at)
+    return Serving(pair_of(motion.stable, drawn.stable), canary, share if canary else 0.0, revision, changed_at)
+
+
+def _serving(workspace: Workspace) -> Mapping[str, Serving]:
     try:
-        rows = workspace.ledger.rows(sa.select(ledger.serving).where(ledger.serving.c.kind == kind))
+        rows: list[dict[str, Any]] = workspace.ledger.rows(sa.select(ledger.serving))
     except sa.exc.DBAPIError as error:
         raise ConnectionError(f"ledger: can't be read now ({error.orig})") from error
-    return Serving(**{k: v for k, v in rows[0].items() if k != "kind"}) if rows else Serving()
+    return {row["kind"]: Serving(**{k: v for k, v in row.items() if k != "kind"}) for row in rows}
 
 
-def history(workspace: Workspace, kind: str = KIND) -> list[Deployment]:
-    """The newest first."""
+def history(workspace: Workspace, kind: str | None = None) -> list[Deployment]:
+    """Of both kinds, or of one; the newest first."""
     table = ledger.deployments
-    rows = workspace.ledger.rows(
-        sa.select(table).where(table.c.kind == kind).order_by(table.c.begun_at.desc(), table.c.id)
-    )
-    return [Deployment(**{k: v for k, v in row.items() if k != "kind"}) for row in rows]
+    query = sa.select(table).order_by(table.c.begun_at.desc(), table.c.id)
+    rows = workspace.ledger.rows(query if kind is None else query.where(table.c.kind == kind))
+    return [Deployment(**row) for row in rows]
 
 
 def under_way(workspace: Workspace) -> Deployment | None:
     return next((d for d in history(workspace) if d.state in UNDER_WAY), None)
 
 
-def begin(workspace: Workspace, checkpoint: str) -> Deployment:
-    """A new deployment, or the one of this checkpoint that is under way. Raises ValueError when another one is."""
+def begin(workspace: Workspace, checkpoint: str, kind: str = KIND) -> Deployment:
+    """A new deployment, or the one of this checkpoint that is under way. Raises ValueError when another one is, of either
+    kind."""
     with workspace.ledger.turn() as turn:
         found = under_way(workspace)
         if found is None:
-            found = _new(checkpoint, serving(workspace).stable, "gates", "")
-            turn.put(ledger.deployments, [_row(found)])
+            found = _new(checkpoint, serving(workspace, kind).stable, "gates", "", kind)
+            turn.put(ledger.deployments, [asdict(found)])
     if found.checkpoint != checkpoint:
         raise ValueError(
             f"checkpoint {found.checkpoint} is being deployed; headroom deploy {found.checkpoint[:8]} completes it, "
@@ -113,17 +155,9 @@ def first(workspace: Workspace, checkpoint: str) -> Serving:
         return serving(workspace)
 
 
-def settle(workspace: Workspace, kind: str, checkpoint: str, state: str, reason: str) -> Serving:
-    """Of a kind that has no canary, "serving" or "refused" at once."""
-    now = serving(workspace, kind)
-    made = _new(checkpoint, now.stable, state, reason)
-    wanted = replace(now, stable=checkpoint) if state == "serving" else now
-    return _change(workspace, now, wanted, replace(made, ended_at=made.begun_at), kind)
-
-
 def to_canary(workspace: Workspace, told: Deployment, share: float) -> Serving:
     """Gives it a share of the new sessions; again, it changes the share."""
-    now = serving(workspace)
+    now = serving(workspace, told.kind)
     _expect(told, under_way(workspace))
     wanted = replace(now, canary=told.checkpoint, share=share)
     return _change(workspace, now, wanted, replace(told, state="canary"))
@@ -131,7 +165,7 @@ def to_canary(workspace: Workspace, told: Deployment, share: float) -> Serving:
 
 def promote(workspace: Workspace, told: Deployment, reason: str) -> Serving:
     """The canary serves everybody. Raises OvertakenError when it is no canary any more."""
-    now = serving(workspace)
+    now = serving(workspace, told.kind)
     if now.canary != told.checkpoint:
         raise OvertakenError(f"checkpoint {told.checkpoint} is no canary any more: somebody has ended its deployment")
     wanted = replace(now, stable=told.checkpoint, canary="", share=0.0)
@@ -140,37 +174,44 @@ def promote(workspace: Workspace, told: Deployment, reason: str) -> Serving:
 
 def end(workspace: Workspace, told: Deployment, state: str, reason: str) -> Serving:
     """`refused` or `rolled back`: nobody gets it any more. Raises OvertakenError when it was ended otherwise."""
-    now = serving(workspace)
+    now = serving(workspace, told.kind)
     _expect(told, under_way(workspace))
     wanted = replace(now, canary="", share=0.0) if now.canary == told.checkpoint else now
     return _change(workspace, now, wanted, replace(told, state=state, reason=reason, ended_at=time.time()))
 
 
-def go_back(workspace: Workspace) -> Deployment:
-    """Ends the deployment that is under way, else lets the checkpoint before serve again, and gives what became of it.
+def go_back(workspace: Workspace, kind: str | None = None) -> Deployment:
+    """Ends the deployment that is under way, of whichever kind, else lets the checkpoint before serve again, of this kind or
+    of the one that was deployed last, and gives what became of it. Before the first renderer was the plain warp ("").
 
     Raises ValueError when nothing was deployed, when there was none before, and when that was done already.
     """
-    now, open_one = serving(workspace), under_way(workspace)
+    open_one = under_way(workspace)
     if open_one is not None:
-        end(workspace, open_one, "rolled back", "headroom deploy --rollback")
+        end(workspace, open_one, "rolled back", ROLLBACK)
         return next(d for d in history(workspace) if d.id == open_one.id)
-    last = previous(workspace)
-    back = _new(last.before, now.stable, "serving", f"headroom deploy --rollback: back from {now.stable}")
+    last = previous(workspace, kind)
+    now = serving(workspace, last.kind)
+    back = _new(last.before, now.stable, "serving", f"{ROLLBACK}: back from {now.stable or WARP}", last.kind)
     back = replace(back, ended_at=back.begun_at)
     _change(workspace, now, replace(now, stable=last.before, canary="", share=0.0), back)
     return back
 
 
-def previous(workspace: Workspace) -> Deployment:
-    """The deployment that made what serves now serve. Raises ValueError when there is no way back from it."""
-    now = serving(workspace)
-    last = next((d for d in history(workspace) if d.state == "serving"), None)
-    if last is None or not last.before or last.checkpoint != now.stable:
+def previous(workspace: Workspace, kind: str | None = None) -> Deployment:
+    """The deployment that made what serves now serve, of a kind or of the one that was deployed last. Raises ValueError when
+    there is no way back from it."""
+    last = next((d for d in history(workspace, kind) if d.state == "serving"), None)
+    # Without a renderer the warp draws; without a motion there is nothing to see.
+    if (
+        last is None
+        or (last.kind == KIND and not last.before)
+        or last.checkpoint != serving(workspace, last.kind).stable
+    ):
         raise ValueError("rollback: no checkpoint served before; headroom deploy shows what was deployed")
-    if last.reason.startswith("headroom deploy --rollback"):
+    if last.reason.startswith(ROLLBACK):
         raise ValueError(
-            f"rollback: {now.stable} serves by a roll-back already; headroom deploy {last.before[:8]} takes the other again"
+            f"rollback: {last.name} serves by a roll-back already; headroom deploy {last.before[:8]} takes the other again"
         )
     return last
 
@@ -194,16 +235,15 @@ def servers(workspace: Workspace) -> list[Server]:
     return [Server(**row) for row in workspace.ledger.rows(sa.select(ledger.servers).order_by(ledger.servers.c.id))]
 
 
-def _change(
-    workspace: Workspace, expected: Serving, wanted: Serving, deployment: Deployment, kind: str = KIND
-) -> Serving:
+def _change(workspace: Workspace, expected: Serving, wanted: Serving, deployment: Deployment) -> Serving:
     """Both rows or neither. Only the holder of the turn writes them, so what is read within it is what stands."""
+    kind = deployment.kind
     made = replace(wanted, revision=expected.revision + 1, changed_at=time.time())
     with workspace.ledger.turn() as turn:
         if serving(workspace, kind).revision != expected.revision:
             raise OvertakenError("what serves was changed meanwhile by somebody else; headroom deploy shows it")
         turn.put(ledger.serving, [{"kind": kind, **asdict(made)}])
-        turn.put(ledger.deployments, [_row(deployment, kind)])
+        turn.put(ledger.deployments, [asdict(deployment)])
     return made
 
 
@@ -214,9 +254,5 @@ def _expect(told: Deployment, found: Deployment | None) -> None:
         )
 
 
-def _new(checkpoint: str, before: str, state: str, reason: str) -> Deployment:
-    return Deployment(secrets.token_hex(6), checkpoint, before, state, reason, time.time(), 0.0)
-
-
-def _row(told: Deployment, kind: str = KIND) -> dict[str, object]:
-    return {"kind": kind, **asdict(told)}
+def _new(checkpoint: str, before: str, state: str, reason: str, kind: str = KIND) -> Deployment:
+    return Deployment(secrets.token_hex(6), checkpoint, before, state, reason, time.time(), 0.0, kind)

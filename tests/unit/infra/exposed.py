@@ -19,7 +19,7 @@ def exposed() -> dict[str, set[str]]:
 
     vitals, on = {"c": asdict(Vitals())}, {"s": "c"}
     state = {
-        "split": asdict(Split("c")), "serving": "c", "held": ["c"], "refused": {"broken": "why"}, "on": on, "moving": 0,
+        "split": asdict(Split("c")), "renderer": None, "serving": "c", "held": ["c"], "refused": {"broken": "why"}, "on": on, "moving": 0,
         "vitals": vitals, "switches": 1, "switched_s": 0.1, "slowest_switch_s": 0.1, "resident_bytes": 1, "threads": 1,
     }  # fmt: skip
     gateway = Gateway([head()])

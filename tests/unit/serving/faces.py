@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def net(seed: int = 0, painted: float = 0.2) -> RendererNet:
     return made
 
 
-def publish(workspace: Workspace, made: RendererNet) -> str:
+def publish(workspace: Workspace, made: RendererNet, weights: bytes | None = None, **more: Any) -> str:
     from safetensors.torch import save
 
     told = {
@@ -62,5 +63,6 @@ def publish(workspace: Workspace, made: RendererNet) -> str:
         "snapshot": {"id": "s0", "sha256": "0", "tier": "t"},
         "data": {"licences": {}},
         "code": {"commit": "c"},
+        **more,
     }
-    return registry.publish(workspace, save(dict(made.state_dict())), told).id
+    return registry.publish(workspace, weights or save(dict(made.state_dict())), told).id

@@ -15,18 +15,20 @@ from fastapi import FastAPI
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.recipes.audio_to_motion import recipe
+from modeling.renderer_export import TorchRenderer
 from serving.avatar import Avatar
 from serving.checkpoints import Checkpoints
 from serving.engine import Chunk, Module, Pipeline
 from serving.gateway import make_app
 from serving.lines import pair
+from serving.refined_face import Drawing
 from serving.routing import Gateway
 from serving.sessions import Sessions
 from serving.talking import talking
 from serving.worker import work
-from store import registry
+from store import deployments, registry
 from store.workspace import Workspace
-from tests.unit.serving.faces import person, plate
+from tests.unit.serving.faces import net, person, plate
 
 IDLE = Idle(blinks_per_min=26, blink_depth=0.9, sway=(0.2, 0.3, 0.1), pole=(0.9, 0.9, 0.9))
 
@@ -43,6 +45,12 @@ def head(key: str = "drawn") -> Avatar:
 
 def pipeline(checkpoint: str = "c0", seed: int = 0) -> Pipeline[Chunk]:
     return talking(Module("audio_to_motion", checkpoint, (tiny(seed=seed), IDLE)))
+
+
+def painter(checkpoint: str = "r0", seed: int = 0) -> Module[Drawing]:
+    """A renderer whose last layer was drawn by lot."""
+    painted = net(seed)
+    return Module("renderer", checkpoint, Drawing(painted, TorchRenderer(painted)))
 
 
 def held(*others: str) -> Checkpoints:
@@ -67,6 +75,13 @@ def served(
 async def local_worker(gateway: Gateway, sessions: Sessions, name: str = "here") -> None:
     ours, theirs = pair()
     await asyncio.gather(gateway.attach(ours), work(sessions, theirs, name))
+
+
+def promoted(workspace: Workspace, checkpoint: str, kind: str) -> None:
+    """Deploys it without looking at it."""
+    told = deployments.begin(workspace, checkpoint, kind)
+    deployments.to_canary(workspace, told, 0.1)
+    deployments.promote(workspace, told, "passed")
 
 
 def published(workspace: Workspace, **more: str) -> str:

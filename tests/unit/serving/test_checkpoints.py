@@ -6,17 +6,19 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import av
 import numpy as np
 import pytest
 
 from serving.checkpoints import Split, share_of
+from serving.engine import Chunk, Module, Session
 from serving.inbox import TICK_SAMPLES
 from serving.live import LiveSession
 from serving.sessions import Sessions
-from tests.unit.serving.talker import head, held, pipeline
+from serving.talking import talking
+from tests.unit.serving.talker import IDLE, head, held, painter, pipeline, tiny
 
 
 def noise(num: int) -> np.ndarray:
@@ -122,6 +124,67 @@ def test_a_session_that_is_switched_under_way_loses_no_frame_and_stands_still_fo
     assert times == [1024 + 640 * n for n in range(len(times))]
     assert len(times) == live.num_frames > 12
     assert np.median(still) < 1e-3
+
+
+def test_a_renderer_is_switched_under_way_as_quickly_and_the_motion_goes_on_as_it_was() -> None:
+    motion, other = (Module("audio_to_motion", f"c{n}", (tiny(seed=n), IDLE)) for n in (0, 1))
+    drawn, second = painter("r0", 0), painter("r1", 1)
+    way = [talking(motion, drawn), talking(motion, second), talking(other, drawn), talking(motion)]
+    live = LiveSession(talking(motion), head(), (128, 128))
+    alone = talking(motion).open(Session(head()))
+    _, data = live.watch()
+    sound, still, seen = noise(TICK_SAMPLES * 40), [], dict[str, int]()
+
+    def tick(number: int) -> tuple[bytes, list[np.ndarray], list[np.ndarray]]:
+        part = sound[number * TICK_SAMPLES : (number + 1) * TICK_SAMPLES]
+        drawings, rows = list[np.ndarray](), list[np.ndarray]()
+        step = live._running.step
+
+        def watched(chunk: Chunk) -> Iterator[Chunk]:
+            for made in step(chunk):
+                drawings.extend(made.frames)
+                rows.append(made.motion)  # type: ignore[arg-type]
+                yield made
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(live._running, "step", watched)
+            return live.tick(part)[0], drawings, rows
+
+    for number in range(40):
+        made, drawings, rows = tick(number)
+        data += made
+        plain = list(alone.step(Chunk(2 * number, sound[number * TICK_SAMPLES : (number + 1) * TICK_SAMPLES])))
+        if number < 24:
+            for row, chunk in zip(rows, plain, strict=True):
+                assert np.array_equal(row, chunk.motion), "what makes the motion was not touched"
+            warped = [f for c in plain for f in c.frames]
+            apart = [np.abs(a.astype(int) - b).max() for a, b in zip(drawings, warped, strict=True)]
+            seen[live.checkpoint] = max([seen.get(live.checkpoint, 0), *apart])
+        if number % 8 == 7 and number < 32:
+            spent, before = live.switch(way[number // 8])
+            still.append(spent)
+            assert before.sessions == 1
+            assert live.checkpoint == ["c0+r0", "c0+r1", "c1+r0", "c0"][number // 8]
+    assert live.told()["checkpoint"] == "c0"
+    assert live.told()["renderer"] == ""
+    with av.open(io.BytesIO(data)) as container:
+        times = [int(f.pts) for f in container.decode(video=0)]
+    assert times == [1024 + 640 * n for n in range(live.num_frames)]
+    assert seen["c0"] == 0
+    assert min(seen["c0+r0"], seen["c0+r1"]) > 5
+    assert np.median(still) < 1e-3
+
+
+def test_a_session_goes_on_with_a_renderer_that_has_settled_on_what_was_drawn_last() -> None:
+    motion, drawn = Module("audio_to_motion", "c0", (tiny(), IDLE)), painter()
+    running, silence = talking(motion).open(Session(head())), np.zeros(TICK_SAMPLES, np.int16)
+    for number in range(5):
+        list(running.step(Chunk(2 * number, silence)))
+    assert running.prepare(talking(motion, drawn))()
+    first, *_, last = [f for n in range(5, 9) for c in running.step(Chunk(2 * n, silence)) for f in c.frames]
+    fresh = talking(motion, drawn).open(Session(head()))
+    begun, *_ = [f for n in range(9) for c in fresh.step(Chunk(2 * n, silence)) for f in c.frames]
+    assert np.abs(first.astype(int) - last).mean() < np.abs(begun.astype(int) - last).mean()
 
 
 def test_one_that_ticks_each_time_meanwhile_is_switched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,17 @@ import pytest
 import soundfile
 
 from modeling.renderer_export import OnnxRenderer, TorchRenderer, export
+from serving.checkpoints import Split, checkpoint_of
 from serving.engine import Chunk, Module, Session
 from serving.join import held_by
 from serving.refined_face import Drawing, RefinedFace, renderer_module
 from serving.render import render
 from serving.talking import talking
-from store import deployments, registry
+from store import registry
 from store.workspace import open_workspace
 from tests.unit.modeling.spoken_motion import made_clip
 from tests.unit.serving.faces import SIDE, net, publish, warp
-from tests.unit.serving.talker import IDLE, head, published, tiny
+from tests.unit.serving.talker import IDLE, head, promoted, published, tiny
 from tests.unit.serving.test_render import portrait
 
 
@@ -62,6 +63,29 @@ def test_the_graph_draws_what_torch_draws() -> None:
         assert np.abs(by_torch.draw(row).astype(int) - by_graph.draw(row)).max() <= 1
 
 
+def test_pairs_share_what_they_have_in_common_and_a_renderer_of_its_own_draws_whatever_is_wanted(
+    tmp_path: Path,
+) -> None:
+    place = open_workspace(tmp_path / "ws")
+    other, motion = published(place, note="another"), published(place)
+    drawn, canary = publish(place, net(0)), publish(place, net(1))
+    told = held_by(place)
+    assert set(told.pipelines) == {motion}
+    told.follow(Split(f"{motion}+{drawn}", f"{other}+{drawn}", 0.5, 1))
+    told.follow(Split(f"{motion}+{drawn}", f"{motion}+{canary}", 0.5, 2))
+    held = {name: pipeline.modules for name, pipeline in told.pipelines.items()}
+    assert held[motion][0] is held[f"{motion}+{drawn}"][0] is held[f"{motion}+{canary}"][0]
+    assert held[f"{motion}+{drawn}"][1] is held[f"{other}+{drawn}"][1]
+    assert held[f"{motion}+{canary}"][1].checkpoint == canary
+    promoted(place, drawn, "renderer")
+    for pinned, pair in ((canary[:6], f"{motion}+{canary}"), ("none", motion)):
+        own = held_by(place, renderer=pinned)
+        assert set(own.pipelines) == {pair}
+        assert own.own(Split(f"{motion}+{drawn}", f"{motion}+{canary}", 0.5, 2)) == Split(pair, "", 0.0, 2)
+        assert own.own(Split(motion, other, 0.5, 3)).canary == pair.replace(motion, other)
+    assert set(held_by(place, other).pipelines) == {f"{other}+{drawn}"}
+
+
 def test_a_pipeline_is_known_by_its_motion_and_draws_by_its_renderer() -> None:
     painted = net()
     drawing = Module("renderer", "r0", Drawing(painted, TorchRenderer(painted)))
@@ -70,7 +94,7 @@ def test_a_pipeline_is_known_by_its_motion_and_draws_by_its_renderer() -> None:
 
     def frames(*more: Module[Drawing]) -> list[np.ndarray]:
         made = talking(motion, *more)
-        assert made.modules[0].checkpoint == "c0"
+        assert checkpoint_of(made) == ("c0+r0" if more else "c0")
         running = made.open(Session(head(), 0))
         chunks = [*running.step(Chunk(0, sound)), *running.end()]
         return [f for c in chunks for f in c.frames]
@@ -94,7 +118,7 @@ def test_what_is_given_draws_else_what_is_deployed_else_the_warp(tmp_path: Path)
     first, second = publish(place, net(0)), publish(place, net(1))
     assert said() == "", "it is published, not deployed"
     assert said(first) == first
-    deployments.settle(place, "renderer", second, "serving", "passed")
+    promoted(place, second, "renderer")
     assert said() == second
     assert said("none") == ""
     held = held_by(place)
@@ -111,4 +135,7 @@ def test_a_renderer_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     name = publish(place, net(0))
     place.objects.put_bytes(export(net(1), {}), registry.exported_key(name))
     with pytest.raises(ValueError, match="its graph is of other weights"):
+        renderer_module(place, name)
+    place.objects.put_bytes(b"rubbish", registry.exported_key(name))
+    with pytest.raises(ValueError, match=f"checkpoint {name}: its graph can't be read"):
         renderer_module(place, name)

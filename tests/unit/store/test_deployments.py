@@ -81,6 +81,69 @@ def test_a_roll_back_goes_back_once(place: Workspace) -> None:
         deployments.go_back(place)
 
 
+def put_before_renderers_had_canaries(place: Workspace, checkpoint: str, state: str, revision: int) -> None:
+    """The rows that a deployment of a renderer left when it had gates alone."""
+    row = {"id": f"d{revision}", "checkpoint": checkpoint, "before": "", "state": state, "reason": "passed 9 gates"}
+    place.ledger.put(ledger.deployments, [{**row, "kind": "renderer", "begun_at": 1.0 + revision, "ended_at": 1.0}])
+    stable = checkpoint if state == "serving" else ""
+    serving = {"stable": stable, "canary": "", "share": 0.0, "revision": revision, "changed_at": 1.0}
+    place.ledger.put(ledger.serving, [{"kind": "renderer", **serving}])
+
+
+def test_a_renderer_goes_the_same_way_beside_the_motion_and_back_to_the_plain_warp(place: Workspace) -> None:
+    deployments.first(place, "aaaaaaaa")
+    put_before_renderers_had_canaries(place, "0000", "refused", 1)
+    put_before_renderers_had_canaries(place, "rrrr", "serving", 2)
+    assert deployments.wanted(place).stable == "aaaaaaaa+rrrr"
+    revisions = [deployments.wanted(place).revision]
+    made = deployments.begin(place, "ssss", "renderer")
+    assert (made.before, made.kind) == ("rrrr", "renderer")
+    with pytest.raises(ValueError, match="checkpoint ssss is being deployed; headroom deploy ssss completes it"):
+        deployments.begin(place, "bbbbbbbb")
+    deployments.to_canary(place, made, 0.2)
+    now = deployments.wanted(place)
+    revisions.append(now.revision)
+    assert (now.stable, now.canary, now.share) == ("aaaaaaaa+rrrr", "aaaaaaaa+ssss", 0.2)
+    deployments.promote(place, made, "as good")
+    motion = deployments.begin(place, "bbbbbbbb")
+    with pytest.raises(ValueError, match="checkpoint bbbbbbbb is being deployed"):
+        deployments.begin(place, "tttt", "renderer")
+    deployments.to_canary(place, motion, 0.3)
+    now = deployments.wanted(place)
+    revisions.append(now.revision)
+    assert (now.stable, now.canary, now.share) == ("aaaaaaaa+ssss", "bbbbbbbb+ssss", 0.3)
+    assert deployments.go_back(place).kind == "audio_to_motion", "what is under way ends, whatever its kind"
+    back = deployments.go_back(place)
+    revisions.append(deployments.wanted(place).revision)
+    assert (back.kind, back.checkpoint, back.reason) == (
+        "renderer",
+        "rrrr",
+        "headroom deploy --rollback: back from ssss",
+    )
+    assert (deployments.wanted(place).stable, deployments.wanted(place).canary) == ("aaaaaaaa+rrrr", "")
+    assert revisions == sorted(set(revisions))
+    with pytest.raises(
+        ValueError, match="rrrr serves by a roll-back already; headroom deploy ssss takes the other again"
+    ):
+        deployments.go_back(place)
+    with pytest.raises(ValueError, match="no checkpoint served before"):
+        deployments.go_back(place, "audio_to_motion")
+
+
+def test_before_the_first_renderer_was_the_plain_warp(place: Workspace) -> None:
+    put_before_renderers_had_canaries(place, "rrrr", "serving", 1)
+    assert deployments.wanted(place).stable == "", "without a motion there is nothing to see"
+    deployments.first(place, "aaaaaaaa")
+    with pytest.raises(ValueError, match="no checkpoint served before"):
+        deployments.go_back(place)
+    back = deployments.go_back(place, "renderer")
+    assert (back.checkpoint, back.name, deployments.wanted(place).stable) == ("", "the plain warp", "aaaaaaaa")
+    with pytest.raises(ValueError, match="the plain warp serves by a roll-back already; headroom deploy rrrr takes"):
+        deployments.go_back(place)
+    assert deployments.parts_of(deployments.pair_of("aaaa", "rrrr")) == ("aaaa", "rrrr")
+    assert deployments.parts_of(deployments.pair_of("aaaa", "")) == ("aaaa", "")
+
+
 def test_servers_say_that_they_are_there_until_they_leave(place: Workspace) -> None:
     one, other = (Server(i, f"http://127.0.0.1:{n}", "key", n, 0.0) for i, n in (("s1", 1), ("s2", 2)))
     deployments.announce(place, one)
