@@ -151,7 +151,7 @@ def figures(seen: Seen, sound: np.ndarray) -> dict[str, float | None]:
     times = [int(f.pts) for f in decoded("video")]
     runs = [(int(f.pts), f.to_ndarray()[0]) for f in decoded("audio")]
     lost = (times[-1] - times[0]) // FRAME_SAMPLES + 1 - len(times) if times else len(sound) // FRAME_SAMPLES
-    kept = ("fps", "underrun_ratio", "frame_change", "mouth_range", "mouth_loudness")
+    kept = ("fps", "underrun_ratio", "frame_change", "mouth_range", "mouth_loudness", "mouth_shown")
     return {
         "frames": float(len(times)),
         "lost_frames": float(lost),

@@ -34,13 +34,15 @@ class Module(Generic[M]):
 class Chunk:
     """A window of a session. Stages fill in what they make; `first_frame` counts from the session's begin.
 
-    `sound` int16 (640 T,), `motion` float32 (T, 9), `frames` T pictures RGB uint8 (H, W, 3).
+    `sound` int16 (640 T,), `motion` float32 (T, 9), `frames` T pictures RGB uint8 (H, W, 3); `squares` T times where the mouth's
+    square lies in the picture, (2, 3), as modeling/mouth_crop.py has it.
     """
 
     first_frame: int
     sound: np.ndarray
     motion: np.ndarray | None = None
     frames: Sequence[np.ndarray] = ()
+    squares: Sequence[np.ndarray] = ()
 
     @property
     def first_sample(self) -> int:

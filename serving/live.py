@@ -104,7 +104,7 @@ class LiveSession:
         made = []
         for chunk in self._running.step(Chunk(self._place, sound)):
             assert chunk.motion is not None
-            self._watch.saw(chunk.motion, chunk.frames, chunk.sound)
+            self._watch.saw(chunk.motion, chunk.frames, chunk.sound, chunk.squares)
             for number, picture, part in frames_of(chunk.first_frame, chunk.frames, chunk.sound):
                 made.append(stream.write(number, picture, part))
                 self._next_frame = number + 1

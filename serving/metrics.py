@@ -44,6 +44,10 @@ GAUGES: dict[str, tuple[str, Callable[[Vitals], float | None]]] = {
         "Correlation of the mouth's opening with the loudness of the speech",
         Vitals.mouth_loudness,
     ),
+    "headroom_mouth_shown_gray_levels": (
+        "By how much the mouth's pixels follow its opening in speech; 0 is a mouth painted still",
+        Vitals.mouth_shown,
+    ),
 }
 
 WORKERS: tuple[tuple[str, str, Callable[[Gateway, Worker], float]], ...] = (

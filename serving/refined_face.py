@@ -77,9 +77,13 @@ class RefinedFace:
 
     def draw(self, motion_P: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) of one row of normalised motion."""
+        return self.drawn(motion_P)[0]
+
+    def drawn(self, motion_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, and where its square lies, (2, 3)."""
         placed = self.place(motion_P)
         made, self.state = self._step(placed.given[None], self.identity, self.state)
-        return self.finish(placed, made[0])
+        return self.finish(placed, made[0]), placed.affine
 
     def settle(self, motion_P: np.ndarray) -> None:
         """Comes to rest on a frame without drawing it: what follows does not begin with the state of nothing."""

@@ -11,6 +11,7 @@ import numpy as np
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.made_motion import idle_of, network, refuse_not_live
+from modeling.mouth_crop import crop_affine
 from serving.avatar import Avatar
 from serving.checkpoints import NONE_YET, RECIPE
 from serving.engine import Chunk, Module, Pipeline, Session
@@ -69,10 +70,10 @@ class DrawnFace:
 
     def step(self, state: _Drawn, chunk: Chunk) -> Iterator[Chunk]:
         assert chunk.motion is not None
-        frames = [state.face.draw(row) for row in chunk.motion]
-        if frames:
+        made = [state.draw(row) for row in chunk.motion]
+        if made:
             state.last = chunk.motion[-1]
-        yield replace(chunk, frames=frames)
+        yield replace(chunk, frames=[picture for picture, _ in made], squares=[square for _, square in made])
 
     def end(self, state: _Drawn) -> Iterator[Chunk]:
         yield from ()
@@ -104,6 +105,13 @@ class _Drawn:
     renderer: Module[Drawing] | None
     face: FaceWarp | RefinedFace
     last: np.ndarray | None = None
+
+    def draw(self, motion_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, and where the mouth's square lies, (2, 3)."""
+        if isinstance(self.face, RefinedFace):
+            return self.face.drawn(motion_P)
+        picture, vertices = self.warp.drawn(motion_P)
+        return picture, crop_affine(vertices, self.warp.across_px)
 
 
 def talking(module: Module[tuple[MotionNet, Idle]], renderer: Module[Drawing] | None = None) -> Pipeline[Chunk]:

@@ -92,13 +92,13 @@ class Told:
 
 
 def deployed(place: Workspace, checkpoint: str, by: Told | None = None, share: float = 0.5) -> dict[str, Any]:
-    return flow.deploy(place, deployments.begin(place, checkpoint), share, None, by or Told())
+    return flow.deploy(place, flow.begun(place, checkpoint), share, None, by or Told())
 
 
 @contextmanager
-def served(place: Workspace) -> Iterator[tuple[Sessions, Server]]:
+def served(place: Workspace, renderer: str | None = None) -> Iterator[tuple[Sessions, Server]]:
     """A real server on a free port that follows the ledger, with a worker in this process."""
-    gateway, sessions = Gateway([head()], "key"), Sessions(held_by(place), 2)
+    gateway, sessions = Gateway([head()], "key"), Sessions(held_by(place, renderer=renderer), 2)
     listener = listening("127.0.0.1", 0)
     server = server_at(f"http://127.0.0.1:{listener.getsockname()[1]}", gateway)
     following = functools.partial(follow.follow, gateway, place, server)
@@ -286,10 +286,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     figures: dict[str, Any] = {}
 
     @contextmanager
-    def servers(place: Workspace, avatar: str | None) -> Iterator[tuple[list[Server], list[str]]]:
-        yield [Server("s1", "http://one", "key", 1, 0.0)], ["http://away"]
+    def servers(place: Workspace, avatar: str | None, kind: str) -> Iterator[tuple[list[Server], dict[str, str]]]:
+        yield [Server("s1", "http://one", "key", 1, 0.0)], {"http://away": "does not answer"}
 
-    def followed(servers: list[Server], revision: int, checkpoint: str) -> list[dict[str, Any]]:
+    def followed(servers: list[Server], revision: int, pair: str) -> list[dict[str, Any]]:
+        assert pair
         return [{"url": s.url, "holds": True, "why": "", "slowest_switch_ms": 0.1} for s in servers]
 
     def probed(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def metrics(lip: float = 1.0, correlation: float = 0.4, ahead: float = 0.3, quiv
 LIVE = {
     "frames": 180.0, "lost_frames": 0.0, "fps": 60.0, "first_fragment_s": 0.2, "underrun_ratio": 0.0, "skew_ms": 1.0,
     "frame_change": 1.0, "mouth_range": 0.6, "mouth_loudness": 0.5,
+    "mouth_shown": 5.0,
 }  # fmt: skip
 
 
@@ -88,7 +89,9 @@ def test_where_only_time_was_held_out_the_gates_say_so_and_compare_the_same_seco
         evaluation_gates({"held_out": "time", **metrics()}, None)
 
     evaluations = {"new": time_alone(), "old": metrics()}
-    monkeypatch.setattr(deploy, "usable", lambda place, name: SimpleNamespace(id=name, told={"snapshot": {"id": "s"}}))
+    monkeypatch.setattr(
+        deploy, "usable", lambda place, name, kind: SimpleNamespace(id=name, told={"snapshot": {"id": "s"}})
+    )
     monkeypatch.setattr(deploy, "evaluation_of", lambda place, found, snapshot: evaluations[found.id])
     monkeypatch.setattr(deploy.registry, "load", lambda place, name: SimpleNamespace(id=name))
     judged = deploy.judge(None, "new", "old")  # type: ignore[arg-type]
@@ -102,7 +105,7 @@ def test_where_only_time_was_held_out_the_gates_say_so_and_compare_the_same_seco
         ({"fps": 20.0}, "fps"), ({"fps": 30.0}, "fps"), ({"first_fragment_s": 0.6}, "first_fragment_s"),
         ({"underrun_ratio": 0.1}, "underrun_ratio"), ({"skew_ms": 60.0}, "skew_ms"), ({"skew_ms": None}, "skew_ms"),
         ({"lost_frames": 1.0}, "lost_frames"), ({"frame_change": 0.0}, "frame_change"), ({"mouth_range": 0.0}, "mouth_range"),
-        ({"mouth_range": 0.2}, "mouth_range"), ({"mouth_loudness": 0.2}, "mouth_loudness"),
+        ({"mouth_range": 0.2}, "mouth_range"), ({"mouth_loudness": 0.2}, "mouth_loudness"), ({"mouth_shown": 1.4}, "mouth_shown"),
     ],
 )  # fmt: skip
 def test_a_canary_that_is_slow_late_or_frozen_fails_by_name(changed: dict[str, Any], gate: str) -> None:

@@ -12,7 +12,7 @@ import torch
 import headroom
 from dashboards import deployment, renderer_trained
 from flows import renderer as steps
-from flows.deploy import run_deploy, shown
+from flows.deploy import judge, run_deploy, run_rollback, shown
 from flows.deploy_renderer import renderer_gates
 from flows.evaluation import run_evaluate
 from flows.export import run_export
@@ -26,6 +26,7 @@ from store.workspace import Workspace, open_workspace
 from tasks import freeze
 from tests.unit.flows.test_pipeline import artifacts
 from tests.unit.modeling.spoken_corpus import fill_spoken
+from tests.unit.serving.talker import promoted
 
 TINY = "renderer_tiny"
 
@@ -209,18 +210,19 @@ def test_it_comes_into_service_by_its_gates_or_not_at_all(
     root, found = place.settings.workspace, registry.load(place, told["id"])
     poor = registry.publish(place, found.weights, {**found.told, "metrics": good(sharpness=0.2)}).id
     fine = registry.publish(place, found.weights, {**found.told, "metrics": good()}).id
-    made = run_deploy(root, poor)
-    assert made["state"] == "refused"
-    assert "sharpness is 0.2" in made["reason"]
-    assert deployments.serving(place, "renderer").stable == ""
-    said: list[str] = []
-    assert run_deploy(root, fine, say=said.append)["state"] == "serving"
-    assert said[0].startswith("passed: frame_ms")
-    assert run_deploy(root, fine)["did"] == "nothing"
+    assert "sharpness is 0.2" in judge(place, poor, "", "renderer").reason
+    judged = judge(place, fine, "", "renderer")
+    assert (judged.reason, judged.gates[0].name, judged.on) == ("", "frame_ms", "3 people it never saw, 9 s")
+    with pytest.raises(ValueError, match=f"renderer {fine} draws motion, and no checkpoint makes any"):
+        run_deploy(root, fine)
+    promoted(place, fine, "renderer")
+    made = run_deploy(root, fine)
+    assert made["did"] == "nothing"
     assert deployments.serving(place).stable == "", "what makes motion is another matter"
-    assert [d.state for d in deployments.history(place, "renderer")] == ["serving", "refused"]
     deployment.shown(shown(place))
-    deployment.deployed({**made, "state": "serving", "did": "serving"})
-    out = capsys.readouterr().out
-    assert f"renderer {fine}" in out
-    assert "--renderer none" in out
+    deployment.deployed(made)
+    deployment.deployed({**run_rollback(root, "renderer")})
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"renderer {fine} serves already" in out
+    assert "the plain warp is serving: headroom deploy --rollback: back from" in out
+    assert "what draws now: the plain warp" in out
