@@ -9,8 +9,8 @@ warp alone and with a renderer of the recipe's size over it.
 The renderer's step is timed where HEADROOM_RENDERER_RUNTIME has it run, on a CPU or a GPU, for one session and for eight at
 once; from it and the cores follow the streams that a machine carries, and with `--price` (of the machine, an hour) what a
 stream costs a minute. Offline rendering is timed one sound at a time and eight at once.
-benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints is timed in a session that ticks in
-real time beside it. Skew is measured as a viewer sees it: a white frame and a
+benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints, of motion and of
+renderers, is timed in a session that ticks in real time beside it. Skew is measured as a viewer sees it: a white frame and a
 click at the same moment, in the first minute and after the hour, decoded from the stream.
 """
 
@@ -173,11 +173,16 @@ def offline(shown: Avatar, drawn_by: Module[Drawing], num: int = 8, seconds: flo
     return {"sounds": num, **told}
 
 
-def switches(shown: Avatar, times: int = 50) -> dict[str, Any]:
-    """A live session that is switched between two checkpoints while it ticks in real time: milliseconds that it stood still
-    for each, milliseconds that making ready took beside it, and frames that its viewer did not get."""
-    live = LiveSession(talking(module()), shown, shown.plate.picture.shape[:2])
-    others = [talking(replace(module(), checkpoint=name)) for name in ("b", "a")]
+def switches(shown: Avatar, times: int = 50, *, renderers: bool = False) -> dict[str, Any]:
+    """A live session that is switched between two checkpoints of motion, or of a renderer over the same motion, while it
+    ticks in real time: milliseconds that it stood still for each, milliseconds that making ready took beside it, and frames
+    that its viewer did not get."""
+    one = module()
+    live = LiveSession(talking(one), shown, shown.plate.picture.shape[:2])
+    if renderers:
+        others = [talking(one, replace(drawing(), checkpoint=name)) for name in ("b", "a")]
+    else:
+        others = [talking(replace(module(), checkpoint=name)) for name in ("b", "a")]
     _, made = live.watch()
     sound, stop = voice(TICK_SAMPLES), threading.Event()
 
@@ -251,7 +256,8 @@ def main(arguments: list[str]) -> None:
     shown = of_picture(given.avatar or PORTRAIT.path())
     runtime, drawn_by = runtime_of(os.environ.get("HEADROOM_RENDERER_RUNTIME", "")), drawing()
     timed = {n: step_ms(drawn_by.model, n) for n in (1, 8)}
-    found: dict[str, Any] = {"machine": machine(), "switch": switches(shown), "runtimes": runtimes(),
+    found: dict[str, Any] = {"machine": machine(), "switch": switches(shown),
+             "renderer_switch": switches(shown, renderers=True), "runtimes": runtimes(),
              "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawn_by), "skew": skew(given.hour),
              "step": {"runtime": asdict(runtime), "ms": timed}, "offline": offline(shown, drawn_by)}  # fmt: skip
     on_gpu, cores = runtime.device != "cpu", os.cpu_count() or 1
@@ -283,11 +289,12 @@ def main(arguments: list[str]) -> None:
     print(
         f"| offline, {many['sounds']} sounds, frames a second | {many['alone']:.0f} one at a time, {many['at_once']:.0f} at once |"
     )
-    switch = found["switch"]
-    print(
-        f"| a live session stands still to change checkpoint | {switch['still_ms']['median']:.3f} ms, at worst "
-        f"{switch['still_ms']['worst']:.3f}; {switch['lost_frames']} of {switch['frames']} frames lost |"
-    )
+    for what, switch in (("checkpoint", found["switch"]), ("renderer", found["renderer_switch"])):
+        print(
+            f"| a live session stands still to change {what} | {switch['still_ms']['median']:.3f} ms, at worst "
+            f"{switch['still_ms']['worst']:.3f} (made ready beside it in {switch['ready_ms']['median']:.0f}); "
+            f"{switch['lost_frames']} of {switch['frames']} frames lost |"
+        )
     steps = found["runtimes"]
     by_onnx = f"{steps['onnx_ms']:.3f} ms by ONNX Runtime" if "onnx_ms" in steps else steps["without_onnx"]
     print(f"| the motion network's step, a frame | {steps['torch_ms']:.3f} ms by torch, {by_onnx} |")

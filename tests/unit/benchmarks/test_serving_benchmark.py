@@ -35,8 +35,9 @@ def test_a_run_counts_its_frames_and_memory() -> None:
     assert set(told["wall_s_by_stage"]) == {"motion", "draw"}
 
 
-def test_a_switch_of_checkpoints_is_timed_under_way_and_loses_no_frame() -> None:
-    told = switches(head(), 6)
+@pytest.mark.parametrize("renderers", [False, True])
+def test_a_switch_of_checkpoints_is_timed_under_way_and_loses_no_frame(renderers: bool) -> None:
+    told = switches(head(), 6, renderers=renderers)
     assert told["lost_frames"] == 0
     assert told["frames"] > 6
     assert 0 < told["still_ms"]["median"] < 1

@@ -63,9 +63,9 @@ def recorded(live: LiveSession) -> list[np.ndarray]:
     kept: list[np.ndarray] = []
     saw = live._watch.saw
 
-    def see(motion: np.ndarray, frames: Any, sound: np.ndarray) -> None:
+    def see(motion: np.ndarray, *told: Any) -> None:
         kept.extend(motion)
-        saw(motion, frames, sound)
+        saw(motion, *told)
 
     live._watch.saw = see  # type: ignore[method-assign]
     return kept
