@@ -11,6 +11,8 @@ from store import deployments
 from store.workspace import open_workspace
 from tests.unit.flows.test_deploy import SPEECH_S, lively, published, quick  # noqa: F401 - for the test here
 from tests.unit.flows.test_pipeline import artifacts
+from tests.unit.flows.test_renderer import good
+from tests.unit.serving.faces import net, publish
 from tests.unit.serving.test_render import portrait
 
 
@@ -32,3 +34,12 @@ def test_the_flow_probes_on_a_server_of_its_own_and_each_step_is_a_page(prefect:
     }.items():  # fmt: skip
         assert what in artifacts(prefect, key)[0]["data"]
     assert steps.shown(place)["servers"] == [], "the server ended with the flow"
+
+    drawn = publish(place, net(painted=0.02), metrics=good())
+    told = deploy_flow.deploy(str(place.settings.workspace), drawn, 0.3, str(portrait(tmp_path)))
+    assert told["state"] == "serving", told
+    assert deployments.wanted(place).stable == f"{name}+{drawn}"
+    for key, what in {
+        "deploy-gates": "| avatar: sharpness |", "deploy-canary": "30% of the new sessions", "deploy-comparison": "| mouth_shown |",
+    }.items():  # fmt: skip
+        assert any(what in page["data"] for page in artifacts(prefect, key))
