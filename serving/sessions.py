@@ -6,6 +6,7 @@ When a checkpoint is promoted or rolled back, the sessions on one that no longer
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from serving.checkpoints import Checkpoints, Split, own_pair
 from serving.engine import Chunk, Pipeline
 from serving.live import LiveSession, Past
 from serving.vitals import Vitals
+
+log = logging.getLogger("headroom.serving")
 
 Result = TypeVar("Result")
 
@@ -72,7 +75,11 @@ class Sessions:
             await loop.run_in_executor(None, told.follow, wanted)
         for name, live in list(self.lives.items()):
             if not told.stays(live.checkpoint):
-                await self._move(name, live, told.pipelines[told.serving])
+                try:
+                    await self._move(name, live, told.pipelines[told.serving])
+                except Exception:
+                    # Whatever a model raises: this session stays as it is, which `moving` tells, and the others go on.
+                    log.exception("a session could not be moved from %s to %s", live.checkpoint, told.serving)
         told.drop({live.checkpoint for live in self.lives.values()})
 
     async def _move(self, name: str, live: LiveSession, pipeline: Pipeline[Chunk]) -> None:

@@ -93,6 +93,25 @@ def test_sessions_on_what_no_longer_serves_are_moved_and_the_others_stay() -> No
         asyncio.run(sessions.open("s", "drawn", 0, "c9"))
 
 
+def test_a_session_that_cannot_be_moved_stays_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(sessions: Sessions) -> None:
+        stuck, free = await sessions.open("stuck", "drawn", 0), await sessions.open("free", "drawn", 0)
+
+        def fail(other: object) -> Callable[[], bool]:
+            raise RuntimeError("there is no mouth")
+
+        stuck._running.prepare = fail  # type: ignore[method-assign]
+        await sessions.follow(Split("c1", "", 0.0, 1))
+        assert (stuck.checkpoint, free.checkpoint, sessions.state()["moving"]) == ("c0", "c1", 1)
+        await sessions.follow(Split("c2", "", 0.0, 2))
+        assert (stuck.checkpoint, free.checkpoint) == ("c0", "c2")
+        stuck.watch()
+        assert stuck.tick(noise(TICK_SAMPLES))
+
+    run(work)
+    assert "a session could not be moved from c0 to c1" in caplog.text
+
+
 def test_a_session_that_is_switched_under_way_loses_no_frame_and_stands_still_for_under_a_millisecond() -> None:
     live = LiveSession(pipeline(), head(), (128, 128))
     others = [pipeline("c1", seed=1), pipeline("c0")]

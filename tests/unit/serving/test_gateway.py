@@ -17,7 +17,6 @@ from starlette.websockets import WebSocketDisconnect
 
 from serving import routing
 from serving.checkpoints import Split
-from serving.engine import Chunk, Session
 from serving.gateway import make_app
 from serving.inbox import TICK_SAMPLES, Inbox, TooFarAheadError
 from serving.live import LiveSession
@@ -406,29 +405,6 @@ def test_a_frozen_mouth_and_a_frozen_picture_are_seen() -> None:
     assert other["mouth_range"] == pytest.approx(0.7, abs=0.05)
     assert (other["mouth_loudness"] or 0) > 0.9
     assert (other["frame_change"] or 0) > 1
-
-
-def test_a_mouth_that_is_painted_still_is_seen_though_the_head_sways() -> None:
-    from modeling.mouth_crop import add, cut
-    from serving.talking import DrawnFace
-    from serving.vitals import Watch
-
-    shown = head()
-    sound = np.random.default_rng(0).normal(0, 3000, 640 * 50).astype(np.int16)
-    motion = np.zeros((50, 9), np.float32)
-    motion[:, 0] = 1.5 + np.sin(np.arange(50))
-    motion[:, 7] = 0.4 * np.sin(np.arange(50) / 4)
-    stage = DrawnFace()
-    (drawn,) = stage.step(stage.begin(Session(shown)), Chunk(0, sound, motion))
-    first = cut(drawn.frames[0], drawn.squares[0]).astype(np.float32)
-    still = [add(f, first - cut(f, at), at) for f, at in zip(drawn.frames, drawn.squares, strict=True)]
-    alive, frozen = Watch(shown), Watch(shown)
-    alive.saw(motion, drawn.frames, sound, drawn.squares)
-    frozen.saw(motion, still, sound, drawn.squares)
-    told, other = frozen.vitals.figures(), alive.vitals.figures()
-    assert (told["frame_change"] or 0) > 0.3 * (other["frame_change"] or 0), "the head alone has that"
-    assert (other["mouth_shown"] or 0) > 0.8
-    assert (told["mouth_shown"] or 0) < 0.3 * (other["mouth_shown"] or 0)
 
 
 def test_the_dashboard_asks_for_what_is_told(two: TestClient) -> None:
