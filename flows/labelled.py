@@ -1,15 +1,23 @@
-"""What trainings from people's labels share: the tier of the clips they looked at, who may not be split, the data card."""
+"""What trainings from people's labels share: the tier of the clips they looked at, who may not be split, what is stored of
+the clips (nothing is decoded), the data card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+import polars as pl
 
+from infra.clip_features import Features, blendshape_features
 from store.frozen import Frozen, frozen
+from store.schema import embeddings_table
+from store.timelines import read_spans
 from store.workspace import Reader, Workspace
 from tasks import freeze
 from tasks import tier as tiers
+from tasks.signals import discover
+
+CLIPS_AT_ONCE = 64
 
 
 def frozen_labels(workspace: Workspace, name: str, sql: str, *, tier: str | None, snapshot: str | None) -> Frozen:
@@ -60,3 +68,53 @@ def licences(reader: Reader, clip_ids: Sequence[str]) -> dict[str, int]:
     for clip in clip_ids:
         told[rights[clip]] = told.get(rights[clip], 0) + 1
     return dict(sorted(told.items()))
+
+
+def stored_columns(reader: Reader, signals: Collection[str]) -> list[str]:
+    """The numbers and booleans that those of the signals which are of clips made here."""
+    have = set(reader.columns("signals"))
+    found = []
+    for name, signal in sorted(discover().items()):
+        if signal.spec.grain == "clip" and name in signals:
+            kinds = [c for c in signal.spec.columns if str(c.dtype) not in ("string", "large_string")]
+            found += [f"{name}_{c.name}" for c in kinds if f"{name}_{c.name}" in have and "list" not in str(c.dtype)]
+    return found
+
+
+def features(
+    workspace: Workspace,
+    reader: Reader,
+    names: Sequence[str],
+    vectors: Sequence[tuple[str, str]],
+    clip_ids: Sequence[str],
+) -> Features:
+    """What is stored of clips: these columns, these vectors (signal, vector), and what is told of the face's blendshapes."""
+    spans = reader.sql(
+        "SELECT "
+        + ", ".join(
+            ["clip_id", "video_id", "start_frame", "end_frame", *(f"CAST({n} AS DOUBLE) AS {n}" for n in names)]
+        )
+        + " FROM clips LEFT JOIN signals USING (clip_id)"
+    )
+    rows = pl.DataFrame({"clip_id": list(clip_ids)}).join(spans, on="clip_id", how="left", maintain_order="left")
+    of_vectors = {}
+    for signal, vector in vectors:
+        if (table := embeddings_table(signal, vector)) in reader.manifest.versions:
+            held = workspace.record.read(reader.manifest, table, ["clip_id", "vector"])
+            known = dict(zip(held["clip_id"].to_pylist(), held["vector"].to_pylist(), strict=True))
+            empty = [np.nan] * held.schema.field("vector").type.list_size
+            of_vectors[f"{signal}_{vector}"] = np.array([known.get(c) or empty for c in clip_ids], float)
+    lines = [
+        read.get("landmarks")
+        for start in range(0, len(rows), CLIPS_AT_ONCE)
+        for read in read_spans(
+            workspace.record, reader.manifest.versions,
+            rows.slice(start, CLIPS_AT_ONCE).select("clip_id", "video_id", "start_frame", "end_frame").rows(),
+            ["landmarks"],
+        )
+    ]  # fmt: skip
+    faces = [{} if line is None else blendshape_features(line["blendshapes"].to_pylist()) for line in lines]
+    said = list(next((f for f in faces if f), {}))
+    shapes = np.array([[f.get(n, np.nan) for n in said] for f in faces], float).reshape(len(rows), len(said))
+    own = rows.select(names).to_numpy().astype(float) if names else np.zeros((len(rows), 0))
+    return Features((*names, *said), np.concatenate([own, shapes], axis=1), of_vectors)
