@@ -4,11 +4,15 @@ the clips (nothing is decoded), the data card."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
 
+from infra import settings
 from infra.clip_features import Features, blendshape_features
+from store import registry
 from store.frozen import Frozen, frozen
 from store.schema import embeddings_table
 from store.timelines import read_spans
@@ -17,6 +21,13 @@ from tasks import freeze
 from tasks import tier as tiers
 from tasks.signals import discover
 
+RATED = "rated"
+RATED_SQL = """-- Clips that people rated: what `headroom train visual_quality` and `rated_quality` learn from.
+SELECT clip_id FROM clips JOIN labels USING (clip_id)
+WHERE coalesce(labels.visual_quality, labels.facial_naturalness, labels.lip_sync_accuracy, labels.motion_smoothness) IS NOT NULL
+      -- source: a rating by people, whatever it is
+"""
+HIGHEST = 5
 CLIPS_AT_ONCE = 64
 
 
@@ -29,6 +40,30 @@ def frozen_labels(workspace: Workspace, name: str, sql: str, *, tier: str | None
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(sql)
     return frozen(workspace, snapshot or str(freeze.build(workspace, tier or name)["snapshot"]))
+
+
+def rated(workspace: Workspace, *, tier: str | None, snapshot: str | None) -> Frozen:
+    """Without a tier or a snapshot: all clips that people rated."""
+    return frozen_labels(workspace, RATED, RATED_SQL, tier=tier, snapshot=snapshot)
+
+
+def rated_clips(reader: Reader, what: str, dimensions: Sequence[str], clip_ids: Sequence[str]) -> pl.DataFrame:
+    """clip_id, video_id, start_frame, end_frame, group (what no fold may split), and of each dimension people's rating, or
+    NULL. Raises ValueError for ratings beyond 5."""
+    told = ", ".join(f"any_value(l.{d}) AS {d}" for d in dimensions)
+    rows = reader.sql(
+        f"""SELECT clip_id, any_value(c.video_id) AS video_id, any_value(start_frame) AS start_frame,
+                   any_value(end_frame) AS end_frame, {told}, any_value(i.identity) AS who
+            FROM labels l JOIN clips c USING (clip_id) LEFT JOIN identities i USING (clip_id)
+            WHERE coalesce({", ".join(f"l.{d}" for d in dimensions)}) IS NOT NULL GROUP BY clip_id ORDER BY clip_id"""
+    ).filter(pl.col("clip_id").is_in(list(clip_ids)))
+    for dimension in dimensions:
+        if (most := float(rows[dimension].max() or 0)) > HIGHEST:  # type: ignore[arg-type]
+            raise ValueError(
+                f"{what}: people rated {dimension} up to {most:g}; the signal's grades go from 1 to {HIGHEST}, rate on that scale"
+            )
+    groups = groups_of(rows["video_id"].to_list(), rows["who"].to_list())
+    return rows.with_columns(pl.Series("group", groups, pl.String)).drop("who")
 
 
 def groups_of(videos: Sequence[str], people: Sequence[str | None]) -> list[str]:
@@ -96,7 +131,9 @@ def features(
         )
         + " FROM clips LEFT JOIN signals USING (clip_id)"
     )
-    rows = pl.DataFrame({"clip_id": list(clip_ids)}).join(spans, on="clip_id", how="left", maintain_order="left")
+    rows = pl.DataFrame({"clip_id": list(clip_ids)}, {"clip_id": pl.String}).join(
+        spans, on="clip_id", how="left", maintain_order="left"
+    )
     of_vectors = {}
     for signal, vector in vectors:
         if (table := embeddings_table(signal, vector)) in reader.manifest.versions:
@@ -118,3 +155,18 @@ def features(
     shapes = np.array([[f.get(n, np.nan) for n in said] for f in faces], float).reshape(len(rows), len(said))
     own = rows.select(names).to_numpy().astype(float) if names else np.zeros((len(rows), 0))
     return Features((*names, *said), np.concatenate([own, shapes], axis=1), of_vectors)
+
+
+def handed_over(workspace: Workspace, made: registry.Checkpoint, file: str, content: bytes) -> dict[str, Any]:
+    """Puts what a signal's backend `people` reads into a folder of the workspace, whole or not at all; gives
+    `checkpoint.json` with "id", "setting", the part of HEADROOM_BACKENDS that has the signal computed so, and "backends",
+    the whole of it beside what is set now."""
+    name = str(made.told["recipe"]["name"])
+    folder = workspace.settings.workspace / "ratings" / f"{name}-{made.id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{file}"
+    part.write_bytes(content)
+    part.replace(folder / file)
+    told = f"people?model={quote(str(folder))}"
+    backends = " ".join(f"{signal}={how}" for signal, how in {**settings.backends(), name: told}.items())
+    return {"id": made.id, **made.told, "setting": f"{name}={told}", "backends": backends}
