@@ -101,7 +101,8 @@ def _bring_clip_up_to_date(
         if not is_stale(mine.get(signal.name), signal.fingerprint, expected(signal), now):
             continue
         if media is None:
-            media = _clip_media(workspace, video, start, end, [s.spec.look for s in wanted], reader)
+            late = _maybe_stale(wanted, lambda s: is_stale(mine.get(s.name), s.fingerprint, expected(s), now))
+            media = _clip_media(workspace, video, start, end, [s.spec.look for s in late], reader)
         known = {**video_needs, **held}
         outcome = attempt(signal, _clip_run(signal, media, known), expected(signal), mine.get(signal.name), now)
         made[signal.name] = outcome
@@ -112,6 +113,15 @@ def _bring_clip_up_to_date(
         logged = compute.log_row(signal.name, outcome, clip["video_id"], clip["clip_id"], None, clip["duration_s"])
         done.batch.log.append(table_of([logged], LOG))
     return made
+
+
+def _maybe_stale(wanted: Sequence[LoadedSignal], stale: Callable[[LoadedSignal], bool]) -> list[LoadedSignal]:
+    """Those that are stale and, in order of their needs, those that may become so: only what they look at is decoded."""
+    late: dict[str, LoadedSignal] = {}
+    for signal in wanted:
+        if stale(signal) or not late.keys().isdisjoint(signal.spec.needs):
+            late[signal.name] = signal
+    return list(late.values())
 
 
 def _clip_media(
