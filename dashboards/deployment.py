@@ -30,6 +30,8 @@ def deployed(told: Mapping[str, Any]) -> None:
     out.print(f"checkpoint [bold]{name}[/] is [{colour}]{state}[/]: {escape(why)}", soft_wrap=True)
     if told["did"] == "rollback":
         out.print(f"[dim]what serves now:[/] {told['stable'] or 'nothing'}")
+    elif state == "serving" and told.get("kind") == "identity":
+        out.print(f"[dim]before:[/] {told['before'] or 'what is usual for people'}")
     elif state == "serving" and told.get("kind") == "renderer":
         out.print("[dim]it draws for servers and workers that start from now on[/]")
         back = told["before"] or "none: give --renderer none to headroom serve and headroom render"
@@ -45,6 +47,8 @@ def shown(told: Mapping[str, Any]) -> None:
     out.print(f"serving  [bold]{told['stable'] or 'nothing is deployed yet'}[/]")
     if told.get("renderer"):
         out.print(f"renderer [bold]{told['renderer']}[/]")
+    if told.get("identity"):
+        out.print(f"identity [bold]{told['identity']}[/]")
     if told["canary"]:
         out.print(f"canary   [yellow]{told['canary']}[/], {told['share']:.0%} of the new sessions")
     for url in told["servers"]:

@@ -74,6 +74,11 @@ def run_deploy(
 
         with _only_one(workspace):
             return deploy_renderer(workspace, name, say or (lambda told: None))
+    if row["recipe"] == "identity":
+        from flows.identity import deploy_identity
+
+        with _only_one(workspace):
+            return deploy_identity(workspace, name)
     now, open_one = deployments.serving(workspace), deployments.under_way(workspace)
     if now.stable == name and (open_one is None or open_one.checkpoint != name):
         return {"checkpoint": name, "state": "serving", "reason": "it serves already", "before": name, "did": "nothing"}
@@ -110,7 +115,15 @@ def shown(workspace: Workspace) -> dict[str, Any]:
     there, away = reached(workspace)
     last = [vars(d) for d in deployments.history(workspace)[:SHOWN]]
     drawn = deployments.serving(workspace, "renderer").stable
-    return {**vars(now), "renderer": drawn, "servers": [s.url for s in there], "away": away, "history": last}
+    known = deployments.serving(workspace, "identity").stable
+    return {
+        **vars(now),
+        "renderer": drawn,
+        "identity": known,
+        "servers": [s.url for s in there],
+        "away": away,
+        "history": last,
+    }
 
 
 def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: s
     """
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
-    if found.told["kind"] in ("detector", "ratings"):
+    if found.told["kind"] in ("detector", "ratings", "identity"):
         raise ValueError(
             f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
         )

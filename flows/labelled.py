@@ -82,13 +82,14 @@ def groups_of(videos: Sequence[str], people: Sequence[str | None]) -> list[str]:
 
 
 def refuse_few(
-    what: str, parts: Iterable[tuple[str, np.ndarray]], groups: Sequence[str], least: tuple[int, int]
-) -> None:
+    what: str, parts: Iterable[tuple[str, np.ndarray]], groups: Sequence[str], least: tuple[int, int],
+    more: str = "label more with headroom annotate",
+) -> None:  # fmt: skip
     """Raises ValueError, with counts, unless each part (a mask over clips) has `least` clips and groups."""
     counts = [(told, int(mask.sum()), len({g for g, m in zip(groups, mask, strict=True) if m})) for told, mask in parts]
     if any(n < least[0] or of < least[1] for _, n, of in counts):
         said = " and ".join(f"{n} clips of {of} people or videos are {told}" for told, n, of in counts)
-        raise ValueError(f"{what}: {said}; it takes {least[0]} clips of {least[1]}; label more with headroom annotate")
+        raise ValueError(f"{what}: {said}; it takes {least[0]} clips of {least[1]}; {more}")
 
 
 def licences(reader: Reader, clip_ids: Sequence[str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="audio_to_motion, audio_to_motion_transformer, ..., renderer, detector, visual_quality, or rated_quality."
+            help="audio_to_motion, audio_to_motion_transformer, ..., renderer, identity, detector, visual_quality, or rated_quality."
         ),
     ],
     tier: Annotated[
@@ -53,7 +53,8 @@ def train(
     `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip. `visual_quality` brings the
     signal's grades to those that annotators gave, as a version that is chosen by the setting it prints. `rated_quality` learns
     what they rate in each dimension from what is stored of the clips, as a signal of its own, by such a setting, too.
-    `renderer` learns what the warp of one picture lacks in the lower face; `--start` makes it one person's own.
+    `renderer` learns what the warp of one picture lacks in the lower face; `--start` makes it one person's own. `identity` learns
+    to tell a person's rest and scale from one picture.
     """
     from dashboards import labels_trained, motion_trained, renderer_trained, terminal
     from flows.detector import run_detector
@@ -68,11 +69,12 @@ def train(
         )
     draws = recipe.startswith("renderer")
     of_labels = recipe in ("detector", "visual_quality", "rated_quality")
+    at_once = of_labels or recipe == "identity"
     if start is not None and not draws:
         raise ValueError("train: --start is of a renderer; no other recipe goes on from a checkpoint")
-    if curriculum is not None and (draws or of_labels):
+    if curriculum is not None and (draws or at_once):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
-    if (draws or of_labels) and (device != "auto" or processes > 1):
+    if (draws or at_once) and (device != "auto" or processes > 1):
         raise ValueError(f"train: {recipe} is trained on the CPU; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
@@ -86,6 +88,12 @@ def train(
     if recipe == "rated_quality":
         made = run_rated_quality(root, tier=tier, snapshot=snapshot, changed=changed)
         terminal.show(made, labels_trained.rated, as_json)
+        return
+    if recipe == "identity":
+        from flows.identity import run_identity
+
+        made = run_identity(root, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, motion_trained.identified, as_json)
         return
     if draws:
         from flows.renderer import run_renderer

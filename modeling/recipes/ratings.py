@@ -38,31 +38,35 @@ class RatedQuality:
     """People or videos of each. With 8 of them and 40 clips, 6 of 240 sets of ratings at random passed for predictable."""
 
 
-Recipe = TypeVar("Recipe", Ratings, RatedQuality)
 LOWS = {
     "isotonic_from": 2, "num_components": 1, "num_folds": 2, "seed": 0, "least_clips": 2, "least_groups": 2,
+    "frames_per_person": 1, "penalty": 0.0,
 }  # fmt: skip
+Recipe = TypeVar("Recipe")
 
 
 def ratings(**changed: object) -> Ratings:
     """The recipe with values changed. Raises ValueError for an unknown value and one that can't be."""
-    return _changed(Ratings(), changed)
+    return with_values(Ratings(), changed)
 
 
 def rated_quality(**changed: object) -> RatedQuality:
     """The recipe with values changed. Raises ValueError for an unknown value and one that can't be."""
-    return _changed(RatedQuality(), changed)
+    return with_values(RatedQuality(), changed)
 
 
-def _changed(base: Recipe, changed: Mapping[str, object]) -> Recipe:
-    told, known = {}, [k for k in LOWS if hasattr(base, k)]
+def with_values(base: Recipe, changed: Mapping[str, object]) -> Recipe:
+    """The recipe with values changed. Raises ValueError for an unknown value and one that can't be."""
+    name, told = getattr(base, "name", ""), {}
+    known = [k for k in LOWS if hasattr(base, k)]
     for key, value in changed.items():
         if key not in known:
-            raise ValueError(f"recipe {base.name}: has no value {key!r}; it has {', '.join(known)}")
+            raise ValueError(f"recipe {name}: has no value {key!r}; it has {', '.join(known)}")
+        kind = type(getattr(base, key))
         try:
-            told[key] = int(str(value))
+            told[key] = kind(str(value))
         except ValueError:
-            raise ValueError(f"recipe {base.name}: {key}={value!r} is no int") from None
-        if told[key] < LOWS[key]:
-            raise ValueError(f"recipe {base.name}: {key}={value!r} is below {LOWS[key]}")
-    return replace(base, **told)  # type: ignore[arg-type]
+            raise ValueError(f"recipe {name}: {key}={value!r} is no {kind.__name__}") from None
+        if not told[key] >= LOWS[key]:
+            raise ValueError(f"recipe {name}: {key}={value!r} is below {LOWS[key]}")
+    return replace(base, **told)  # type: ignore[type-var]
