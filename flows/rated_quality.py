@@ -28,6 +28,8 @@ from tasks.annotation.delivery import deliver_existing
 from tasks.backends.rated import FILE, Rated
 from tasks.signals.rated_quality import DIMENSIONS, NEEDS, OVERALL, VECTORS
 
+NOT_NEARER = "not surely nearer to the ratings than their mean"
+
 
 def run_rated_quality(
     workspace_root: str | Path | None,
@@ -62,8 +64,7 @@ def run_rated_quality(
         else:
             models_of[column] = model
     if not models_of:
-        said = "; ".join(f"{column}: {why}" for column, why in left_out.items())
-        raise ValueError(f"rated_quality: nothing is published: {said}; label more with headroom annotate")
+        raise ValueError(_refused(told))
     return _published(workspace, recipe, held, Rated(models_of, given.names, left_out), rows, told, rights)
 
 
@@ -87,9 +88,22 @@ def _learnt(
     taken, grades = given.take(here), grades_N[here].astype(float)
     judged = models.judged(recipe, taken, grades, own)
     if not judged["gain"]["low"] > 0:
-        return {**judged, "left_out": "not surely nearer to the ratings than their mean"}, None
+        return {**judged, "left_out": NOT_NEARER}, None
     model, penalty = models.fit(recipe, taken, grades, own)
     return {**judged, "penalty": penalty}, model
+
+
+def _refused(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why nothing is published: how far off the model and the mean rating are where it was judged, and what has too few."""
+    errors = [
+        f"{column} {of['ours']['mean_squared_error']['value']:.2f} and {of['mean_rating']['mean_squared_error']['value']:.2f}"
+        for column, of in ((c, j["measures"]) for c, j in told.items() if "measures" in j)
+    ]
+    few = [f"; {column}: {judged['left_out']}" for column, judged in told.items() if "measures" not in judged]
+    return (
+        f"rated_quality: nothing is published, on people it did not see the model is {NOT_NEARER} (mean squared error of the "
+        f"model and of the mean rating: {', '.join(errors)}{''.join(few)}); label more with headroom annotate"
+    )
 
 
 def _published(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import headroom
 from flows import labelled
 from flows.labelled import features
 from flows.rated_quality import run_rated_quality
@@ -193,7 +194,11 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
 
 
 def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
-    rated_place: Workspace, known: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rated_place: Workspace,
+    known: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     noisy = open_workspace(shutil.copytree(rated_place.settings.workspace, tmp_path / "noisy"))
     bring_up_to_date(noisy, stand_in.serial(noisy), signals=["rated_quality"])
@@ -202,7 +207,10 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     assert set(grades(noisy).values()) == {None}
     rng = np.random.default_rng(3)
     rate(noisy, lambda clip: int(rng.integers(3, 5)))
-    with pytest.raises(ValueError, match="nothing is published: visual_quality: not surely nearer .*label more"):
+    with pytest.raises(
+        ValueError,
+        match=r"nothing is published, .*not surely nearer .*: visual_quality \d.\d\d and \d.\d\d, .*label more",
+    ):
         run_rated_quality(noisy.settings.workspace, changed=FEW)
     assert not (noisy.settings.workspace / "ratings").exists()
 
@@ -229,6 +237,14 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     assert [f.name for f in folder.iterdir()] == [FILE]
     assert (folder / FILE).read_bytes() == registry.load(rated_place, published).weights
     assert told["backends"] == f"speech=whisper {told['setting']}", "what else is set stays"
+    changed = [part for name, value in FEW.items() for part in ("--set", f"{name}={value}")]
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["train", "rated_quality", "--workspace", str(root), *changed])
+    assert end.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f'HEADROOM_BACKENDS="{told["backends"]}" headroom curate' in said
+    assert "left out: not surely nearer to the ratings than their mean" in said
+    assert "columns for tiers: rated_quality_visual_quality, rated_quality_overall; those left out stay NULL" in said
 
 
 def rate(workspace: Workspace, grade: Callable[[str], int]) -> None:
