@@ -28,8 +28,6 @@ from tasks.annotation.delivery import deliver_existing
 from tasks.backends.rated import FILE, Rated
 from tasks.signals.rated_quality import DIMENSIONS, NEEDS, OVERALL, VECTORS
 
-NOT_NEARER = "not surely nearer to the ratings than their mean"
-
 
 def run_rated_quality(
     workspace_root: str | Path | None,
@@ -86,23 +84,27 @@ def _learnt(
         why = f"{here.sum()} clips of {len(set(own))} people or videos are rated, it takes {recipe.least_clips} of {recipe.least_groups}"
         return {"left_out": why}, None
     taken, grades = given.take(here), grades_N[here].astype(float)
+    if np.ptp(grades) == 0:
+        return {"left_out": f"people gave every clip {grades[0]:g}"}, None
     judged = models.judged(recipe, taken, grades, own)
     if not judged["gain"]["low"] > 0:
-        return {**judged, "left_out": NOT_NEARER}, None
-    model, penalty = models.fit(recipe, taken, grades, own)
-    return {**judged, "penalty": penalty}, model
+        return {**judged, "left_out": "not surely nearer to the ratings than their mean"}, None
+    model, chosen = models.fit(recipe, taken, grades, own)
+    return {**judged, **chosen}, model
 
 
 def _refused(told: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why nothing is published: how far off the model and the mean rating are where it was judged, and what has too few."""
-    errors = [
-        f"{column} {of['ours']['mean_squared_error']['value']:.2f} and {of['mean_rating']['mean_squared_error']['value']:.2f}"
-        for column, of in ((c, j["measures"]) for c, j in told.items() if "measures" in j)
-    ]
-    few = [f"; {column}: {judged['left_out']}" for column, judged in told.items() if "measures" not in judged]
+    """Why nothing is published, by column: how far off the model and the mean rating are, or what there is too little of."""
+    said = []
+    for column, judged in told.items():
+        why = judged["left_out"]
+        if of := judged.get("measures"):
+            ours, mean = (of[who]["mean_squared_error"]["value"] for who in ("ours", "mean_rating"))
+            why += f" (mean squared error {ours:.2f}, of the mean {mean:.2f})"
+        said.append(f"{column}: {why}")
     return (
-        f"rated_quality: nothing is published, on people it did not see the model is {NOT_NEARER} (mean squared error of the "
-        f"model and of the mean rating: {', '.join(errors)}{''.join(few)}); label more with headroom annotate"
+        f"rated_quality: nothing is published; on people that the model did not see: {'; '.join(said)}; "
+        "label more with headroom annotate"
     )
 
 

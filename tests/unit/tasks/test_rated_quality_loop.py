@@ -130,7 +130,7 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
     ours, stored = (judged["visual_quality"]["measures"][who]["mean_squared_error"] for who in ("ours", "as_it_is"))
     assert ours["high"] < stored["value"]
     for dimension in ("facial_naturalness", "lip_sync_accuracy", "motion_smoothness"):
-        assert judged[dimension]["left_out"] == "not surely nearer to the ratings than their mean"
+        assert judged[dimension] == {"left_out": "people gave every clip 3"}
     assert registry.load(workspace, "rated_quality").id == told["id"]
 
     known(told["setting"])
@@ -151,7 +151,9 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
     before = grades(workspace)
     assert max(abs(before[c] - liked[c]) for c in liked) < 1, "clips that nobody rated, too"
     assert set(column(workspace, "rated_quality_motion_smoothness").values()) == {None}
-    assert "motion_smoothness: not surely nearer" in next(iter(column(workspace, "rated_quality_left_out").values()))
+    assert "motion_smoothness: people gave every clip 3" in next(
+        iter(column(workspace, "rated_quality_left_out").values())
+    )
 
     model = Rated.read(root / "ratings" / f"rated_quality-{told['id']}" / FILE)
     with workspace.views() as reader:
@@ -209,7 +211,7 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     rate(noisy, lambda clip: int(rng.integers(3, 5)))
     with pytest.raises(
         ValueError,
-        match=r"nothing is published, .*not surely nearer .*: visual_quality \d.\d\d and \d.\d\d, .*label more",
+        match=r"visual_quality: not surely nearer to .* \(mean squared error \d.* 3; .*label more",
     ):
         run_rated_quality(noisy.settings.workspace, changed=FEW)
     assert not (noisy.settings.workspace / "ratings").exists()
@@ -243,7 +245,7 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     assert end.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f'HEADROOM_BACKENDS="{told["backends"]}" headroom curate' in said
-    assert "left out: not surely nearer to the ratings than their mean" in said
+    assert "left out: people gave every clip 3" in said
     assert "columns for tiers: rated_quality_visual_quality, rated_quality_overall; those left out stay NULL" in said
 
 
