@@ -62,8 +62,7 @@ def run_rated_quality(
         else:
             models_of[column] = model
     if not models_of:
-        said = "; ".join(f"{column}: {why}" for column, why in left_out.items())
-        raise ValueError(f"rated_quality: nothing is published: {said}; label more with headroom annotate")
+        raise ValueError(_refused(told))
     return _published(workspace, recipe, held, Rated(models_of, given.names, left_out), rows, told, rights)
 
 
@@ -85,11 +84,28 @@ def _learnt(
         why = f"{here.sum()} clips of {len(set(own))} people or videos are rated, it takes {recipe.least_clips} of {recipe.least_groups}"
         return {"left_out": why}, None
     taken, grades = given.take(here), grades_N[here].astype(float)
+    if np.ptp(grades) == 0:
+        return {"left_out": f"people gave every clip {grades[0]:g}"}, None
     judged = models.judged(recipe, taken, grades, own)
     if not judged["gain"]["low"] > 0:
         return {**judged, "left_out": "not surely nearer to the ratings than their mean"}, None
-    model, penalty = models.fit(recipe, taken, grades, own)
-    return {**judged, "penalty": penalty}, model
+    model, chosen = models.fit(recipe, taken, grades, own)
+    return {**judged, **chosen}, model
+
+
+def _refused(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why nothing is published, by column: how far off the model and the mean rating are, or what there is too little of."""
+    said = []
+    for column, judged in told.items():
+        why = judged["left_out"]
+        if of := judged.get("measures"):
+            ours, mean = (of[who]["mean_squared_error"]["value"] for who in ("ours", "mean_rating"))
+            why += f" (mean squared error {ours:.2f}, of the mean {mean:.2f})"
+        said.append(f"{column}: {why}")
+    return (
+        f"rated_quality: nothing is published; on people that the model did not see: {'; '.join(said)}; "
+        "label more with headroom annotate"
+    )
 
 
 def _published(

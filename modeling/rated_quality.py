@@ -19,27 +19,34 @@ NUM_RESAMPLES = 1000
 PENALTIES = tuple(float(p) for p in np.logspace(-2, 3, 11))
 """On the squared weights, a clip: 1 halves the weight of an input that stands alone; under the last, hardly more than the
 mean rating is left."""
+NUM_INPUTS = (2, 6, 20, 1_000_000)
+"""Inputs that get a weight: with few ratings few can be told from chance, with many all may have a say."""
 LOW, HIGH = 1.0, 5.0
 AS_IT_IS = "visual_quality_quality"
 """The stored grade that no rating has touched, a baseline."""
 
 
-def fit(recipe: RatedQuality, given: Features, grades_N: np.ndarray, groups: Sequence[str]) -> tuple[Linear, float]:
-    """The model, and its penalty: the one that erred least on groups held out of the clips given.
+def fit(
+    recipe: RatedQuality, given: Features, grades_N: np.ndarray, groups: Sequence[str]
+) -> tuple[Linear, dict[str, float]]:
+    """The model, and what was chosen for it, {"penalty", "num_inputs"}: what erred least on groups held out of the clips
+    given. The inputs are those that go with the ratings most, of the clips learnt from alone.
 
     Source: Hoerl and Kennard, Ridge Regression, Technometrics 1970.
     """
     inputs = Inputs.fitted(given, recipe.num_components)  # it sees no rating, so the folds within may share it
     x = inputs.of(given)
     fold_N = folds(groups, recipe.num_folds, recipe.seed)
-    errors_L = np.zeros(len(PENALTIES))
+    errors_SL = np.zeros((len(NUM_INPUTS), len(PENALTIES)))
     for fold in range(int(fold_N.max()) + 1):
         learn = fold_N != fold
-        weights_FL, bias_L = _ridge(x[learn], grades_N[learn])
-        errors_L += ((_graded(x[~learn] @ weights_FL + bias_L) - grades_N[~learn, None]) ** 2).sum(0)
-    best = int(np.argmin(errors_L))
-    weights_FL, bias_L = _ridge(x, grades_N)
-    return Linear(inputs, np.ascontiguousarray(weights_FL[:, best]), float(bias_L[best])), PENALTIES[best]
+        for i, num in enumerate(NUM_INPUTS):
+            weights_FL, bias_L = _ridge(x[learn], grades_N[learn], num)
+            errors_SL[i] += ((_graded(x[~learn] @ weights_FL + bias_L) - grades_N[~learn, None]) ** 2).sum(0)
+    size, best = (int(k) for k in np.unravel_index(np.argmin(errors_SL), errors_SL.shape))
+    weights_FL, bias_L = _ridge(x, grades_N, NUM_INPUTS[size])
+    chosen = {"penalty": PENALTIES[best], "num_inputs": min(NUM_INPUTS[size], x.shape[1])}
+    return Linear(inputs, np.ascontiguousarray(weights_FL[:, best]), float(bias_L[best])), chosen
 
 
 def graded(model: Linear, given: Features) -> np.ndarray:
@@ -99,12 +106,16 @@ def _held_out(
     return said
 
 
-def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (F, L) and biases (L,), the bias without a penalty."""
-    middle = x.mean(0)
-    u, power, axes = np.linalg.svd(x - middle, full_matrices=False)
-    shrunk_PL = power[:, None] / (power[:, None] ** 2 + len(x) * np.array(PENALTIES))
-    weights_FL = axes.T @ (shrunk_PL * (u.T @ (y - y.mean()))[:, None])
+def _ridge(x: np.ndarray, y: np.ndarray, num_inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (F, L) and biases (L,), the bias without a penalty; weights are 0 but for the `num_inputs` that correlate most."""
+    middle, of = x.mean(0), y - y.mean()
+    x = x - middle
+    power = np.sqrt((x * x).sum(0))
+    taken = np.argsort(-np.abs(x.T @ of) / np.maximum(power, 1e-9), kind="stable")[:num_inputs]
+    u, singular, axes = np.linalg.svd(x[:, taken], full_matrices=False)
+    shrunk_PL = singular[:, None] / (singular[:, None] ** 2 + len(x) * np.array(PENALTIES))
+    weights_FL = np.zeros((x.shape[1], len(PENALTIES)))
+    weights_FL[taken] = axes.T @ (shrunk_PL * (u.T @ of)[:, None])
     return weights_FL, y.mean() - middle @ weights_FL
 
 

@@ -35,7 +35,7 @@ class RatedQuality:
     least_clips: int = 30
     """Of each dimension that is learnt."""
     least_groups: int = 8
-    """People or videos of each. With 8 of them and 40 clips, 6 of 240 sets of ratings at random passed for predictable."""
+    """People or videos of each: an interval that resamples fewer of them promises too much."""
 
 
 LOWS = {

@@ -66,14 +66,18 @@ def test_the_judging_model_saw_nobody_of_a_clips_group() -> None:
 
 def test_the_penalty_is_chosen_by_what_was_held_out_and_the_weights_are_the_textbooks() -> None:
     given, grades = planted(told=1.0)
-    model, penalty = models.fit(RatedQuality(), given, grades, GROUPS)
+    model, chosen = models.fit(RatedQuality(), given, grades, GROUPS)
     x, y = model.inputs.of(given), grades - grades.mean()
     middled = x - x.mean(0)
-    right = np.linalg.solve(middled.T @ middled + penalty * NUM * np.eye(x.shape[1]), middled.T @ y)
-    assert np.allclose(model.weights, right, atol=1e-8)
+    taken = np.flatnonzero(model.weights)
+    assert len(taken) == min(chosen["num_inputs"], x.shape[1])
+    own = middled[:, taken]
+    right = np.linalg.solve(own.T @ own + chosen["penalty"] * NUM * np.eye(len(taken)), own.T @ y)
+    assert np.allclose(model.weights[taken], right, atol=1e-8)
+    assert {1, 2, 20} <= set(taken), "the two columns and the direction of the vector that were planted"
     assert model.values(given).mean() == pytest.approx(grades.mean())
-    _, of_noise = models.fit(RatedQuality(), *planted(told=0.0), GROUPS)
-    assert of_noise > penalty
+    noise = planted(told=0.0)[1]
+    assert np.ptp(models.fit(RatedQuality(), given, noise, GROUPS)[0].values(given)) < np.ptp(model.values(given)) / 2
     again = Linear.from_arrays(model.to_arrays())
     assert np.array_equal(again.values(given), model.values(given))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import headroom
 from flows import labelled
 from flows.labelled import features
 from flows.rated_quality import run_rated_quality
@@ -129,7 +130,7 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
     ours, stored = (judged["visual_quality"]["measures"][who]["mean_squared_error"] for who in ("ours", "as_it_is"))
     assert ours["high"] < stored["value"]
     for dimension in ("facial_naturalness", "lip_sync_accuracy", "motion_smoothness"):
-        assert judged[dimension]["left_out"] == "not surely nearer to the ratings than their mean"
+        assert judged[dimension] == {"left_out": "people gave every clip 3"}
     assert registry.load(workspace, "rated_quality").id == told["id"]
 
     known(told["setting"])
@@ -150,7 +151,9 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
     before = grades(workspace)
     assert max(abs(before[c] - liked[c]) for c in liked) < 1, "clips that nobody rated, too"
     assert set(column(workspace, "rated_quality_motion_smoothness").values()) == {None}
-    assert "motion_smoothness: not surely nearer" in next(iter(column(workspace, "rated_quality_left_out").values()))
+    assert "motion_smoothness: people gave every clip 3" in next(
+        iter(column(workspace, "rated_quality_left_out").values())
+    )
 
     model = Rated.read(root / "ratings" / f"rated_quality-{told['id']}" / FILE)
     with workspace.views() as reader:
@@ -193,7 +196,11 @@ def test_from_ratings_to_a_tier_in_the_order_that_people_see(
 
 
 def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
-    rated_place: Workspace, known: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rated_place: Workspace,
+    known: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     noisy = open_workspace(shutil.copytree(rated_place.settings.workspace, tmp_path / "noisy"))
     bring_up_to_date(noisy, stand_in.serial(noisy), signals=["rated_quality"])
@@ -202,7 +209,10 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     assert set(grades(noisy).values()) == {None}
     rng = np.random.default_rng(3)
     rate(noisy, lambda clip: int(rng.integers(3, 5)))
-    with pytest.raises(ValueError, match="nothing is published: visual_quality: not surely nearer .*label more"):
+    with pytest.raises(
+        ValueError,
+        match=r"visual_quality: not surely nearer to .* \(mean squared error \d.* 3; .*label more",
+    ):
         run_rated_quality(noisy.settings.workspace, changed=FEW)
     assert not (noisy.settings.workspace / "ratings").exists()
 
@@ -229,6 +239,14 @@ def test_what_nobody_rated_and_what_is_noise_and_what_is_killed_gives_no_number(
     assert [f.name for f in folder.iterdir()] == [FILE]
     assert (folder / FILE).read_bytes() == registry.load(rated_place, published).weights
     assert told["backends"] == f"speech=whisper {told['setting']}", "what else is set stays"
+    changed = [part for name, value in FEW.items() for part in ("--set", f"{name}={value}")]
+    with pytest.raises(SystemExit) as end:
+        headroom.main(["train", "rated_quality", "--workspace", str(root), *changed])
+    assert end.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f'HEADROOM_BACKENDS="{told["backends"]}" headroom curate' in said
+    assert "left out: people gave every clip 3" in said
+    assert "columns for tiers: rated_quality_visual_quality, rated_quality_overall; those left out stay NULL" in said
 
 
 def rate(workspace: Workspace, grade: Callable[[str], int]) -> None:
