@@ -104,6 +104,8 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         if mine["submit_key"] != told.get("key"):
             raise ValueError("this item was answered before; what was sent then stands")
         return _reply(c, mine, mine["state"])
+    if mine["submitted_at"] is not None:
+        raise ValueError("this item was given back before; somebody else is asked")
     given = answers.checked(mine["task_type"], mine["body"], told.get("value"), duration_s(mine["media"]))
     value = answers.unswapped(mine["task_type"], given, mine["swapped"])
     place = mine["state"] == "leased" or _place_left(c, mine)
@@ -112,7 +114,7 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         "value": value,
         "submit_key": _key(told.get("key")),
         "submitted_at": now,
-        "active_s": _active_s(c, mine, told.get("active_s"), now),
+        "active_s": counted_active_s(c, mine, told.get("active_s"), now),
         "accepted": place and mine["batch_id"] is not None,
     }
     queue.answer(c, mine["id"], state, done)
@@ -131,7 +133,7 @@ def _key(key: Any) -> str:
     return key
 
 
-def _active_s(c: Any, mine: Row, told: Any, now: float) -> float:
+def counted_active_s(c: Any, mine: Row, told: Any, now: float) -> float:
     """Seconds that the browser saw the person at work, as far as our own clock bears them out."""
     spent_s, last_at = queue.counted_since(c, mine["person_id"], mine["leased_at"])
     ended_at = min(now, mine["expires_at"])

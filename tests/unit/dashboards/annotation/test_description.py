@@ -66,6 +66,7 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"]}
     likert = {"schema_id": ids["schema_id"], "task_type": "likert", "body": json.dumps(answers.DEFAULTS["likert"])}
     form = {"region": "eu", "source": "t_wide", "uncertainty": "", "media_host": "", "overlap": 1, **likert}
+    form |= {"floor": "13", "price": "0.05", "budget": "10", "told": "it stutters"}
     return {
         "path": {**ids, "packed": packed, "token": link.group(1), "key": key, "invitation": open_[-1]["token_sha256"]},
         "body": {**form, "token": task["token"], "value": rated(3)},
