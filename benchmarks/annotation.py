@@ -180,7 +180,9 @@ def main() -> None:
     parser.add_argument("part", choices=("workforce", "load"))
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--answers", type=int, default=12, help="a day and person; who clicks through gives more in the same minutes")
+    parser.add_argument(
+        "--answers", type=int, default=12, help="a day and person; who clicks through gives more in the same minutes"
+    )
     parser.add_argument("--types", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--seconds", type=float, default=35.0, help="of each run under load")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
