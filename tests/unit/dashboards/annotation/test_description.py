@@ -61,7 +61,7 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     )
     boss.post("/people/invite", data={"role": "reviewer", "region": "eu"})
     open_ = house.site.database.read(lambda c: annotation_people.open_invitations(c, time.time()))
-    (task, *_) = annotator.post("/api/claim", json={}).json()["tasks"]
+    task, next_ = annotator.post("/api/claim", json={}).json()["tasks"]
     packed = urlsplit(task["clips"][0]).path.removeprefix("/media/")
     ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"]}
     likert = {"schema_id": ids["schema_id"], "task_type": "likert", "body": json.dumps(answers.DEFAULTS["likert"])}
@@ -70,6 +70,7 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     return {
         "path": {**ids, "packed": packed, "token": link.group(1), "key": key, "invitation": open_[-1]["token_sha256"]},
         "body": {**form, "token": task["token"], "value": rated(3)},
+        "/api/report": {"token": next_["token"]},
         "/sign-in": {"login": "reviewer", "password": PASSWORD},
         "/password": {"old": PASSWORD, "password": PASSWORD},
     }
