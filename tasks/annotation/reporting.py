@@ -34,6 +34,7 @@ def report(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         raise Gone(token)
     if mine["value"] is not None:
         raise ValueError("this item was answered before; what was sent then stands")
+    queue.item(c, mine["item_id"])  # locked: two who give it back at once wait for each other
     if annotation_reports.report(c, mine["id"]):
         return
     reason, words = _checked(told)

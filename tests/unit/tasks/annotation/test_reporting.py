@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -83,6 +84,20 @@ def test_an_item_is_given_back_once_and_then_not_answered(crew: Crew) -> None:
     for change in (annotation.reports.update().values(told="other"), annotation.reports.delete()):
         with pytest.raises(Refused, match="append-only"):
             crew.database.write(lambda c, x=change: c.execute(x))
+
+
+def test_many_who_give_one_item_back_at_once_hide_it_once(crew: Crew) -> None:
+    people, schema = [crew.person(f"p{i}") for i in range(6)], crew.schema()
+    batch = crew.batch(schema, clips(1), overlap=6, max_raters=6)
+    for person in people:
+        crew.ready(person, schema)
+    tokens = [crew.claim(person)[0]["token"] for person in people]
+    both = [*zip(people, tokens, strict=True)] * 2  # each twice, as by two clicks
+    with ThreadPoolExecutor(12) as pool:
+        for done in [pool.submit(give_back, crew, person, token, gone=True) for person, token in both]:
+            done.result()
+    assert len(rows(crew, annotation.reports)) == len(logged(crew, "report")) == 6
+    assert crew.database.read(lambda c: annotation_reports.of_batch(c, batch))["num_unshown"] == 1
 
 
 def test_time_of_what_is_given_back_is_bounded_by_the_clock(crew: Crew) -> None:
