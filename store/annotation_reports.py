@@ -26,6 +26,22 @@ def give_back(c: Connection, assignment_id: int, reason: str, told: str, active_
     c.execute(reports.insert().values(assignment_id=assignment_id, reason=reason, told=told, at=now))
 
 
+_NUM_GIVEN_BACK = (
+    sa.select(sa.func.count())
+    .select_from(reports)
+    .join(assignments, assignments.c.id == reports.c.assignment_id)
+    .join(items, items.c.id == assignments.c.item_id)
+    .where(assignments.c.person_id == sa.bindparam("person"), items.c.schema_id == sa.bindparam("schema"))
+    .where(assignments.c.purpose == sa.bindparam("purpose"), assignments.c.round == sa.bindparam("round"))
+)
+
+
+def num_given_back(c: Connection, person_id: int, schema_id: int, purpose: str, round_: int) -> int:
+    """What a person gave back of a calibration."""
+    told = {"person": person_id, "schema": schema_id, "purpose": purpose, "round": round_}
+    return int(c.execute(_NUM_GIVEN_BACK, told).scalar_one())
+
+
 def hide(c: Connection, item_id: int, now: float) -> None:
     """Nobody gets the item until its media are back."""
     if c.execute(sa.select(unshown.c.at).where(unshown.c.item_id == item_id)).scalar() is None:

@@ -212,11 +212,13 @@ def batch(c: Connection, batch_id: int) -> Row | None:
 
 
 def all_batches(c: Connection) -> list[Row]:
-    """With how many of their items are open, under review and done."""
+    """With how many of their items are open, under review and done, and how many can't be shown."""
     counts = {
         f"num_{state}": _num_items(None, (state,), batch=True).label(f"num_{state}")
         for state in ("open", "review", "done")
     }
+    lost = sa.select(sa.func.count()).select_from(items).where(items.c.batch_id == batches.c.id, ~SHOWN)
+    counts["num_unshown"] = lost.correlate(batches).scalar_subquery().label("num_unshown")
     query = sa.select(
         batches, schemas.c.name.label("schema_name"), schemas.c.version, schemas.c.task_type, *counts.values()
     )
@@ -275,7 +277,7 @@ def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str, str | 
 
 def num_waiting_reviews(c: Connection) -> int:
     query = sa.select(sa.func.count()).select_from(items).join(batches, batches.c.id == items.c.batch_id)
-    return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open")).scalar_one())
+    return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open", SHOWN)).scalar_one())
 
 
 def work_done(c: Connection, person_id: int, since: float, until: float) -> tuple[list[Row], float]:

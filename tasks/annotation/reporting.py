@@ -10,7 +10,7 @@ from typing import Any
 
 from store import annotation_people, annotation_reports
 from store import annotation_queue as queue
-from tasks.annotation.desk import Gone, counted_active_s
+from tasks.annotation.desk import Gone, advance, counted_active_s
 
 REASONS = ("unplayable", "disturbing", "other")
 """That a rater may give."""
@@ -42,6 +42,8 @@ def report(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
     annotation_reports.give_back(c, mine["id"], "gone" if gone else reason, words, active_s, now)
     if gone:
         annotation_reports.hide(c, mine["item_id"], now)
+    if mine["purpose"] in ("train", "exam"):
+        advance(c, mine, now)
     about = {"reason": "gone" if gone else reason, "told": words, "batch": mine["batch_id"], "purpose": mine["purpose"]}
     annotation_people.log(c, now, person["person_id"], "report", f"item {mine['item_id']}", **about)
 

@@ -42,6 +42,7 @@ def test_media_that_are_gone_are_told_and_the_item_is_given_back(house: House) -
     assert other.post("/api/claim", json={}).json()["tasks"] == [], "nobody else is sent to it"
     page = designer.get(f"/batches/{batch}").text
     assert "1 item can't be shown: media are gone" in page
+    assert designer.get("/batches").text.count("1 can't be shown") == 1
     logged = house.site.database.read(annotation_people.log_rows)
     (line,) = [r for r in logged if r["action"] == "report"]
     assert (line["login"], json.loads(line["detail"])["reason"]) == ("annotator", "gone")

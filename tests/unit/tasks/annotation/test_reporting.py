@@ -136,6 +136,7 @@ def test_gold_and_reviews_whose_media_are_gone_are_passed_over(crew: Crew) -> No
     crew.batch(schema, clips(1), name="work")
     (held,) = crew.claim(reviewer)
     give_back(crew, reviewer, held["token"], gone=True)
+    assert crew.database.read(annotation_work.num_waiting_reviews) == 2
     assert crew.work(second, rated(4)) == ["review"] * 2, "not the one that can't be shown"
     crew.ready(one, schema)
     (held,) = crew.claim(one)
@@ -147,6 +148,43 @@ def test_gold_and_reviews_whose_media_are_gone_are_passed_over(crew: Crew) -> No
     crew.database.write(lambda c: annotation_reports.show(c, items))
     assert crew.work(second, rated(4)) == ["review"], "back, and another reviewer decides it"
     assert crew.work(one, rated(4), num=2) == ["exam", "label"]
+
+
+def test_a_tenth_of_an_exam_may_be_given_back_and_what_is_more_is_asked_again(crew: Crew) -> None:
+    reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema(training=2, exam=10)
+    crew.batch(schema, clips(14), goal="gold", name="gold")
+    crew.batch(schema, clips(1), name="work")
+    crew.work(reviewer, rated(4))
+    crew.ready(one, schema)
+
+    def gives_back() -> str:
+        (held,) = crew.claim(one)
+        give_back(crew, one, held["token"])
+        return str(held["purpose"])
+
+    assert [gives_back(), gives_back()] == ["train", "train"], "practice may be left out, an exam follows"
+    assert crew.work(one, rated(4), num=8) == ["exam"] * 8
+    assert gives_back() == "exam"
+    stage = crew.database.read(lambda c: annotation_work.qualification(c, one["id"], schema))
+    assert stage is not None
+    assert (stage["stage"], stage["why"]) == ("exam", "9 of 10 exam items")
+    assert gives_back() == "exam", "the second of ten"
+    assert crew.work(one, rated(4), num=2) == ["exam", "label"], "is asked again by another"
+    stage = crew.database.read(lambda c: annotation_work.qualification(c, one["id"], schema))
+    assert stage is not None
+    assert (stage["stage"], stage["why"]) == ("qualified", "mean 1.00 of 9 items")
+
+
+def test_the_last_of_an_exam_may_be_the_one_that_is_given_back(crew: Crew) -> None:
+    reviewer, one, schema = crew.person("r", "reviewer"), crew.person("one"), crew.schema(exam=10)
+    crew.batch(schema, clips(10), goal="gold", name="gold")
+    crew.batch(schema, clips(1), name="work")
+    crew.work(reviewer, rated(4))
+    crew.ready(one, schema)
+    assert crew.work(one, rated(4), num=9) == ["exam"] * 9
+    (held,) = crew.claim(one)
+    give_back(crew, one, held["token"])
+    assert crew.work(one, rated(4)) == ["label"]
 
 
 def test_a_database_of_before_gets_the_tables_of_reports(annotation_url: str) -> None:
