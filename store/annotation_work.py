@@ -22,6 +22,7 @@ from store.annotation import (
     qualifications,
     schemas,
     scores,
+    unshown,
 )
 from store.prepared_statements import SOON
 
@@ -217,8 +218,10 @@ def all_batches(c: Connection) -> list[Row]:
         f"num_{state}": _num_items(None, (state,), batch=True).label(f"num_{state}")
         for state in ("open", "review", "done")
     }
-    lost = sa.select(sa.func.count()).select_from(items).where(items.c.batch_id == batches.c.id, ~SHOWN)
-    counts["num_unshown"] = lost.correlate(batches).scalar_subquery().label("num_unshown")
+    lost = sa.select(sa.func.count()).select_from(unshown).join(items, items.c.id == unshown.c.item_id)
+    counts["num_unshown"] = (
+        lost.where(items.c.batch_id == batches.c.id).correlate(batches).scalar_subquery().label("num_unshown")
+    )
     query = sa.select(
         batches, schemas.c.name.label("schema_name"), schemas.c.version, schemas.c.task_type, *counts.values()
     )
