@@ -147,8 +147,9 @@ def tables(on: Result, off: Result) -> str:
     lines = ["| people | how many | at the end | pauses | labels | likeness to the truth | paid |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for c in on.crowds:
         ended = ", ".join(f"{n} {stage}" for stage, n in sorted(c.stages.items()))
+        alike = f"{c.likeness:.2f}" if c.num_labels else ""
         lines.append(
-            f"| {c.kind} | {c.num_people} | {ended} | {c.num_pauses} | {c.num_labels:,} | {c.likeness:.2f} | {c.euro:,.0f} EUR |"
+            f"| {c.kind} | {c.num_people} | {ended} | {c.num_pauses} | {c.num_labels:,} | {alike} | {c.euro:,.0f} EUR |"
         )
     lines += ["", "| task | | labels | answers | set aside | agreement | with those set aside | alpha | labels' likeness to the truth |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for one, other in zip(on.types, off.types, strict=True):
@@ -180,7 +181,9 @@ def main() -> None:
     parser.add_argument("part", choices=("workforce", "load"))
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--answers", type=int, default=12, help="a day and person")
+    parser.add_argument(
+        "--answers", type=int, default=12, help="a day and person; who clicks through gives more in the same minutes"
+    )
     parser.add_argument("--types", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--seconds", type=float, default=35.0, help="of each run under load")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")

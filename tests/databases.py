@@ -74,6 +74,17 @@ def fresh_database(server_url: str, like: str | None = None) -> str:
     return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
+def empty(url: str) -> None:
+    """Takes the rows out of all tables of a database and lets its numbers begin anew: 20 ms, where a new database takes a
+    second. Fails rather than waits for a test that left a transaction open."""
+    engine = server_engine(url, "test")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '20s'")
+        if tables := sa.inspect(connection).get_table_names():
+            connection.exec_driver_sql(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
+    engine.dispose()
+
+
 def s3_environment(address: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": address,

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from store.annotation import ROLES
 from store.currencies import EXPONENTS
-from tasks.annotation import answers
+from tasks.annotation import answers, reporting
 from tasks.annotation.batches import MAX_ITEMS, MAX_RATERS
 from tasks.annotation.sign_in import MIN_PASSWORD
 
@@ -29,7 +29,10 @@ def _whole(low: int, high: int) -> Schema:
 
 TEXT: Schema = {"type": "string"}
 LINE: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
-AMOUNT: Schema = {"type": "number", "minimum": 0, "exclusiveMaximum": 1_000_000_000}
+AMOUNT: Schema = {
+    "type": "number", "minimum": 0, "exclusiveMaximum": 1_000_000_000,
+    "description": "written out, as 12.50; with no more decimals than its currency has",
+}  # fmt: skip
 ID = _whole(1, 2**31 - 1)
 WEEK: Schema = {"type": "string", "pattern": r"^\d{4}-W\d{2}$", "examples": ["2026-W01"]}
 
@@ -58,6 +61,7 @@ FORMS: dict[str, Schema] = {
     "/batches/{batch_id:int}": _object({
         "state": {"enum": ["open", "paused", "closed"]}, "priority": {"type": "integer"}, "budget": AMOUNT,
     }, optional=("budget",)),
+    "/batches/{batch_id:int}/look-again": _object({}),
     "/people/invite": _object({"role": {"enum": list(ROLES)}, "region": LINE}),
     "/people/{person_id:int}": _object({"active": {"enum": ["yes", "no"]}}),
     "/people/{person_id:int}/reinstate/{schema_id:int}": _object({}),
@@ -89,7 +93,22 @@ TOKEN = {"token": {**TEXT, "description": "of a task that /api/claim gave"}}
 CALLS: dict[str, tuple[Schema, Schema]] = {
     "/api/claim": (_object({}), _object({"tasks": {"type": "array", "items": TASK, "maxItems": 2}})),
     "/api/keep": (_object(TOKEN), _object({"expires_in_s": {"type": "number"}})),
-    "/api/clips": (_object(TOKEN), _object({"clips": CLIPS})),
+    "/api/clips": (
+        _object(TOKEN),
+        _object({"clips": CLIPS, "gone": {"type": "boolean", "description": "the media are not there"}}),
+    ),
+    "/api/report": (
+        _object(
+            {
+                **TOKEN,
+                "reason": {"enum": list(reporting.REASONS)},
+                "told": {**TEXT, "maxLength": reporting.MAX_TOLD},
+                "active_s": {"type": "number", "minimum": 0},
+            },
+            optional=("told", "active_s"),
+        ),
+        _object({"state": {"enum": ["given_back"]}}),
+    ),
     "/api/submit": (
         _object(
             {

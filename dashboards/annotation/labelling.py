@@ -11,7 +11,7 @@ from dashboards.annotation import media
 from dashboards.annotation.visit import Missing, Visit
 from store import annotation_queue
 from store.annotation_database import Refused
-from tasks.annotation import answers, desk
+from tasks.annotation import answers, desk, reporting
 
 _RNG = random.SystemRandom()
 
@@ -45,12 +45,24 @@ def submit(visit: Visit) -> Response:
 
 
 def clips(visit: Visit) -> Response:
-    """Addresses anew, for a page that is open longer than they last: while an item is not answered, its clips can be played."""
+    """Addresses anew, for a page that is open longer than they last: while an item is not answered, its clips can be played.
+    Tells whether the media are gone, too: a browser can't."""
     token = str(visit.told.get("token", ""))
     mine = visit.read(lambda c: annotation_queue.by_token(c, visit.by, token))
-    if mine is None or mine["value"] is not None or not mine["media"]:
+    if mine is None or mine["submitted_at"] is not None or not mine["media"]:
         raise desk.Gone(token)
-    return JSONResponse({"clips": _clips(visit, mine)})
+    return JSONResponse({"clips": _clips(visit, mine), "gone": media.gone(visit.site, mine["media"])})
+
+
+def report(visit: Visit) -> Response:
+    """Gives an item back that can't be judged. Whether its media are gone is looked up, whatever the reason says."""
+    token = str(visit.told.get("token", ""))
+    mine = visit.read(lambda c: annotation_queue.by_token(c, visit.by, token))
+    if mine is None or not mine["media"]:
+        raise desk.Gone(token)
+    gone = media.gone(visit.site, mine["media"])
+    visit.write(lambda c: reporting.report(c, visit.person, token, visit.told, gone, visit.now))
+    return JSONResponse({"state": "given_back"})
 
 
 def clip(visit: Visit) -> Response:
@@ -59,7 +71,10 @@ def clip(visit: Visit) -> Response:
     if found is None or shown is None:
         raise Missing
     clips = media.in_order(shown["media"], shown["swapped"])
-    file = media.clip_file(visit.site, clips[found[1]], levelled=len(clips) > 1)
+    try:
+        file = media.clip_file(visit.site, clips[found[1]], levelled=len(clips) > 1)
+    except media.Lost:
+        raise Missing from None
     return FileResponse(file, media_type="video/mp4", headers={"cache-control": "private, max-age=7200"})
 
 

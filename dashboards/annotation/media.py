@@ -22,6 +22,10 @@ _cutting: dict[str, threading.Lock] = {}
 _cutting_lock = threading.Lock()
 
 
+class Lost(ValueError):  # noqa: N818 - the answer is no; nothing went wrong
+    """A clip's media are not there."""
+
+
 def address(site: Site, token: str, side: int, now: float, host: str = "") -> str:
     """Where a browser finds one side, as it is shown, of an assignment."""
     told = f"{token}.{side}.{int(now) + LASTS_S}"
@@ -42,10 +46,9 @@ def named(site: Site, packed: str, now: float) -> tuple[str, int] | None:
 
 
 def clip_file(site: Site, clip: Mapping[str, Any], *, levelled: bool) -> Path:
-    """The cut of a clip, made once. Raises ValueError when its proxy is gone or can't be read."""
-    span = f"{clip['proxy_uri']}:{clip['start_frame']}:{clip['end_frame']}:{levelled}"
-    key = hashlib.sha256(span.encode()).hexdigest()[:32]
-    out = site.workspace.settings.workspace / "cache" / "annotation" / f"{key}.mp4"
+    """The cut of a clip, made once. Raises Lost when its proxy is gone, ValueError when it can't be read."""
+    out = _cut_at(site, clip, levelled)
+    key = out.stem
     with _cutting_lock:
         lock = _cutting.setdefault(key, threading.Lock())
     with lock:
@@ -57,6 +60,21 @@ def clip_file(site: Site, clip: Mapping[str, Any], *, levelled: bool) -> Path:
     return out
 
 
+def gone(site: Site, clips: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a side of an item can't be shown any more: neither its cut nor its proxy is there."""
+    levelled = len(clips) > 1
+    return any(
+        not _cut_at(site, clip, levelled).exists() and not site.workspace.objects.exists(clip["proxy_uri"])
+        for clip in clips
+    )
+
+
+def _cut_at(site: Site, clip: Mapping[str, Any], levelled: bool) -> Path:
+    span = f"{clip['proxy_uri']}:{clip['start_frame']}:{clip['end_frame']}:{levelled}"
+    key = hashlib.sha256(span.encode()).hexdigest()[:32]
+    return site.workspace.settings.workspace / "cache" / "annotation" / f"{key}.mp4"
+
+
 def in_order(media: Sequence[Mapping[str, Any]], swapped: bool) -> list[Mapping[str, Any]]:
     return list(reversed(media)) if swapped else list(media)
 
@@ -65,7 +83,7 @@ def _cut(site: Site, clip: Mapping[str, Any], out: Path, levelled: bool) -> None
     import ffmpeg
 
     if not site.workspace.objects.exists(clip["proxy_uri"]):
-        raise ValueError("the clip's media are gone; run headroom curate again")
+        raise Lost("the clip's media are gone; run headroom curate again")
     proxy = site.workspace.objects.local(clip["proxy_uri"])
     start, end = clip["start_frame"] / GRID_FPS, clip["end_frame"] / GRID_FPS
     source = ffmpeg.input(f"file:{proxy}", ss=f"{start:.2f}", t=f"{end - start:.2f}")

@@ -14,6 +14,7 @@ from store import annotation_people, annotation_work
 from store.workspace import Workspace
 from tasks import tier as tiers
 from tasks.annotation import answers
+from tasks.annotation.unfit import Unfit
 
 AUDIT_RATIO = 0.05
 HEAD_START_S = 900.0
@@ -60,21 +61,23 @@ def make_schema(
 ) -> int:
     """A new schema, or a new version of the one of this name. Raises ValueError for what its type does not allow."""
     if not (name.isidentifier() and name.islower()):
-        raise ValueError(f"schema {name!r}: write it in lower case with underscores, as quality_v1")
+        raise Unfit("name", f"schema {name!r}: write it in lower case with underscores, as quality_v1")
     if not guidelines.strip():
-        raise ValueError(f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
+        raise Unfit("guidelines", f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
     if not (0 <= num_training <= 200 and 0 <= num_exam <= 200):
-        raise ValueError(f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
+        wrong = "num_exam" if 0 <= num_training <= 200 else "num_training"
+        raise Unfit(wrong, f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
     before = [s["task_type"] for s in annotation_work.all_schemas(c) if s["name"] == name]
     if before and task_type != before[0]:
-        raise ValueError(
+        raise Unfit(
+            "name",
             f"schema {name}: its versions are of type {before[0]}, so the next one can't be of {task_type}; "
-            "give the schema another name"
+            "give the schema another name",
         )
     told = {
         "name": name,
         "task_type": task_type,
-        "body": answers.checked_body(task_type, body),
+        "body": _body(task_type, body),
         "guidelines": guidelines,
     }
     made = annotation_work.add_schema(
@@ -82,6 +85,13 @@ def make_schema(
     )
     annotation_people.log(c, now, by, "make_schema", name, schema=made)
     return made
+
+
+def _body(task_type: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return answers.checked_body(task_type, body)
+    except ValueError as error:
+        raise Unfit("body", str(error)) from None
 
 
 def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[float, list[dict[str, Any]]]]:
@@ -108,7 +118,7 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
 
 def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
     if not 1 <= plan.limit <= MAX_ITEMS:
-        raise ValueError(f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
+        raise Unfit("limit", f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
     source = plan.source.strip().rstrip("; ")
     if len(source.split()) < 2:
         tiers.parsed(workspace, source)
@@ -196,17 +206,18 @@ def _head_start_s(c: Any, plan: Plan) -> float:
 
 def _check(c: Any, plan: Plan) -> None:
     if not plan.name.strip() or any(b["name"] == plan.name for b in annotation_work.all_batches(c)):
-        raise ValueError(f"batch {plan.name!r}: give a name that is not taken")
+        raise Unfit("name", f"batch {plan.name!r}: give a name that is not taken")
     if annotation_work.schema(c, plan.schema_id) is None:
-        raise ValueError(f"batch {plan.name}: there is no schema {plan.schema_id}")
+        raise Unfit("schema_id", f"batch {plan.name}: there is no schema {plan.schema_id}")
     if plan.goal not in ("work", "gold"):
-        raise ValueError(f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
+        raise Unfit("goal", f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
     if not 1 <= plan.overlap <= plan.max_raters <= MAX_RATERS:
-        raise ValueError(f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}")
+        told = f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}"
+        raise Unfit("max_raters" if 1 <= plan.overlap <= MAX_RATERS else "overlap", told)
     if min(plan.price_milli, plan.budget_milli, plan.head_start_s or 0) < 0:
         raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
     if plan.goal == "work" and plan.budget_milli < plan.price_milli:
-        raise ValueError(f"batch {plan.name}: {_short(plan.budget_milli, plan.price_milli)}")
+        raise Unfit("budget", f"batch {plan.name}: {_short(plan.budget_milli, plan.price_milli)}")
 
 
 def _short(budget_milli: int, price_milli: int) -> str:
@@ -228,12 +239,14 @@ def change_budget(c: Any, by: int, batch_id: int, budget_milli: int, now: float)
     if budget_milli == before:
         return
     if batch["state"] == "closed":
-        raise ValueError(f"batch {batch['name']} is closed, and its budget with it; open it first")
+        raise Unfit("budget", f"batch {batch['name']} is closed, and its budget with it; open it first")
     if batch["goal"] == "work" and budget_milli < price:
-        raise ValueError(f"batch {batch['name']}: {_short(budget_milli, price)}")
+        raise Unfit("budget", f"batch {batch['name']}: {_short(budget_milli, price)}")
     if budget_milli < (spent := batch["num_reserved"] * price):
         told = f"{spent / 100_000:.3f} of it is spent or promised already"
-        raise ValueError(f"batch {batch['name']}: budget {budget_milli / 100_000:.3f}, but {told}; give at least that")
+        raise Unfit(
+            "budget", f"batch {batch['name']}: budget {budget_milli / 100_000:.3f}, but {told}; give at least that"
+        )
     annotation_work.update_batch(c, batch_id, budget_milli=budget_milli)
     change = {"before": before / 100_000, "budget": budget_milli / 100_000}
     annotation_people.log(c, now, by, "change_budget", batch["name"], **change)

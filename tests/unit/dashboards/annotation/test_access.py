@@ -15,7 +15,7 @@ STYLE = (Path(app.__file__).parent / "static" / "annotation.css").read_text()
 PAIRS = (
     ("text", "back"), ("text", "card"), ("text", "soft"), ("dim", "back"), ("dim", "card"), ("dim", "soft"),
     ("accent", "back"), ("accent", "card"), ("on-accent", "accent"), ("good", "good-back"), ("warn", "warn-back"),
-    ("bad", "bad-back"),
+    ("bad", "bad-back"), ("bad", "card"),
 )  # fmt: skip
 """Which colour is written on which ground."""
 
