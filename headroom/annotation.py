@@ -76,7 +76,7 @@ def labels_delivered(context: typer.Context, workspace: WorkspaceOption = None, 
         context.obj = workspace
         return
     corpus = existing(workspace).workspace
-    made = deliver_existing(corpus)
+    made = deliver_existing(corpus, all_batches=True)
     with corpus.views() as reader:
         told = {"delivered": made.labels, "rows": made.rows, **held(reader)}
     terminal.show(told, terminal.labelled, as_json)

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_work
 from store.workspace import Workspace
 from tasks import tier as tiers
 from tasks.annotation import answers
@@ -237,6 +237,25 @@ def change_budget(c: Any, by: int, batch_id: int, budget_milli: int, now: float)
     annotation_work.update_batch(c, batch_id, budget_milli=budget_milli)
     change = {"before": before / 100_000, "budget": budget_milli / 100_000}
     annotation_people.log(c, now, by, "change_budget", batch["name"], **change)
+
+
+def send_to_review(c: Any, by: int, batch_id: int, item_ids: Sequence[int], now: float) -> list[int]:
+    """Gives items whose label is doubted to a reviewer, who sees neither it nor the answers; until he answered it stands.
+
+    Tells which: those of these that raters alone decided and that no reviewer has yet. Raises ValueError where none is left, and
+    for a closed batch, of which reviewers get nothing.
+    """
+    batch = annotation_work.batch(c, batch_id)
+    assert batch is not None
+    if batch["state"] == "closed":
+        raise ValueError(f"batch {batch['name']} is closed, and reviewers get nothing of it; open it first")
+    sent = annotation_items.send_to_review(c, batch_id, item_ids)
+    if not sent:
+        raise ValueError(
+            f"batch {batch['name']}: none of these waits to be looked at again; a reviewer has them already"
+        )
+    annotation_people.log(c, now, by, "send_to_review", batch["name"], items=sent)
+    return sent
 
 
 def _drawn(batch_id: int, place: int) -> bool:
