@@ -163,6 +163,7 @@ def short_of_raters(c: Connection, batch_id: int) -> dict[int, int]:
     by_able = (assignments.c.item_id == items.c.id) & assignments.c.person_id.in_(able)
     each = (
         sa.select(items.c.id, lacking)
+        .select_from(items)
         .outerjoin(assignments, by_able)
         .where(_own(batch_id, "open"), items.c.num_taken < items.c.num_wanted)
         .group_by(items.c.id, items.c.num_wanted, items.c.num_taken)
@@ -172,10 +173,14 @@ def short_of_raters(c: Connection, batch_id: int) -> dict[int, int]:
     return {int(more): int(num) for more, num in c.execute(counted.order_by(each.c.lacking))}
 
 
-def open_items(c: Connection, batch_id: int) -> list[Row]:
-    """The batch's own open items, locked until the transaction ends."""
-    query = sa.select(items).where(_own(batch_id, "open")).order_by(items.c.id).with_for_update(of=items)
-    return _rows(c, query)
+def limit_raters(c: Connection, batch_id: int, most: int) -> list[int]:
+    """Lets each open item have so many raters at most, or as many as it has; gives those that get no more now."""
+    may = sa.case((items.c.num_taken > most, items.c.num_taken), else_=most)
+    wanted = sa.case((items.c.num_wanted > may, may), else_=items.c.num_wanted)
+    mine = _own(batch_id, "open") & (items.c.kind == "work")
+    c.execute(items.update().where(mine).values(max_raters=may, num_wanted=wanted))
+    full = sa.select(items.c.id).where(mine, items.c.num_taken >= items.c.num_wanted).order_by(items.c.id)
+    return list(c.execute(full).scalars())
 
 
 def max_raters(c: Connection, batch_id: int) -> int:

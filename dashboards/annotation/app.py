@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from dashboards.annotation import labelling, pages, passwords, staff
+from dashboards.annotation import items, labelling, pages, passwords, preview, staff, worded
 from dashboards.annotation.visit import (
     EVERYBODY,
     MEDIA_THREADS,
@@ -60,9 +60,14 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/batches/new", STAFF, staff.makes_batch),
     ("GET", "/batches/{batch_id:int}", STAFF, staff.one_batch),
     ("POST", "/batches/{batch_id:int}", STAFF, staff.changes_batch),
-    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, staff.labels),
+    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, items.labels_csv),
+    ("GET", "/batches/{batch_id:int}/answers.csv", STAFF, items.answers_csv),
+    ("GET", "/batches/{batch_id:int}/items/{item_id:int}", STAFF, items.one_item),
+    ("POST", "/batches/{batch_id:int}/review", STAFF, items.sends),
     ("GET", "/schemas/new", STAFF, staff.schema_form),
     ("POST", "/schemas/new", STAFF, staff.makes_schema),
+    ("POST", "/schemas/preview", STAFF, preview.of_form),
+    ("GET", "/schemas/{schema_id:int}/preview", STAFF, preview.of_schema),
     ("GET", "/people", ADMINISTRATOR, staff.people),
     ("POST", "/people/invite", ADMINISTRATOR, staff.invites),
     ("POST", "/people/invitations/{invitation}/revoke", ADMINISTRATOR, passwords.revokes),
@@ -144,4 +149,6 @@ def _figure(value: float | None) -> str:
 
 
 TEMPLATES.filters.update(money=money.decimal, date=_date, figure=_figure)
+TEMPLATES.filters.update(prose=worded.prose, part=worded.part)
+TEMPLATES.globals.update(asked_of=worded.asked_of, short=worded.short, said=worded.value, doubts=worded.doubts)
 TEMPLATES.tests.update(spent=batches.is_spent)

@@ -6,8 +6,9 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 
+from dashboards.annotation import items, worded
 from dashboards.annotation.description import with_security
 from dashboards.annotation.visit import MAX_ID, Missing, Visit, json_object
 from store import annotation_people, annotation_work
@@ -118,9 +119,13 @@ def one_batch(visit: Visit) -> Response:
     told = results.agreement_of(batch, given)
     systems = visit.read(lambda c: annotation_work.systems_in(c, batch["id"]))
     told["rankings"] = results.rankings(batch, given, systems)
-    return visit.page(
-        "batch.html", batch={**batch, **counts}, told=told, logins=people, target=TARGET, num_answers=len(given)
-    )
+    shown = {
+        "logins": people,
+        "target": TARGET,
+        "num_answers": len(given),
+        "asked": worded.questions(batch["task_type"], batch["body"]),
+    }
+    return visit.page("batch.html", batch={**batch, **counts}, told=told, **shown, **items.of_batch(visit, batch))
 
 
 def changes_batch(visit: Visit) -> Response:
@@ -133,20 +138,18 @@ def changes_batch(visit: Visit) -> Response:
         round(_decimal(visit.told, "budget") * 100_000) if str(visit.told.get("budget", "")).strip() else None
     )
 
+    most = _whole(visit.told, "max_raters") if str(visit.told.get("max_raters", "")).strip() else None
+
     def change(c: Any) -> None:
         annotation_work.update_batch(c, batch["id"], **values)
         annotation_people.log(c, visit.now, visit.by, "change_batch", batch["name"], **values)
+        if most is not None:
+            batches.change_max_raters(c, visit.by, batch["id"], most, visit.now)
         if budget_milli is not None:
             batches.change_budget(c, visit.by, batch["id"], budget_milli, visit.now)
 
     visit.write(change)
     return visit.go(f"/batches/{batch['id']}")
-
-
-def labels(visit: Visit) -> Response:
-    batch = _batch(visit)
-    text = results.labels_csv(visit.read(lambda c: annotation_work.labels_of(c, batch["id"])))
-    return _csv(text, f"labels-{batch['id']}")
 
 
 def _batch(visit: Visit) -> dict[str, Any]:
@@ -243,7 +246,7 @@ def payout_file(visit: Visit) -> Response:
     rows = visit.read(lambda c: annotation_work.ledger_rows(c, period=period))
     if rows and not results.closed(rows):
         raise ValueError(f"{period} is not closed yet; so far it has corrections of earlier weeks alone")
-    return _csv(results.payout_csv(rows), f"pay-{period}")
+    return items.csv(results.payout_csv(rows), f"pay-{period}")
 
 
 def log(visit: Visit) -> Response:
@@ -256,11 +259,6 @@ def log(visit: Visit) -> Response:
 def description(visit: Visit) -> Response:
     """What the app takes and gives, for who writes a client of it."""
     return JSONResponse(with_security(visit.request.app))
-
-
-def _csv(text: str, name: str) -> Response:
-    told = {"content-disposition": f'attachment; filename="{name}.csv"'}
-    return PlainTextResponse(text, media_type="text/csv; charset=utf-8", headers=told)
 
 
 def _id(told: str) -> int:

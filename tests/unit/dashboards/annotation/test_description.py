@@ -63,9 +63,18 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     open_ = house.site.database.read(lambda c: annotation_people.open_invitations(c, time.time()))
     (task, *_) = annotator.post("/api/claim", json={}).json()["tasks"]
     packed = urlsplit(task["clips"][0]).path.removeprefix("/media/")
-    ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"]}
+    ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"], "item_id": 1}
     likert = {"schema_id": ids["schema_id"], "task_type": "likert", "body": json.dumps(answers.DEFAULTS["likert"])}
-    form = {"region": "eu", "source": "t_wide", "uncertainty": "", "media_host": "", "overlap": 1, **likert}
+    form = {
+        "region": "eu",
+        "source": "t_wide",
+        "uncertainty": "",
+        "media_host": "",
+        "overlap": 1,
+        "item": 1,
+        "tier": "t_wide",
+        **likert,
+    }
     return {
         "path": {**ids, "packed": packed, "token": link.group(1), "key": key, "invitation": open_[-1]["token_sha256"]},
         "body": {**form, "token": task["token"], "value": rated(3)},
