@@ -147,7 +147,7 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         source = (
             f"SELECT clip_id, ({unsure}) AS uncertainty FROM signals WHERE clip_id IN (SELECT clip_id FROM {source})"
         )
-    rows = tiers.query(workspace, source)
+    rows = _queried(workspace, source, plan)
     needed = ["clip_id", *(["other_clip_id"] if task_type == answers.PAIRWISE else [])]
     named = [s for s in SYSTEMS if task_type == answers.PAIRWISE and s in rows.columns]
     if len(named) == 1:
@@ -169,6 +169,16 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         raise ValueError("the query yields an uncertainty that is no number; cast it to DOUBLE, or leave it out")
     rows = rows.unique(needed, keep="first", maintain_order=True)
     return rows.sort("uncertainty", descending=True, nulls_last=True).head(plan.limit)
+
+
+def _queried(workspace: Workspace, source: str, plan: Plan) -> pl.DataFrame:
+    try:
+        return tiers.query(workspace, source)
+    except ValueError as error:
+        if source == plan.source.strip().rstrip("; "):
+            raise
+        told = str(error).removeprefix("sql: ")  # of a tier only the order is the designer's own SQL
+        raise ValueError(f"uncertain where {plan.uncertainty.strip()!r}: {told}") from None
 
 
 def _as_text(rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
