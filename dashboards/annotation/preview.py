@@ -32,13 +32,9 @@ def of_form(visit: Visit) -> Response:
     except ValueError as error:
         raise ValueError(f"the questions are no JSON: {error}") from None
     name = str(visit.told.get("name", "")).strip() or "preview"
-    told = {
-        "id": 0,
-        "name": name,
-        "version": 0,
-        "task_type": task_type,
-        "guidelines": str(visit.told.get("guidelines", "")),
-    }
+    held = [s["version"] for s in visit.read(annotation_work.all_schemas) if s["name"] == name]
+    told: dict[str, Any] = {"id": 0, "name": name, "version": max(held, default=0) + 1, "task_type": task_type}
+    told["guidelines"] = str(visit.told.get("guidelines", ""))
     return _shown(visit, {**told, "body": answers.checked_body(task_type, body)}, "")
 
 

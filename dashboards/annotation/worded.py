@@ -71,7 +71,9 @@ def _span(span: Mapping[str, Any]) -> str:
 def short(task_type: str, body: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     """A label in one line of a table."""
     said = value(task_type, body, told)
-    return said[0][1] if len(said) == 1 else " · ".join(f"{question}: {answer}" for question, answer in said)
+    return (
+        said[0][1] if len(said) == 1 else " · ".join(f"{question.rstrip('?: ')}: {answer}" for question, answer in said)
+    )
 
 
 def doubts(questions: Mapping[str, Sure]) -> str:

@@ -175,9 +175,10 @@ def _queried(workspace: Workspace, source: str, plan: Plan) -> pl.DataFrame:
     try:
         return tiers.query(workspace, source)
     except ValueError as error:
+        told = str(error).removeprefix("sql: ")
         if source == plan.source.strip().rstrip("; "):
-            raise
-        told = str(error).removeprefix("sql: ")  # of a tier only the order is the designer's own SQL
+            raise ValueError(f"query: {told}") from None
+        # Of a tier only the order is the designer's own SQL.
         raise ValueError(f"uncertain where {plan.uncertainty.strip()!r}: {told}") from None
 
 

@@ -61,7 +61,9 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     )
     boss.post("/people/invite", data={"role": "reviewer", "region": "eu"})
     open_ = house.site.database.read(lambda c: annotation_people.open_invitations(c, time.time()))
-    (task, *_) = annotator.post("/api/claim", json={}).json()["tasks"]
+    (decided, task) = annotator.post("/api/claim", json={}).json()["tasks"]
+    told = {"token": decided["token"], "value": rated(3), "key": "a-key-of-mine", "active_s": 3}
+    assert annotator.post("/api/submit", json=told).status_code == 200
     packed = urlsplit(task["clips"][0]).path.removeprefix("/media/")
     ids = {"schema_id": house.schemas["likert"], "batch_id": 1, "person_id": house.ids["other"], "item_id": 1}
     likert = {"schema_id": ids["schema_id"], "task_type": "likert", "body": json.dumps(answers.DEFAULTS["likert"])}
@@ -91,7 +93,7 @@ def aimed(case: schemathesis.Case, there: dict[str, dict[str, Any]]) -> None:
 
 
 def test_whatever_is_sent_by_whomever_gets_an_answer_that_is_described(house: House) -> None:
-    house.batch("likert", "t_wide")
+    house.batch("likert", "t_wide", overlap=1, max_raters=1)
     there = real(house)
     told = house.client("designer").get("/openapi.json").json()
     assert told["components"]["securitySchemes"]["session"]["name"] == COOKIE

@@ -229,6 +229,7 @@ def test_a_refused_query_says_what_where_and_what_next_in_our_words(house: House
     assert refused.status_code == 422
     said = text_of(refused.text)
     assert "column clip_idd is in none of the relations that are read there; did you mean clip_id" in said
+    assert "Query: column" in said
     assert "Binder" not in said
     assert "SELECT clip_idd\nFROM clips</textarea>" in refused.text, "which is kept as it was written"
     said = text_of(designer.post("/batches/new", data={**form, "source": "t_wide", "uncertainty": "nope"}).text)
