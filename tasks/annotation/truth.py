@@ -101,14 +101,15 @@ def dawid_skene(
     num_steps: int = 100,
     smoothing: float = 0.01,
     shared: float = 0.0,
+    tolerance: float = 1e-6,
 ) -> Inferred:
     """Maximum-likelihood truth and confusion matrices by EM from (item, rater, class) triples; starts at majorities.
 
     `smoothing` (above 0) is added to each count, so that a class nobody gave stays possible. With `shared` each row of a
     rater's matrix is taken for that many answers more of the raters' common matrix: who gave few is thought like the others.
-    The same triples in the same order give the same figures. Sources: Dawid and Skene, "Maximum Likelihood Estimation of
-    Observer Error-Rates Using the EM Algorithm", Applied Statistics 1979; for `shared`, Paun et al., "Comparing Bayesian
-    Models of Annotation", TACL 2018.
+    It ends when no posterior moved by `tolerance`. The same triples in the same order give the same figures. Sources: Dawid
+    and Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", Applied Statistics 1979; for
+    `shared`, Paun et al., "Comparing Bayesian Models of Annotation", TACL 2018.
     """
     item, rater, given = np.array(ratings, dtype=int).reshape(-1, 3).T
     of_item = _sums(item, num_items)
@@ -123,10 +124,10 @@ def dawid_skene(
         confusion = counts + smoothing + shared * common / common.sum(1, keepdims=True)
         confusion /= confusion.sum(2, keepdims=True)
         prior = posterior.mean(0)
-        log = np.log(np.maximum(prior, 1e-12)) + of_item @ np.log(confusion[rater, :, given])
+        log = np.log(np.maximum(prior, 1e-12)) + of_item @ np.log(confusion)[rater, :, given]
         before, posterior = posterior, np.exp(log - log.max(1, keepdims=True))
         posterior /= posterior.sum(1, keepdims=True)
-        if float(np.abs(posterior - before).max(initial=0.0)) < 1e-6:
+        if float(np.abs(posterior - before).max(initial=0.0)) < tolerance:
             break
     return Inferred(posterior, confusion, prior)
 
