@@ -119,7 +119,7 @@ def one_batch(visit: Visit) -> Response:
     told = results.agreement_of(batch, given)
     systems = visit.read(lambda c: annotation_work.systems_in(c, batch["id"]))
     told["rankings"] = results.rankings(batch, given, systems)
-    shown = {
+    shown: dict[str, Any] = {
         "logins": people,
         "target": TARGET,
         "num_answers": len(given),

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,13 @@ def write(rows: pl.DataFrame, out: Path) -> dict[str, Any]:
     """Writes a table to a .csv, .parquet or .jsonl file, whole or not at all; gives {"path", "rows", "answers", "raters"}."""
     if out.suffix not in ENDINGS:
         raise ValueError(f"{out}: answers are written as {', '.join(ENDINGS)}; give a name that ends so")
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": rows.write_csv, ".parquet": rows.write_parquet, ".jsonl": rows.write_ndjson,
+    }  # fmt: skip
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        {".csv": rows.write_csv, ".parquet": rows.write_parquet, ".jsonl": rows.write_ndjson}[out.suffix](part)
+        writers[out.suffix](part)
         part.replace(out)
     except OSError as error:
         raise ValueError(f"{out}: can't be written ({error.strerror}); give another place") from error
