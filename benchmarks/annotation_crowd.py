@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_work
 from store.annotation_database import Database
-from tasks.annotation import answers, batches, calibration, desk, results
+from tasks.annotation import answers, batches, calibration, confidence, desk, results
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 DAY_S = 86400.0
@@ -262,6 +262,17 @@ class Simulation:
         desk.submit(c, member.person, held[0]["token"], told, now + spent)
         member.num_answers += 1
         return spent
+
+    def review_doubted(self, c: Any, work: str) -> int:
+        """Sends the labels that the batch's page lists to look at again to the reviewer, who decides them after the last day;
+        gives how many they are. His other work of the batch, audits and disputes, is done by then."""
+        batch, votes, labels = annotation_items.votes_and_labels(c, self.batches[work])
+        doubted = confidence.to_look_at(labels, confidence.of_labels(batch, votes, labels))
+        if doubted:
+            end = MONDAY + self.world.num_days * DAY_S
+            batches.send_to_review(c, self.members[0].id, batch["id"], [x["item_id"] for x in doubted], end)
+            self._reviews(c, end)
+        return len(doubted)
 
     def _reviews(self, c: Any, now: float) -> None:
         for reviewer in self.reviewers:

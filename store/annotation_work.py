@@ -253,7 +253,7 @@ def open_to(c: Connection, person_id: int, now: float) -> list[Row]:
 
 def labels_of(c: Connection, batch_id: int) -> list[Row]:
     """The batch's labels with their clips, in the items' order; without those of items that are asked anew."""
-    query = sa.select(labels, items.c.media, items.c.kind).join(items, items.c.id == labels.c.item_id)
+    query = sa.select(labels, items.c.media, items.c.kind, items.c.state).join(items, items.c.id == labels.c.item_id)
     return _rows(c, query.where(items.c.batch_id == batch_id, items.c.state != "open").order_by(items.c.id))
 
 

@@ -127,13 +127,20 @@ class Record:
     def read(
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
     ) -> pa.Table:
-        """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist."""
+        """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist. A column of the base
+        schema that came later than the table is NULL."""
         if table not in manifest.versions:
             schema = BASE_SCHEMAS.get(table, pa.schema([]))
             return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
         dataset = self.open(table, manifest.versions[table])
         assert dataset is not None
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+        there, base = dataset.schema.names, BASE_SCHEMAS.get(table, pa.schema([]))
+        wanted = [*there, *(n for n in base.names if n not in there)] if columns is None else list(columns)
+        later = [n for n in wanted if n not in there and n in base.names]
+        rows = dataset.to_table(columns=[n for n in wanted if n not in later], filter=where)
+        for name in later:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, base.field(name).type))
+        return rows.select(wanted) if later else rows
 
     def commit(
         self,

@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from dashboards.annotation import labelling, pages, passwords, people, staff
+from dashboards.annotation import items, labelling, pages, passwords, people, preview, staff, worded
 from dashboards.annotation.visit import (
     EVERYBODY,
     MEDIA_THREADS,
@@ -62,9 +62,14 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("GET", "/batches/{batch_id:int}", STAFF, staff.one_batch),
     ("POST", "/batches/{batch_id:int}", STAFF, staff.changes_batch),
     ("POST", "/batches/{batch_id:int}/look-again", STAFF, staff.looks_again),
-    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, staff.labels),
+    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, items.labels_csv),
+    ("GET", "/batches/{batch_id:int}/answers.csv", STAFF, items.answers_csv),
+    ("GET", "/batches/{batch_id:int}/items/{item_id:int}", STAFF, items.one_item),
+    ("POST", "/batches/{batch_id:int}/review", STAFF, items.sends),
     ("GET", "/schemas/new", STAFF, staff.schema_form),
     ("POST", "/schemas/new", STAFF, staff.makes_schema),
+    ("POST", "/schemas/preview", STAFF, preview.of_form),
+    ("GET", "/schemas/{schema_id:int}/preview", STAFF, preview.of_schema),
     ("GET", "/people", ADMINISTRATOR, people.people),
     ("POST", "/people/invite", ADMINISTRATOR, people.invites),
     ("POST", "/people/invitations/{invitation}/revoke", ADMINISTRATOR, passwords.revokes),
@@ -150,5 +155,6 @@ def _figure(value: float | None) -> str:
 
 
 TEMPLATES.filters.update(money=money.decimal, date=_date, day=_day, figure=_figure, reference=money.reference)
-TEMPLATES.filters.update(reason=reporting.WORDS.__getitem__)
+TEMPLATES.filters.update(reason=reporting.WORDS.__getitem__, prose=worded.prose, part=worded.part)
+TEMPLATES.globals.update(asked_of=worded.asked_of, short=worded.short, said=worded.value, doubts=worded.doubts)
 TEMPLATES.tests.update(spent=batches.is_spent)

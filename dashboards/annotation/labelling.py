@@ -67,7 +67,7 @@ def report(visit: Visit) -> Response:
 
 def clip(visit: Visit) -> Response:
     found = media.named(visit.site, visit.request.path_params["packed"], visit.now)
-    shown = visit.read(lambda c: annotation_queue.shown(c, found[0])) if found else None
+    shown = media.shown(visit.site, found[0]) if found else None
     if found is None or shown is None:
         raise Missing
     clips = media.in_order(shown["media"], shown["swapped"])
@@ -86,7 +86,7 @@ def _task(visit: Visit, mine: dict[str, Any]) -> dict[str, Any]:
         "kind": purpose,
         "type": mine["task_type"],
         "schema": {"id": mine["schema_id"], "name": mine["schema_name"], "version": mine["schema_version"]},
-        "questions": _questions(mine["task_type"], body),
+        "questions": questions(mine["task_type"], body),
         "duration_s": desk.duration_s(mine["media"]),
         "clips": _clips(visit, mine),
     }
@@ -98,7 +98,7 @@ def _clips(visit: Visit, mine: dict[str, Any]) -> list[str]:
     return [media.address(visit.site, mine["token"], side, visit.now, host) for side in sides]
 
 
-def _questions(task_type: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+def questions(task_type: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """How each question is asked: {name, label, how: one | many | spans | flags, options: [{value, label}]}."""
     if task_type == answers.FLAGS:
         options = [{"value": k["name"], "label": k["label"]} for k in body["kinds"]]

@@ -12,6 +12,8 @@ from typing import Any
 
 from dashboards.annotation.visit import Site
 from dashboards.clip_media import EXACT, GRID_FPS, has_sound, run
+from store import annotation_items, annotation_queue
+from tasks.annotation import batches
 from tasks.annotation.sign_in import signed
 
 LASTS_S = 7200
@@ -43,6 +45,29 @@ def named(site: Site, packed: str, now: float) -> tuple[str, int] | None:
     if not secrets.compare_digest(given.encode(), signed(site.secret, f"{token}.{side}.{until}").encode()):
         return None
     return (token, int(side)) if float(until) > now else None
+
+
+def of_item(item_id: int) -> str:
+    """What stands for a token in the address of an item's clips, in their own order: for who designs its batch."""
+    return f"item/{item_id}"
+
+
+def of_clip(clip_id: str) -> str:
+    """The same of a clip of the workspace, for the preview of a schema."""
+    return f"clip/{clip_id}"
+
+
+def shown(site: Site, token: str) -> Mapping[str, Any] | None:
+    """{"media", "swapped"} of what an address names; None where it is not there any more."""
+    kind, _, name = token.partition("/")
+    if kind == "item":
+        clips = site.database.read(lambda c: annotation_items.media_of(c, int(name)))
+    elif kind == "clip":
+        clips = batches.clips_named(site.workspace, [name])
+    else:
+        found = site.database.read(lambda c: annotation_queue.shown(c, token))
+        return found if found and found["media"] else None
+    return {"media": clips, "swapped": False} if clips else None
 
 
 def clip_file(site: Site, clip: Mapping[str, Any], *, levelled: bool) -> Path:

@@ -68,7 +68,7 @@ def _invited(visit: Visit) -> dict[str, Any]:
     token_sha256 = sign_in.digest(visit.request.path_params["token"])
     found = visit.read(lambda c: annotation_people.invitation(c, token_sha256, visit.now))
     if found is None:
-        raise Missing
+        raise Missing("this invitation was used or has expired; ask who invited you for another")
     return dict(found)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 
-from dashboards.annotation import forms, media
+from dashboards.annotation import forms, items, media, worded
 from dashboards.annotation.description import with_security
 from dashboards.annotation.visit import Missing, Visit, json_object
 from store import annotation_people, annotation_reports, annotation_work
@@ -133,6 +133,8 @@ def one_batch(visit: Visit, refused: ValueError | None = None) -> Response:
         "logins": people,
         "target": TARGET,
         "num_answers": len(given),
+        "asked": worded.questions(batch["task_type"], batch["body"]),
+        **items.of_batch(visit, batch),
     }
     shown |= {"form": visit.told, "lost": visit.read(lambda c: annotation_reports.of_batch(c, batch["id"]))}
     return visit.refuse("batch.html", refused, **shown) if refused else visit.page("batch.html", **shown)
@@ -152,10 +154,13 @@ def _changes_batch(visit: Visit) -> Response:
         raise Unfit("state", f"state {state!r} is none of open, paused, closed")
     values = {"state": state, "priority": forms.whole(visit.told, "priority")}
     budget_milli = forms.milli(visit.told, "budget") if forms.text(visit.told, "budget") else None
+    most = forms.whole(visit.told, "max_raters") if forms.text(visit.told, "max_raters") else None
 
     def change(c: Any) -> None:
         annotation_work.update_batch(c, batch["id"], **values)
         annotation_people.log(c, visit.now, visit.by, "change_batch", batch["name"], **values)
+        if most is not None:
+            batches.change_max_raters(c, visit.by, batch["id"], most, visit.now)
         if budget_milli is not None:
             batches.change_budget(c, visit.by, batch["id"], budget_milli, visit.now)
 
@@ -166,16 +171,10 @@ def _changes_batch(visit: Visit) -> Response:
 def looks_again(visit: Visit) -> Response:
     """Asks again about the items whose media were gone and are back."""
     batch = _batch(visit)
-    items = visit.read(lambda c: annotation_reports.unshown_items(c, batch["id"]))
-    back = [i for i, clips in items if not media.gone(visit.site, clips)]
+    unshown = visit.read(lambda c: annotation_reports.unshown_items(c, batch["id"]))
+    back = [i for i, clips in unshown if not media.gone(visit.site, clips)]
     visit.write(lambda c: reporting.show_again(c, visit.by, batch, back, visit.now))
     return visit.go(f"/batches/{batch['id']}")
-
-
-def labels(visit: Visit) -> Response:
-    batch = _batch(visit)
-    text = results.labels_csv(visit.read(lambda c: annotation_work.labels_of(c, batch["id"])))
-    return _csv(text, f"labels-{batch['id']}")
 
 
 def _batch(visit: Visit) -> dict[str, Any]:
@@ -207,7 +206,7 @@ def payout_file(visit: Visit) -> Response:
     rows = visit.read(lambda c: annotation_work.ledger_rows(c, period=period))
     if rows and not results.closed(rows):
         raise ValueError(f"{period} is not closed yet; so far it has corrections of earlier weeks alone")
-    return _csv(results.payout_csv(rows), f"pay-{period}")
+    return items.csv(results.payout_csv(rows), f"pay-{period}")
 
 
 def log(visit: Visit) -> Response:
@@ -220,11 +219,6 @@ def log(visit: Visit) -> Response:
 def description(visit: Visit) -> Response:
     """What the app takes and gives, for who writes a client of it."""
     return JSONResponse(with_security(visit.request.app))
-
-
-def _csv(text: str, name: str) -> Response:
-    told = {"content-disposition": f'attachment; filename="{name}.csv"'}
-    return PlainTextResponse(text, media_type="text/csv; charset=utf-8", headers=told)
 
 
 def _id(told: str) -> int:

@@ -96,7 +96,7 @@ class Visit:
 
 
 class Missing(Exception):  # noqa: N818 - the page for what is not there, or not the visitor's
-    """404."""
+    """404; with what the page says, where that is more than that it is not there."""
 
 
 Handler = Callable[[Visit], Response]
@@ -156,7 +156,9 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
             if not _from_us(visit, needs_token=bool(roles)):
                 return problem(api, 403, "this form is too old or from elsewhere; load the page again")
         made = handler(visit)
-    except (Missing, Gone):
+    except Missing as missing:
+        made = problem(api, 404, str(missing) or "there is no such page")
+    except Gone:
         made = problem(api, 404, "there is no such page")
     except ValueError as error:
         made = problem(api, 422, str(error))

@@ -10,16 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_queue, annotation_work
 from store.workspace import Workspace
 from tasks import tier as tiers
-from tasks.annotation import answers
+from tasks.annotation import answers, desk
 from tasks.annotation.unfit import Unfit
 
 AUDIT_RATIO = 0.05
 HEAD_START_S = 900.0
 MAX_ITEMS = 100_000
 MAX_RATERS = 9
+SHOWN = """SELECT clip_id, c.video_id, start_frame, end_frame, v.proxy_uri
+    FROM clips c JOIN videos v USING (video_id) WHERE v.proxy_uri IS NOT NULL"""
+"""Clips that can be shown to people, as items hold them."""
 SYSTEMS = ("system", "other_system")
 """Columns of a query of pairs that name what made each side: a benchmark, blind for those who answer."""
 PROMPT = "prompt"
@@ -98,8 +101,7 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
     """(uncertainty, clips) of each item of a plan. Raises ValueError for a source that is refused or yields no clips."""
     rows = _sourced(workspace, plan, task_type)
     with workspace.views() as reader:
-        known = reader.sql("""SELECT clip_id, c.video_id, start_frame, end_frame, v.proxy_uri
-            FROM clips c JOIN videos v USING (video_id) WHERE v.proxy_uri IS NOT NULL""")
+        known = reader.sql(SHOWN)
     by_id = {row["clip_id"]: row for row in known.iter_rows(named=True)}
     sides = ["clip_id", "other_clip_id"] if task_type == answers.PAIRWISE else ["clip_id"]
     found = []
@@ -114,6 +116,30 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
     if not found:
         raise ValueError(f"{plan.source!r} yields no clips")
     return found
+
+
+def clips_named(workspace: Workspace, clip_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these clips that can be shown, in this order."""
+    if not clip_ids:
+        return []
+    quoted = ", ".join("'" + clip.replace("'", "''") + "'" for clip in clip_ids)
+    with workspace.views() as reader:
+        rows = reader.sql(f"{SHOWN} AND clip_id IN ({quoted})")
+    known = {row["clip_id"]: row for row in rows.iter_rows(named=True)}
+    return [dict(known[clip]) for clip in clip_ids if clip in known]
+
+
+def some_clips(workspace: Workspace, num: int, tier: str = "") -> list[dict[str, Any]]:
+    """The first clips of a tier, or of the workspace, that can be shown; none where there are fewer. Raises ValueError for an
+    unknown tier."""
+    if tier:
+        tiers.parsed(workspace, tier)
+        first = tiers.query(workspace, f"SELECT clip_id FROM {tier} ORDER BY clip_id LIMIT {num}")
+        found = clips_named(workspace, first["clip_id"].to_list())
+        return found if len(found) == num else []
+    with workspace.views() as reader:
+        found = reader.sql(f"{SHOWN} ORDER BY clip_id LIMIT {num}").to_dicts()
+    return found if len(found) == num else []
 
 
 def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
@@ -131,7 +157,7 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         source = (
             f"SELECT clip_id, ({unsure}) AS uncertainty FROM signals WHERE clip_id IN (SELECT clip_id FROM {source})"
         )
-    rows = tiers.query(workspace, source)
+    rows = _queried(workspace, source, plan)
     needed = ["clip_id", *(["other_clip_id"] if task_type == answers.PAIRWISE else [])]
     named = [s for s in SYSTEMS if task_type == answers.PAIRWISE and s in rows.columns]
     if len(named) == 1:
@@ -153,6 +179,17 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         raise ValueError("the query yields an uncertainty that is no number; cast it to DOUBLE, or leave it out")
     rows = rows.unique(needed, keep="first", maintain_order=True)
     return rows.sort("uncertainty", descending=True, nulls_last=True).head(plan.limit)
+
+
+def _queried(workspace: Workspace, source: str, plan: Plan) -> pl.DataFrame:
+    try:
+        return tiers.query(workspace, source)
+    except ValueError as error:
+        told = str(error).removeprefix("sql: ")
+        if source == plan.source.strip().rstrip("; "):
+            raise ValueError(f"query: {told}") from None
+        # Of a tier only the order is the designer's own SQL.
+        raise ValueError(f"uncertain where {plan.uncertainty.strip()!r}: {told}") from None
 
 
 def _as_text(rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
@@ -250,6 +287,41 @@ def change_budget(c: Any, by: int, batch_id: int, budget_milli: int, now: float)
     annotation_work.update_batch(c, batch_id, budget_milli=budget_milli)
     change = {"before": before / 100_000, "budget": budget_milli / 100_000}
     annotation_people.log(c, now, by, "change_budget", batch["name"], **change)
+
+
+def change_max_raters(c: Any, by: int, batch_id: int, max_raters: int, now: float) -> None:
+    """Of open items: how many raters each may have at most. One that has as many answers as it may get by then is decided: by
+    the raters where they agree, else by a reviewer. Raises ValueError for a number out of range."""
+    batch, before = annotation_work.batch(c, batch_id), annotation_items.max_raters(c, batch_id)
+    assert batch is not None
+    if max_raters == before or batch["goal"] == "gold":
+        return
+    if not 1 <= max_raters <= MAX_RATERS:
+        raise Unfit("max_raters", f"raters at most {max_raters}: from 1 to {MAX_RATERS}")
+    for item_id in annotation_items.limit_raters(c, batch_id, max_raters):
+        item, given = annotation_queue.item_with_answers(c, item_id)
+        desk.decide(c, item, given, batch, now)
+    change = {"before": before, "max_raters": max_raters}
+    annotation_people.log(c, now, by, "change_max_raters", batch["name"], **change)
+
+
+def send_to_review(c: Any, by: int, batch_id: int, item_ids: Sequence[int], now: float) -> list[int]:
+    """Gives items whose label is doubted to a reviewer, who sees neither it nor the answers; until he answered it stands.
+
+    Tells which: those of these that raters alone decided and that no reviewer has yet. Raises ValueError where none is left, and
+    for a closed batch, of which reviewers get nothing.
+    """
+    batch = annotation_work.batch(c, batch_id)
+    assert batch is not None
+    if batch["state"] == "closed":
+        raise ValueError(f"batch {batch['name']} is closed, and reviewers get nothing of it; open it first")
+    sent = annotation_items.send_to_review(c, batch_id, item_ids)
+    if not sent:
+        raise ValueError(
+            f"batch {batch['name']}: none of these waits to be looked at again; a reviewer has them already"
+        )
+    annotation_people.log(c, now, by, "send_to_review", batch["name"], items=sent)
+    return sent
 
 
 def _drawn(batch_id: int, place: int) -> bool:

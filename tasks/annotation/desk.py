@@ -269,15 +269,19 @@ def _of(
 
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
-    """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
     item, given = queue.item_with_answers(c, mine["item_id"])
+    decide(c, item, given, mine, now)
+
+
+def decide(c: Any, item: Row, given: Sequence[Row], asked: Mapping[str, Any], now: float) -> None:
+    """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer. `asked` has the
+    schema's task_type and body."""
     if item["state"] != "open" or len(given) < item["num_wanted"]:
         return  # a reviewer may have decided meanwhile
     values = [a["value"] for a in given]
-    if truth.agreed(mine["task_type"], mine["body"], values):
-        queue.add_label(
-            c, item, truth.consensus(mine["task_type"], mine["body"], values), "consensus", len(values), now
-        )
+    if truth.agreed(asked["task_type"], asked["body"], values):
+        value = truth.consensus(asked["task_type"], asked["body"], values)
+        queue.add_label(c, item, value, "consensus", len(values), now)
         queue.update_item(c, item["id"], state="review" if item["audited"] else "done")
     elif item["num_wanted"] < item["max_raters"]:
         queue.update_item(c, item["id"], num_wanted=item["num_wanted"] + 1)

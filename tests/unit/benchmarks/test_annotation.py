@@ -127,7 +127,7 @@ def test_a_benchmark_of_systems_is_simulated_blind(tmp_path: Path) -> None:
 
 def test_agreement_holds_above_the_target_with_its_floor_alone() -> None:
     def told(work: str, agreement: float, alpha: float) -> bool:
-        return Type(work, 1, 2, 0, agreement, agreement, alpha, 1.0).holds
+        return Type(work, 1, 2, 0, agreement, agreement, alpha, 1.0, 0, 1.0).holds
 
     assert told("likert", 0.86, 0.67)
     assert not told("likert", 0.85, 0.9)
