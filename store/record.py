@@ -204,9 +204,9 @@ class Record:
         """
         dataset = self.open(table)
         published = turn.written.get(table, turn.manifest.versions.get(table))
-        if dataset is not None and published is None and is_narrow(table):
+        if dataset is not None and published is None and dataset.count_rows():
             turn.check()
-            dataset.delete("true")  # what was discarded, or never published
+            dataset.delete("true")  # what was discarded, or never published: in the log it would stand twice
         if dataset is not None and published is not None and dataset.version > published:
             turn.check()
             dataset = lance.dataset(self.uri(table), version=published)
