@@ -25,8 +25,9 @@ VIDEO_COLUMNS = ("video_id", "other_video_id")
 """Columns that name a video; a row goes with any of its videos."""
 MAX_ROWS_PER_UPSERT = 50_000
 """An upsert holds the rows it replaces in memory; more rows go in several upserts of one turn."""
-MAX_FRAGMENTS = 64
-"""A small commit leaves a piece of its own, and each piece costs every later one 10 ms: the wide table has 400 columns."""
+MAX_PIECES = 25_000
+"""Fragments times columns. A small commit leaves a fragment of its own, and with the 400 columns of the wide table each costs
+every later commit 10 ms; timelines have few columns and large rows, which are not to be written again every day."""
 ROWS_PER_COMPACTION_BATCH = 1024
 """Of a table that is rewritten: a row of timelines may hold 100 KB."""
 
@@ -230,7 +231,7 @@ class Record:
             full = _overlaid(dataset, part, key)
             turn.check()
             dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(full)
-        if len(dataset.get_fragments()) > MAX_FRAGMENTS:
+        if len(dataset.get_fragments()) * len(dataset.schema) > MAX_PIECES:
             turn.check()
             # Large pieces stay as they are until the night: only what small commits left is joined.
             dataset.optimize.compact_files(

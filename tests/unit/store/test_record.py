@@ -258,7 +258,7 @@ def test_lancedb_opens_the_same_tables(workspace: Workspace) -> None:
 
 def test_many_small_commits_do_not_leave_as_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece would cost every later commit and read; what an earlier manifest names stays readable."""
-    monkeypatch.setattr(record_module, "MAX_FRAGMENTS", 8)
+    monkeypatch.setattr(record_module, "MAX_PIECES", 8 * len(VIDEOS))
     workspace = open_workspace(tmp_path / "workspace")
     manifests = []
     for number in range(30):
