@@ -35,7 +35,7 @@ CLIPS_PER_SCENE = 50
 ROWS = 10_000
 LEAST_RECALL = 0.95
 LIMIT_BUILD_CPU_S_PER_MILLION = 900.0
-LIMIT_MS_PER_CLIP = 100.0
+LIMIT_CPU_MS_PER_CLIP = 100.0
 LIMIT_MEMORY_GIB = 4.0
 
 
@@ -47,7 +47,7 @@ class Found:
     brute_s: float
     build_s: float
     build_cpu_s: float
-    ms_per_clip: float
+    cpu_ms_per_clip: float
     recall: float
     originals: float
     peak_gib: float
@@ -58,7 +58,8 @@ class Found:
             f"recall {self.recall:.4f} < {LEAST_RECALL}": self.recall < LEAST_RECALL,
             f"originals found {self.originals:.4f} < {LEAST_RECALL}": self.originals < LEAST_RECALL,
             f"index {self.build_cpu_s:.0f} CPU-s": self.build_cpu_s > LIMIT_BUILD_CPU_S_PER_MILLION * self.clips / 1e6,
-            f"{self.ms_per_clip:.1f} ms a clip > {LIMIT_MS_PER_CLIP:g}": self.ms_per_clip > LIMIT_MS_PER_CLIP,
+            f"{self.cpu_ms_per_clip:.1f} CPU-ms a clip > {LIMIT_CPU_MS_PER_CLIP:g}": self.cpu_ms_per_clip
+            > LIMIT_CPU_MS_PER_CLIP,
             f"{self.peak_gib:.1f} GiB > {LIMIT_MEMORY_GIB:g}": self.peak_gib > LIMIT_MEMORY_GIB,
         }
         return [what for what, is_wrong in told.items() if is_wrong]
@@ -139,15 +140,17 @@ def measured(folder: Path, num_clips: int, num_asked: int) -> Found:
     keep_indexed(workspace.record, workspace.ledger, TABLE)
     build_s, build_cpu_s = time.perf_counter() - began, time.process_time() - cpu_since
     print(f"index: {build_s:.1f} s to build, {build_cpu_s:.1f} CPU-s; peak memory {peak_mib():,.0f} MiB", flush=True)
+    cpu_since = time.process_time()
     indexed, indexed_s = found(workspace, asked, apart)
+    cpu_ms = 1000 * (time.process_time() - cpu_since) / len(asked)
     shared = sum(len(exact[name] & indexed[name]) for name in asked)
     recall = shared / max(1, sum(map(len, exact.values())))
     own = [sum(originals[name] in told[name] for name in asked) / len(asked) for told in (exact, indexed)]
-    print(f"by the index: {1000 * indexed_s / len(asked):.1f} ms a clip; peak memory {peak_mib():,.0f} MiB")
+    told_ms = f"{1000 * indexed_s / len(asked):.1f} ms a clip, {cpu_ms:.1f} CPU-ms"
+    print(f"by the index: {told_ms}; peak memory {peak_mib():,.0f} MiB")
     print(f"recall against brute force: {recall:.4f} of all neighbours")
     print(f"the original is found: {own[0]:.4f} by brute force, {own[1]:.4f} by the index")
-    ms = 1000 * indexed_s / len(asked)
-    return Found(num_clips, exact_s, build_s, build_cpu_s, ms, recall, own[1], peak_mib() / 1024)
+    return Found(num_clips, exact_s, build_s, build_cpu_s, cpu_ms, recall, own[1], peak_mib() / 1024)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
