@@ -54,10 +54,16 @@ def judged(metrics: Mapping[str, Any]) -> None:
                 table.add_column(who, justify="right")
             table.add_column("ahead of warp", justify="right")
             for measure in told["measures"]["ours"]:
+                digits = 5 if "lpips" in measure else 3
                 values = [told["measures"][who].get(measure) for who in whos]
                 ahead = told["ahead"]["warp"].get(measure)
-                edge = f"{ahead['value']:+.3f} [{ahead['low']:+.3f}, {ahead['high']:+.3f}]" if ahead else ""
-                table.add_row(measure, *("" if v is None else f"{v['value']:.3f}" for v in values), escape(edge))
+                edge = _signed(ahead, digits) if ahead else ""
+                table.add_row(measure, *("" if v is None else f"{v['value']:.{digits}f}" for v in values), escape(edge))
             out.print(table)
         for note in of.get("notes", ()):
             out.print(f"  {escape(note)}", soft_wrap=True)
+
+
+def _signed(ahead: Mapping[str, float], digits: int) -> str:
+    value, low, high = (f"{ahead[key]:+.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -32,6 +32,8 @@ IDENTITY_FRAMES = 4
 BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver", *PERCEPTUAL_LOWER)
 """Of the measures; of all others more is better, but for RATIOS, which are best at 1."""
 RATIOS = ("sharpness", "open_contrast")
+SMALL = ("lpips", "temporal_lpips")
+"""Told to two more decimals."""
 CLOSED = 0.15
 """Of the normalised opening: below it the person's lips are closed."""
 OPEN = 1.0
@@ -128,7 +130,8 @@ def fvd_told(clips: Sequence[FaceClip], names: Sequence[str]) -> tuple[bool, lis
 def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str], seed: int) -> dict[str, Any]:
     def told(measure: str, values: Sequence[float | None]) -> dict[str, float] | None:
         known = [(v, n) for v, n in zip(values, names, strict=True) if v is not None]
-        return figure([v for v, _ in known], [n for _, n in known], seed).to_dict() if known else None
+        digits = 6 if measure in SMALL else 4
+        return figure([v for v, _ in known], [n for _, n in known], seed, digits).to_dict() if known else None
 
     kinds = list(dict.fromkeys(who for row in rows for who in row))
     measures = {

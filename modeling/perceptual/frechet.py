@@ -73,15 +73,15 @@ def caution(num_videos: int) -> str:
     if num_videos >= USUAL_VIDEOS:
         return ""
     return (
-        f"FVD of {num_videos} videos of {FRAMES} frames: published figures take {USUAL_VIDEOS}; with so few it comes out "
-        "differently for every number of videos, and its interval leans upward. Compare it within this evaluation alone."
+        f"FVD of {num_videos} videos of {FRAMES} frames: published figures take {USUAL_VIDEOS}; of fewer it comes out larger, and "
+        "its interval tells how it varies with people, not by how much. Compare it within this evaluation alone."
     )
 
 
 def fvd(
     features: Sequence[Mapping[str, np.ndarray]], people: Sequence[str], ours: str, true: str, seed: int = 0
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """(FVD to `true` by who, by how much ours is ahead by whom), each a figure with a 95 % interval of a bootstrap over people
+    """(FVD to `true` by who, by how much ours is ahead of whom), each a figure with a 95 % interval of a bootstrap over people
     and n, the number of videos. `features` has of each clip, by who, those (N, D) of its videos."""
     whos = [who for who in features[0] if who != true]
     owner = np.concatenate([[p] * len(f[true]) for f, p in zip(features, people, strict=True)])
@@ -94,11 +94,14 @@ def fvd(
     ]
     told = {who: np.array([frechet_distance(rows[who], rows[true], c, c) for c in counts]) for who in whos}
     measures = {who: _figure(values, len(owner)) for who, values in told.items()}
+    for of in measures.values():
+        of["low"] = max(0.0, of["low"])
     ahead = {who: _figure(values - told[ours], len(owner)) for who, values in told.items() if who != ours}
     return measures, ahead
 
 
 def _figure(values: np.ndarray, num: int) -> dict[str, Any]:
-    """The first is of the whole set, the others of the resampled ones."""
-    low, high = np.quantile(values[1:], [0.025, 0.975])
+    """The first is of the whole set, the others of the resampled ones. These lie higher, as people who are drawn twice narrow a
+    set: their spread is told about the first, and not where they lie."""
+    low, high = np.quantile(values[1:] - values[1:].mean(), [0.025, 0.975]) + values[0]
     return {"value": round(float(values[0]), 4), "low": round(float(low), 4), "high": round(float(high), 4), "n": num}

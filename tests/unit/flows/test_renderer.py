@@ -102,7 +102,9 @@ def test_measures_whose_weights_are_given_stand_beside_the_others(
     made = []
     for seed in (0, 1):
         lpips_folder(tmp_path, seed)
-        headroom.main(["evaluate", told["id"], "--with", f"lpips={folder}?device=cpu", "-w", root, "--json"])
+        with pytest.raises(SystemExit) as end:
+            headroom.main(["evaluate", told["id"], "--with", f"lpips={folder}?device=cpu", "-w", root, "--json"])
+        assert end.value.code == 0
         made.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
     for one in made:
         of = one["held_people"]["plates"]["portrait"]

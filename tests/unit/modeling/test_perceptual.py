@@ -208,6 +208,16 @@ def test_fvd_has_an_interval_over_people_its_number_and_how_far_ours_is_ahead() 
     assert wide["low"] < wide["value"] < wide["high"]
 
 
+def test_of_few_videos_the_interval_still_lies_about_the_figure() -> None:
+    """Fewer videos than features: sets with people drawn twice lie well above the whole one."""
+    draw = np.random.default_rng(0)
+    clips = [{who: draw.normal(0, 1, (4, 40)) for who in ("ours", "warp", "true")} for _ in range(8)]
+    measures, ahead = fvd(clips, [f"p{k}" for k in range(8)], "ours", "true")
+    for of in (measures["ours"], measures["warp"], ahead["warp"]):
+        assert of["low"] < of["value"] < of["high"]
+    assert ahead["warp"]["low"] < 0 < ahead["warp"]["high"], "both are drawn alike"
+
+
 def test_videos_are_of_frames_that_follow_each_other() -> None:
     frames = np.array([*range(20), *range(40, 80)])
     assert videos_of(frames) == [slice(0, 16), slice(20, 36), slice(36, 52)]
