@@ -116,14 +116,26 @@ def train(
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
     snapshot: Annotated[str | None, typer.Option(help="A snapshot or tier; else the one it was trained on.")] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=WEIGHTS",
+            help="Of a renderer, a measure whose weights you bring: lpips=FOLDER, fvd=MODEL or lse=FILE; may be repeated.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a checkpoint on people it never saw, beside the baselines."""
+    """Judge a checkpoint on people it never saw, beside the baselines.
+
+    `--with` adds to a renderer's measures LPIPS and temporal LPIPS, FVD, or LSE-D and LSE-C. No weights of these ship with
+    Headroom: docs/renderer.md says where they come from and under which licence.
+    """
     from dashboards import motion_trained, renderer_trained, terminal
     from flows.evaluation import run_evaluate
 
-    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
+    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot, measures or [])
     drawn = any("plates" in of for of in told.values() if isinstance(of, dict))
     terminal.show(told, renderer_trained.evaluated if drawn else motion_trained.evaluated, as_json)
 
