@@ -72,6 +72,7 @@ def real(house: House) -> dict[str, dict[str, Any]]:
     decided, task = annotator.post("/api/claim", json={}).json()["tasks"]
     told = {"token": decided["token"], "value": rated(3), "key": "a-key-of-mine", "active_s": 3}
     assert annotator.post("/api/submit", json=told).status_code == 200
+    house.batch("likert", "t_wide", name="more")
     next_ = annotator.post("/api/claim", json={}).json()["tasks"][-1]
     assert next_["token"] != task["token"]
     packed = urlsplit(task["clips"][0]).path.removeprefix("/media/")

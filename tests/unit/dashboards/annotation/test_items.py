@@ -172,7 +172,7 @@ def test_a_schema_is_previewed_saved_or_not_and_nothing_is_leased(house: House) 
     assert all(house.client().get(address).headers["content-type"] == "video/mp4" for address in task["clips"])
     scripts = re.findall(r'<script src="/static/(\w+).js"', saved.text)
     assert scripts[0] == "preview", "before the page's own, whose calls it answers"
-    assert scripts[-1] == "label"
+    assert "label" in scripts
     body = {"points": 3, "dimensions": [{"name": "smile", "label": '"><script>Smile', "low": "", "high": ""}]}
     form = {
         "task_type": "likert",

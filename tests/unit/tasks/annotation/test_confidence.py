@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import lance
@@ -12,10 +10,9 @@ import pyarrow as pa
 import pytest
 
 from store import annotation_items, annotation_outbox, annotation_work, schema
-from store.annotation_database import Database
 from store.workspace import Workspace
 from tasks import freeze
-from tasks.annotation import answers, batches, confidence, delivery, desk
+from tasks.annotation import answers, batches, confidence, delivery
 from tasks.annotation.delivery import deliver
 from tests.annotators import Crew, clips, rated
 from tests.unit.tasks.annotation.conftest import NONE, TEETH, answered, commit_clips, read, shown
@@ -23,20 +20,6 @@ from tests.unit.tasks.annotation.conftest import clip as clip_row
 
 BODY = answers.DEFAULTS
 PAIRS = {"task_type": "pairwise", "body": {"dimensions": [{"name": "sync", "label": "Sync"}]}}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crews(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
-    monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
-    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
-    monkeypatch.setattr(desk, "REPEAT_RATIO", 0.0)
-    monkeypatch.setattr(batches, "AUDIT_RATIO", 0.0)
-    lite = request.param == "sqlite"
-    database = Database(
-        f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
-    )
-    yield Crew(database)
-    database.close()
 
 
 def votes(told: list[tuple[int, int, Any]], purpose: str = "label") -> list[dict[str, Any]]:
@@ -145,35 +128,37 @@ def workplace(crew: Crew, num: int = 24) -> tuple[int, list[dict[str, Any]]]:
     return batch, people
 
 
-def test_what_is_doubted_goes_to_a_reviewer_once_and_people_decide(crews: Crew) -> None:
-    batch, _ = workplace(crews)
-    labels = crews.database.read(lambda c: annotation_work.labels_of(c, batch))
+def test_what_is_doubted_goes_to_a_reviewer_once_and_people_decide(plain_crew: Crew) -> None:
+    batch, _ = workplace(plain_crew)
+    labels = plain_crew.database.read(lambda c: annotation_work.labels_of(c, batch))
     ids = [x["item_id"] for x in labels]
-    other = crews.batch(crews.schema("likert"), clips(1), name="other")
-    assert crews.database.write(lambda c: annotation_items.send_to_review(c, other, ids)) == [], "they are of another"
+    other = plain_crew.batch(plain_crew.schema("likert"), clips(1), name="other")
+    assert plain_crew.database.write(lambda c: annotation_items.send_to_review(c, other, ids)) == [], (
+        "they are of another"
+    )
 
     def sent(c: Any) -> list[int]:
-        return batches.send_to_review(c, crews.boss, batch, ids[:2], 1.0)
+        return batches.send_to_review(c, plain_crew.boss, batch, ids[:2], 1.0)
 
-    assert crews.database.write(sent) == ids[:2]
+    assert plain_crew.database.write(sent) == ids[:2]
     with pytest.raises(ValueError, match="none of these waits to be looked at again"):
-        crews.database.write(sent)
-    still = {x["item_id"]: x for x in crews.database.read(lambda c: annotation_work.labels_of(c, batch))}
+        plain_crew.database.write(sent)
+    still = {x["item_id"]: x for x in plain_crew.database.read(lambda c: annotation_work.labels_of(c, batch))}
     assert still[ids[0]]["value"] == labels[0]["value"], "until then the raters' label stands"
-    reviewer = crews.person("r", "reviewer")
-    assert crews.work(reviewer, {"flags": []}) == ["review", "review"]
-    after = {x["item_id"]: x for x in crews.database.read(lambda c: annotation_work.labels_of(c, batch))}
+    reviewer = plain_crew.person("r", "reviewer")
+    assert plain_crew.work(reviewer, {"flags": []}) == ["review", "review"]
+    after = {x["item_id"]: x for x in plain_crew.database.read(lambda c: annotation_work.labels_of(c, batch))}
     assert {after[i]["how"] for i in ids[:2]} == {"adjudicated"}
     assert {after[i]["how"] for i in ids[2:]} == {"consensus"}
     with pytest.raises(ValueError, match="none of these waits"):
-        crews.database.write(sent)
-    scored = crews.database.read(lambda c: annotation_work.scores_of(c, 2, ("audit",)))
+        plain_crew.database.write(sent)
+    scored = plain_crew.database.read(lambda c: annotation_work.scores_of(c, 2, ("audit",)))
     assert scored == [], (
         "who is looked at for a doubt is not audited by it: such items are no fair sample of a person's"
     )
-    crews.database.write(lambda c: annotation_work.update_batch(c, batch, state="closed"))
+    plain_crew.database.write(lambda c: annotation_work.update_batch(c, batch, state="closed"))
     with pytest.raises(ValueError, match="is closed, and reviewers get nothing of it; open it first"):
-        crews.database.write(lambda c: batches.send_to_review(c, crews.boss, batch, ids[2:], 1.0))
+        plain_crew.database.write(lambda c: batches.send_to_review(c, plain_crew.boss, batch, ids[2:], 1.0))
 
 
 def media(num: int) -> list[tuple[str, str, int, int]]:

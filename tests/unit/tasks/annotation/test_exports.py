@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,13 @@ import pytest
 
 import headroom
 from store import annotation_erase, annotation_items, annotation_work
-from store.annotation_database import Database
+from store.annotation_database import Database, database_url
 from store.workspace import Workspace
 from tasks.annotation import batches, desk, exports
 from tests.annotators import NOW, Crew, clips, rated
 from tests.unit.tasks.annotation.conftest import NONE, TEETH, A, B, answered, shown
 
 SECRET = b"of the workspace"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crews(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
-    monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
-    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
-    monkeypatch.setattr(desk, "REPEAT_RATIO", 0.0)
-    monkeypatch.setattr(batches, "AUDIT_RATIO", 0.0)
-    lite = request.param == "sqlite"
-    database = Database(
-        f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
-    )
-    yield Crew(database)
-    database.close()
 
 
 def exported(crew: Crew, batch: int, **told: Any) -> pl.DataFrame:
@@ -45,27 +30,27 @@ def exported(crew: Crew, batch: int, **told: Any) -> pl.DataFrame:
     )
 
 
-def test_every_answer_is_there_with_whether_it_counts(crews: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = crews.schema()
-    crews.batch(schema, clips(1), goal="gold", name="gold")
-    reviewer = crews.person("r", "reviewer")
-    crews.work(reviewer, rated(5))
-    one, other, third = (crews.person(x) for x in ("one", "other", "third"))
+def test_every_answer_is_there_with_whether_it_counts(plain_crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = plain_crew.schema()
+    plain_crew.batch(schema, clips(1), goal="gold", name="gold")
+    reviewer = plain_crew.person("r", "reviewer")
+    plain_crew.work(reviewer, rated(5))
+    one, other, third = (plain_crew.person(x) for x in ("one", "other", "third"))
     for person in (one, other, third):
-        crews.ready(person, schema)
+        plain_crew.ready(person, schema)
     monkeypatch.setattr(batches, "AUDIT_RATIO", 1.0)
-    batch = crews.batch(schema, clips(1), name="work", overlap=2, max_raters=2)
+    batch = plain_crew.batch(schema, clips(1), name="work", overlap=2, max_raters=2)
     monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
-    assert crews.work(one, rated(5), num=1) == ["gold"]
+    assert plain_crew.work(one, rated(5), num=1) == ["gold"]
     monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
-    (held,) = crews.claim(third)
+    (held,) = plain_crew.claim(third)
     late = NOW + 10**6
-    assert crews.claim(one, late)[0]["purpose"] == "label"
-    crews.submit(one, crews.claim(one, late)[0]["token"], rated(4), late + 1)
-    crews.submit(other, crews.claim(other, late)[0]["token"], rated(4), late + 2)
-    assert crews.submit(third, held["token"], rated(1), late + 3)["state"] == "late"
-    crews.work(reviewer, rated(1))
-    rows = exported(crews, batch)
+    assert plain_crew.claim(one, late)[0]["purpose"] == "label"
+    plain_crew.submit(one, plain_crew.claim(one, late)[0]["token"], rated(4), late + 1)
+    plain_crew.submit(other, plain_crew.claim(other, late)[0]["token"], rated(4), late + 2)
+    assert plain_crew.submit(third, held["token"], rated(1), late + 3)["state"] == "late"
+    plain_crew.work(reviewer, rated(1))
+    rows = exported(plain_crew, batch)
     assert rows.columns == list(exports.ANSWERS)
     assert rows.height == 5 * 4
     told = rows.filter(pl.col("question") == "lip_sync").to_dicts()
@@ -91,33 +76,33 @@ def test_every_answer_is_there_with_whether_it_counts(crews: Crew, monkeypatch: 
     people = {r["rater"] for r in told}
     assert len(people) == 4
     assert all(len(p) == 14 and p.startswith("r-") for p in people), "and no login"
-    assert {r["rater"] for r in exported(crews, batch).to_dicts()} == people, "the same in each export"
-    held_batch = crews.database.read(lambda c: annotation_work.batch(c, batch))
-    given = crews.database.read(lambda c: annotation_items.every_answer(c, batch))
+    assert {r["rater"] for r in exported(plain_crew, batch).to_dicts()} == people, "the same in each export"
+    held_batch = plain_crew.database.read(lambda c: annotation_work.batch(c, batch))
+    given = plain_crew.database.read(lambda c: annotation_items.every_answer(c, batch))
     assert held_batch is not None
     assert not {r["rater"] for r in exports.answers_in(held_batch, given, b"another's").to_dicts()} & people
-    assert {r["rater"] for r in exported(crews, batch, logins=True).to_dicts()} == {"one", "other", "third", "r"}
+    assert {r["rater"] for r in exported(plain_crew, batch, logins=True).to_dicts()} == {"one", "other", "third", "r"}
 
 
-def test_pairs_are_in_the_items_own_order_with_systems_and_prompt(crews: Crew) -> None:
-    schema = crews.schema("pairwise")
+def test_pairs_are_in_the_items_own_order_with_systems_and_prompt(plain_crew: Crew) -> None:
+    schema = plain_crew.schema("pairwise")
     span = {"video_id": "v", "start_frame": 0, "end_frame": 100, "proxy_uri": "p"}
     sides = [{**span, "clip_id": s, "system": f"system {s}", "prompt": "hello"} for s in "ab"]
-    batch = crews.batch(schema, [(0.0, sides)], name="pairs", overlap=2, max_raters=2)
+    batch = plain_crew.batch(schema, [(0.0, sides)], name="pairs", overlap=2, max_raters=2)
     for i in range(2):
-        person = crews.person(f"p{i}")
-        crews.ready(person, schema)
+        person = plain_crew.person(f"p{i}")
+        plain_crew.ready(person, schema)
 
         def better(held: dict[str, Any]) -> dict[str, str]:
             return dict.fromkeys(("identity", "expression", "sync"), "right" if held["swapped"] else "left")
 
-        crews.work(person, better, seed=i)
-    rows = exported(crews, batch).to_dicts()
+        plain_crew.work(person, better, seed=i)
+    rows = exported(plain_crew, batch).to_dicts()
     assert {r["value"] for r in rows} == {"left"}
     assert {(r["system"], r["other_system"], r["prompt"]) for r in rows} == {("system a", "system b", "hello")}
     assert {(r["clip_id"], r["other_clip_id"], r["other_end_frame"]) for r in rows} == {("a", "b", 100)}
-    held = crews.database.read(lambda c: annotation_work.batch(c, batch))
-    labels = crews.database.read(lambda c: annotation_work.labels_of(c, batch))
+    held = plain_crew.database.read(lambda c: annotation_work.batch(c, batch))
+    labels = plain_crew.database.read(lambda c: annotation_work.labels_of(c, batch))
     assert held is not None
     (line,) = csv.DictReader(io.StringIO(exports.labels_csv(held, labels, {})))
     assert (line["system"], line["other_system"], line["prompt"]) == ("system a", "system b", "hello")
@@ -143,17 +128,17 @@ def test_flags_and_several_choices_have_a_row_a_kind_and_their_spans(workspace: 
     }  # fmt: skip
 
 
-def test_of_an_erased_video_nothing_is_exported(crews: Crew) -> None:
-    schema = crews.schema("flags")
+def test_of_an_erased_video_nothing_is_exported(plain_crew: Crew) -> None:
+    schema = plain_crew.schema("flags")
     media = [(0.0, [{**clip, "video_id": f"v{i}"}]) for i, (_, [clip]) in enumerate(clips(2))]
-    batch = crews.batch(schema, media, name="work", overlap=1, max_raters=1)
-    person = crews.person("one")
-    crews.ready(person, schema)
-    crews.work(person, NONE)
-    assert set(exported(crews, batch)["video_id"]) == {"v0", "v1"}
-    crews.database.write(lambda c: annotation_erase.erase_videos(c, {"v0"}))
-    assert set(exported(crews, batch)["video_id"]) == {"v1"}
-    assert crews.database.read(lambda c: annotation_items.count_of(c, batch)) == {"done": 1, "retired": 1}
+    batch = plain_crew.batch(schema, media, name="work", overlap=1, max_raters=1)
+    person = plain_crew.person("one")
+    plain_crew.ready(person, schema)
+    plain_crew.work(person, NONE)
+    assert set(exported(plain_crew, batch)["video_id"]) == {"v0", "v1"}
+    plain_crew.database.write(lambda c: annotation_erase.erase_videos(c, {"v0"}))
+    assert set(exported(plain_crew, batch)["video_id"]) == {"v1"}
+    assert plain_crew.database.read(lambda c: annotation_items.count_of(c, batch)) == {"done": 1, "retired": 1}
 
 
 def told(workspace: Workspace, capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -188,7 +173,7 @@ def test_what_can_t_be_written_says_why(
 ) -> None:
     code, _, err = told(workspace, capsys, "1")
     assert (code != 0, "nobody was asked anything" in err) == (True, True)
-    crew = Crew(Database(f"sqlite:///{workspace.settings.workspace / 'annotation.sqlite'}"))
+    crew = Crew(Database(database_url(workspace.settings)))
     batch = str(answered(crew, "flags", shown(A), NONE))
     crew.database.close()
     (tmp_path / "file").write_text("")
