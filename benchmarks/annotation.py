@@ -63,6 +63,10 @@ class Type:
     agreement: float
     alpha: float
     likeness: float
+    num_doubted: int
+    """Labels that the page lists to look at again, which a reviewer then decided."""
+    likeness_reviewed: float
+    """Of all labels, to the truth, after that."""
 
     @property
     def holds(self) -> bool:
@@ -129,7 +133,13 @@ def _of_type(c: Any, simulation: Simulation, work: str) -> Type:
     assert told is not None
     given, everything = answers_in(c, key), answers_in(c, key, set_aside=True)
     questions = results.agreement_of(told, given)["questions"]
-    labels = [likeness(task_type_of(work), row["media"][0]["clip_id"], row["value"]) for row in labels_of(c, key)]
+
+    def alike() -> list[float]:
+        return [likeness(task_type_of(work), row["media"][0]["clip_id"], row["value"]) for row in labels_of(c, key)]
+
+    labels = alike()
+    num_doubted = simulation.review_doubted(c, work)
+    reviewed = alike()
     return Type(
         work,
         len(labels),
@@ -139,6 +149,8 @@ def _of_type(c: Any, simulation: Simulation, work: str) -> Type:
         mean(q.agreement.value for q in questions),
         mean(q.alpha.value for q in questions),
         mean(labels) if labels else float("nan"),
+        num_doubted,
+        mean(reviewed) if reviewed else float("nan"),
     )
 
 
@@ -147,14 +159,16 @@ def tables(on: Result, off: Result) -> str:
     lines = ["| people | how many | at the end | pauses | labels | likeness to the truth | paid |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for c in on.crowds:
         ended = ", ".join(f"{n} {stage}" for stage, n in sorted(c.stages.items()))
+        alike = f"{c.likeness:.2f}" if c.num_labels else ""
         lines.append(
-            f"| {c.kind} | {c.num_people} | {ended} | {c.num_pauses} | {c.num_labels:,} | {c.likeness:.2f} | {c.euro:,.0f} EUR |"
+            f"| {c.kind} | {c.num_people} | {ended} | {c.num_pauses} | {c.num_labels:,} | {alike} | {c.euro:,.0f} EUR |"
         )
-    lines += ["", "| task | | labels | answers | set aside | agreement | with those set aside | alpha | labels' likeness to the truth |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += ["", "| task | | labels | answers | set aside | agreement | with those set aside | alpha | labels' likeness to the truth | doubted | likeness once these are reviewed |", "|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for one, other in zip(on.types, off.types, strict=True):
         for name, t in (("with the loop", one), ("without", other)):
             counted = f"{t.num_labels:,} | {t.num_answers:,} | {t.num_set_aside:,}"
-            figures = f"{t.agreement:.3f} | {t.agreement_of_all:.3f} | {t.alpha:.3f} | {t.likeness:.3f}"
+            figures = f"{t.agreement:.3f} | {t.agreement_of_all:.3f} | {t.alpha:.3f} | {t.likeness:.4f}"
+            figures += f" | {t.num_doubted} | {t.likeness_reviewed:.4f}"
             lines.append(f"| {t.work} | {name} | {counted} | {figures} |")
     told = f"hidden gold was met {on.hidden_gold:,} times; of {on.wrong_gold} wrong gold items {on.wrong_gold_retired}"
     return "\n".join([*lines, "", f"{told} were retired, and {on.right_gold_retired} right ones"])
@@ -180,7 +194,9 @@ def main() -> None:
     parser.add_argument("part", choices=("workforce", "load"))
     parser.add_argument("--people", type=int, default=120)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--answers", type=int, default=12, help="a day and person")
+    parser.add_argument(
+        "--answers", type=int, default=12, help="a day and person; who clicks through gives more in the same minutes"
+    )
     parser.add_argument("--types", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--seconds", type=float, default=35.0, help="of each run under load")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_work
 from store.annotation_database import Database
-from tasks.annotation import answers, batches, calibration, desk, results
+from tasks.annotation import answers, batches, calibration, confidence, desk, results
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 DAY_S = 86400.0
@@ -30,6 +30,10 @@ PRICE_MILLI = 20_000
 """20 cents an answer: at 40 s each that is 18 euros an hour."""
 
 
+USUAL_S, CLICKING_S = (25.0, 55.0), (4.0, 8.0)
+"""Seconds of an answer: of who watches the clip, and of who clicks through as fast as the page lets him."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """How somebody labels: `right` is the share of questions answered by what they see, the others at random."""
@@ -40,14 +44,20 @@ class Kind:
     """The same while they know that they are tested."""
     habit: str = ""
     """`first`: always the first choice; `shared`: by what the other of the pair answered, not by the clip."""
+    seconds: tuple[float, float] = USUAL_S
+    """That an answer takes, from the least to the most."""
+
+    def num_a_day(self, usual: int) -> int:
+        """Answers in the minutes in which the others give `usual`: who does not look at the clip gives many more."""
+        return round(usual * sum(USUAL_S) / sum(self.seconds))
 
 
 KINDS = {
     "careful": (Kind("careful", 0.95, 0.95), 0.70),
     "careless": (Kind("careless", 0.70, 0.70), 0.10),
     "slackens": (Kind("slackens", 0.30, 0.95), 0.10),  # passes the exam, then hurries
-    "spammer": (Kind("spammer", 0.0, 0.0), 0.03),
-    "left-clicker": (Kind("left-clicker", 0.0, 0.0, "first"), 0.03),
+    "spammer": (Kind("spammer", 0.0, 0.0, seconds=CLICKING_S), 0.03),
+    "left-clicker": (Kind("left-clicker", 0.0, 0.0, "first", CLICKING_S), 0.03),
     "colluding": (Kind("colluding", 0.0, 0.95, "shared"), 0.04),
 }
 """With the share of the workforce; the colluding come in pairs that give each other's answers."""
@@ -153,6 +163,7 @@ class World:
     num_people: int = 120
     num_days: int = 14
     answers_per_day: int = 12
+    """Of who watches the clips."""
     num_gold: int = 120
     num_training: int = 20
     num_exam: int = 40
@@ -192,11 +203,11 @@ class Simulation:
                 plan = batches.Plan(f"gold {work}", made, "made", goal="gold")
                 batches.make_batch(c, boss, plan, _media(work, "g", self.world.num_gold), MONDAY)
         self._hire(c)
-        per_work = self.world.num_people / len(self.world.works) * self.world.num_days * self.world.answers_per_day
         for work, schema in self.schemas.items():
+            a_day = sum(m.kind.num_a_day(self.world.answers_per_day) for m in self.members if m.work == work)
             money = {"price_milli": PRICE_MILLI, "budget_milli": 10**12}
             plan = batches.Plan(f"work {work}", schema, "made", overlap=2, max_raters=3, **money)
-            media = _media(work, "w", int(per_work / 2) + 10)
+            media = _media(work, "w", int(a_day * self.world.num_days / 2) + 10)
             self.batches[work] = batches.make_batch(c, boss, plan, media, MONDAY)
 
     def _hire(self, c: Any) -> None:
@@ -221,8 +232,8 @@ class Simulation:
             self.database.write(lambda c, at=morning: self._reviews(c, at + 9 * 3600))
 
     def _day(self, c: Any, morning: float) -> None:
-        """Everybody comes within three hours and answers until their day is full, or nothing is left for them."""
-        left = {m.id: self.world.answers_per_day for m in self.members}
+        """Everybody comes within three hours and works for as many minutes, or until nothing is left for them."""
+        left = {m.id: m.kind.num_a_day(self.world.answers_per_day) for m in self.members}
         waiting = [(morning + self.rng.uniform(0, 3 * 3600), m.id) for m in self.members]
         heapq.heapify(waiting)
         by_id = {m.id: m for m in self.members}
@@ -238,7 +249,7 @@ class Simulation:
         held = desk.claim(c, member.person, now, member.rng, 1)
         if not held:
             return 0.0
-        spent = member.rng.uniform(25, 55)
+        spent = member.rng.uniform(*member.kind.seconds)
         value = answer(member, held[0])
         clip = held[0]["media"][0]["clip_id"]
         if member.role == "reviewer" and clip.startswith("g") and member.rng.random() < self.world.wrong_gold_share:
@@ -251,6 +262,17 @@ class Simulation:
         desk.submit(c, member.person, held[0]["token"], told, now + spent)
         member.num_answers += 1
         return spent
+
+    def review_doubted(self, c: Any, work: str) -> int:
+        """Sends the labels that the batch's page lists to look at again to the reviewer, who decides them after the last day;
+        gives how many they are. His other work of the batch, audits and disputes, is done by then."""
+        batch, votes, labels = annotation_items.votes_and_labels(c, self.batches[work])
+        doubted = confidence.to_look_at(labels, confidence.of_labels(batch, votes, labels))
+        if doubted:
+            end = MONDAY + self.world.num_days * DAY_S
+            batches.send_to_review(c, self.members[0].id, batch["id"], [x["item_id"] for x in doubted], end)
+            self._reviews(c, end)
+        return len(doubted)
 
     def _reviews(self, c: Any, now: float) -> None:
         for reviewer in self.reviewers:

@@ -3,7 +3,8 @@
     python -m benchmarks.dedup [--clips 1000000] [--asked 200] [--folder DIR]
 
 Vectors are made: scenes of 50 clips each, whose cosine to each other is about 0.9, as those of one recording are; what
-is asked for are copies of clips that stand, at a cosine of about 0.95. Prints machine, versions and figures.
+is asked for are copies of clips that stand, at a cosine of about 0.95. Prints machine, versions and figures, and ends with
+1 above a limit, or below the recall.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import lance
@@ -30,6 +33,36 @@ from tasks.dedup import MAX_CANDIDATES, MIN_COSINE, TABLE
 DIM = 1280
 CLIPS_PER_SCENE = 50
 ROWS = 10_000
+LEAST_RECALL = 0.95
+LIMIT_BUILD_CPU_S_PER_MILLION = 900.0
+LIMIT_CPU_MS_PER_CLIP = 100.0
+LIMIT_MEMORY_GIB = 4.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one run measured; recall is of the index against brute force."""
+
+    clips: int
+    brute_s: float
+    build_s: float
+    build_cpu_s: float
+    cpu_ms_per_clip: float
+    recall: float
+    originals: float
+    peak_gib: float
+
+    def wrong(self) -> list[str]:
+        """What is beyond a limit."""
+        told = {
+            f"recall {self.recall:.4f} < {LEAST_RECALL}": self.recall < LEAST_RECALL,
+            f"originals found {self.originals:.4f} < {LEAST_RECALL}": self.originals < LEAST_RECALL,
+            f"index {self.build_cpu_s:.0f} CPU-s": self.build_cpu_s > LIMIT_BUILD_CPU_S_PER_MILLION * self.clips / 1e6,
+            f"{self.cpu_ms_per_clip:.1f} CPU-ms a clip > {LIMIT_CPU_MS_PER_CLIP:g}": self.cpu_ms_per_clip
+            > LIMIT_CPU_MS_PER_CLIP,
+            f"{self.peak_gib:.1f} GiB > {LIMIT_MEMORY_GIB:g}": self.peak_gib > LIMIT_MEMORY_GIB,
+        }
+        return [what for what, is_wrong in told.items() if is_wrong]
 
 
 def unit(rows_ND: np.ndarray) -> np.ndarray:
@@ -95,37 +128,49 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def measured(folder: Path, num_clips: int, num_asked: int) -> Found:
+    workspace = filled(folder / "workspace", num_clips)
+    print(f"{num_clips:,} vectors of {DIM} written; peak memory so far {peak_mib():,.0f} MiB", flush=True)
+    asked, originals = copies(num_clips, num_asked)
+    apart = {f"{i:016x}": f"{i:016x}" for i in range(num_clips)} | {name: name for name in asked}
+    exact, exact_s = found(workspace, asked, apart)
+    print(f"brute force: {exact_s:.1f} s for {len(asked)} clips; peak memory {peak_mib():,.0f} MiB", flush=True)
+    search.INDEX_FROM_ROWS = min(search.INDEX_FROM_ROWS, num_clips)
+    began, cpu_since = time.perf_counter(), time.process_time()
+    keep_indexed(workspace.record, workspace.ledger, TABLE)
+    build_s, build_cpu_s = time.perf_counter() - began, time.process_time() - cpu_since
+    print(f"index: {build_s:.1f} s to build, {build_cpu_s:.1f} CPU-s; peak memory {peak_mib():,.0f} MiB", flush=True)
+    cpu_since = time.process_time()
+    indexed, indexed_s = found(workspace, asked, apart)
+    cpu_ms = 1000 * (time.process_time() - cpu_since) / len(asked)
+    shared = sum(len(exact[name] & indexed[name]) for name in asked)
+    recall = shared / max(1, sum(map(len, exact.values())))
+    own = [sum(originals[name] in told[name] for name in asked) / len(asked) for told in (exact, indexed)]
+    told_ms = f"{1000 * indexed_s / len(asked):.1f} ms a clip, {cpu_ms:.1f} CPU-ms"
+    print(f"by the index: {told_ms}; peak memory {peak_mib():,.0f} MiB")
+    print(f"recall against brute force: {recall:.4f} of all neighbours")
+    print(f"the original is found: {own[0]:.4f} by brute force, {own[1]:.4f} by the index")
+    return Found(num_clips, exact_s, build_s, build_cpu_s, cpu_ms, recall, own[1], peak_mib() / 1024)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1_000_000, help=f"a multiple of {ROWS:,}")
     parser.add_argument("--asked", type=int, default=200)
     parser.add_argument(
         "--folder", type=Path, help="where to make the table, 5 KB a clip (default: a temporary folder)"
     )
-    options = parser.parse_args()
-    folder = options.folder or Path(tempfile.mkdtemp())
+    options = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="dedup", dir=options.folder))
     print(machine())
     try:
-        workspace = filled(folder / "workspace", options.clips)
-        print(f"{options.clips:,} vectors of {DIM} written; peak memory so far {peak_mib():,.0f} MiB")
-        asked, originals = copies(options.clips, options.asked)
-        apart = {f"{i:016x}": f"{i:016x}" for i in range(options.clips)} | {name: name for name in asked}
-        exact, exact_s = found(workspace, asked, apart)
-        print(f"brute force: {exact_s:.1f} s for {len(asked)} clips; peak memory {peak_mib():,.0f} MiB")
-        search.INDEX_FROM_ROWS = min(search.INDEX_FROM_ROWS, options.clips)
-        began = time.perf_counter()
-        keep_indexed(workspace.record, workspace.ledger, TABLE)
-        print(f"index: {time.perf_counter() - began:.1f} s to build; peak memory {peak_mib():,.0f} MiB")
-        indexed, indexed_s = found(workspace, asked, apart)
-        print(f"by the index: {1000 * indexed_s / len(asked):.1f} ms a clip; peak memory {peak_mib():,.0f} MiB")
-        shared = sum(len(exact[name] & indexed[name]) for name in asked)
-        own = [sum(originals[name] in told[name] for name in asked) / len(asked) for told in (exact, indexed)]
-        print(f"recall against brute force: {shared / max(1, sum(map(len, exact.values()))):.4f} of all neighbours")
-        print(f"the original is found: {own[0]:.4f} by brute force, {own[1]:.4f} by the index")
+        told = measured(folder, options.clips, options.asked)
     finally:
-        if options.folder is None:
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
+    for what in told.wrong():
+        print(f"beyond its limit: {what}", file=sys.stderr)
+    return 1 if told.wrong() else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,9 +1,10 @@
 """How fast a shard set is read back by a torch DataLoader, against bare reading of its bytes and against its sources.
 
-    python -m benchmarks.shards TIER [--workspace DIR] [--out PLACE] [--workers 2] [--seconds 8]
+    python -m benchmarks.shards TIER [--workspace DIR] [--out PLACE] [--workers 2] [--seconds 8] [--s3 s3://BUCKET/PREFIX]
 
 The set is written first, if it is not there. All ways are taken in turn, several times, and the median is told, so that a
-slow moment of the machine meets all of them. Files come from the page cache: what is measured is the reading, not the disk.
+slow moment of the machine meets all of them. Files come from the page cache: what is measured is the reading, not the disk. With --s3 the set is copied there and read by the same
+readers: tars by a loader that holds none of them yet, and again, rows of the tables each time from the server.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from benchmarks.machine import machine
 from flows.shard import run_shard
 from modeling.shards import TableClips, TarClips, decoded
 from store.media import fit
-from store.objects import local_path
+from store.objects import Objects, local_path
 from store.workspace import open_workspace
 from tasks.shard_begin import Asked
 
@@ -50,6 +52,16 @@ class Repeated(IterableDataset[Any]):
                 yield decoded(clip, FRAMES, SIZE) if self.decode else _bytes(clip)
                 if time.perf_counter() > ends:
                     return
+
+
+class Epoch(IterableDataset[int]):
+    """Bytes of each clip, once."""
+
+    def __init__(self, data: TarClips) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[int]:
+        yield from map(_bytes, self.data)
 
 
 class Rows(Dataset[int]):
@@ -171,6 +183,25 @@ def measured(place: str, spans: list[tuple[str, float]], workers: int, seconds: 
     return {name: round(statistics.median(r[name] for r in rounds), 3) for name in rounds[0]}
 
 
+def from_s3(place: str, url: str, workers: int, seconds: float) -> dict[str, float]:
+    """Clips and megabytes a second of a set on S3: tars that have to be fetched, the same tars again, rows of the tables."""
+    with tempfile.TemporaryDirectory(prefix="shards-s3-") as folder:
+        there, root = Objects(url, Path(folder) / "sent"), Path(place)
+        for file in sorted(f for f in root.rglob("*") if f.is_file()):
+            there.put(file, str(file.relative_to(root)))
+        tars, table = TarClips(url, cache=Path(folder) / "cache"), TableClips(url, files=("mp4", "flac", "json"))
+        ways: dict[str, Callable[[], tuple[float, float]]] = {
+            "s3_tar_first": lambda: rate(Epoch(tars), workers),
+            "s3_tar_again": lambda: rate(Repeated(tars, seconds, decode=False), workers),
+            "s3_lance": lambda: rate(Rows(table), workers, Numbers(len(table), seconds)),
+        }
+        made = {}
+        for name, way in ways.items():
+            clips, more = way()
+            made |= {f"{name}_clips_s": round(clips, 3), f"{name}_mb_s": round(more / 1e6, 3)}
+    return made
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("tier")
@@ -178,6 +209,7 @@ def main() -> None:
     asked.add_argument("--out")
     asked.add_argument("--workers", type=int, default=2)
     asked.add_argument("--seconds", type=float, default=8.0)
+    asked.add_argument("--s3", metavar="s3://BUCKET/PREFIX")
     given = asked.parse_args()
     workspace = open_workspace(given.workspace)
     began = time.perf_counter()
@@ -189,6 +221,8 @@ def main() -> None:
         rows = reader.sql(query).iter_rows()
         spans = [(str(local_path(uri)), float(start_s)) for clip, uri, start_s in rows if clip in index["clips"]]
     figures = measured(told["place"], spans, given.workers, given.seconds)
+    if given.s3:
+        figures |= from_s3(told["place"], given.s3, given.workers, given.seconds)
     size = {k: told[k] for k in ("num_clips", "num_shards", "bytes", "duration_s")}
     made = {} if told["did"] == "nothing" else {"wrote_s": round(wrote_s, 1)}
     print(json.dumps({"machine": machine(), "workers": given.workers, **size, **made, **figures}, indent=1))

@@ -1,4 +1,5 @@
-"""Tier queries at 1 M and 10 M clips, staleness planning at 1 M, on generated rows; prints machine and versions.
+"""Tier queries at 1 M and 10 M clips, staleness planning, a signal's backfill, a snapshot and its diff at 1 M, on generated
+rows; prints machine and versions, and ends with 1 above a limit.
 
     python -m benchmarks.store [--clips 1000000 10000000] [--plan-up-to 1000000] [--svg FILE] [--folder DIR]
 
@@ -13,9 +14,10 @@ import hashlib
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from benchmarks.machine import machine
 from store.record import Batch
 from store.schema import BASE_SCHEMAS, signal_fields
 from store.workspace import Workspace, open_workspace
-from tasks import plan
+from tasks import freeze, plan
 from tasks.digest import digest, digest_of_file
 from tasks.media.normalise import FINGERPRINT
 from tasks.signal import LoadedSignal
@@ -40,6 +42,12 @@ ROWS = 250_000
 CLIPS_PER_VIDEO = 4
 WIDTH_PX = 640
 UPSERTED = 100_000
+BATCH = 50_000
+"""Clips of one commit of a backfill."""
+WRITE_UP_TO = 1_000_000
+"""Larger tables are written to a little only: a backfill of 10 M would take an hour."""
+LIMIT_BACKFILL_S_PER_MILLION = 60.0
+LIMIT_SNAPSHOT_S = 2.0
 
 TIER_10_CLAUSES = """SELECT clip_id FROM signals WHERE
     face_track_face_ratio >= 0.9 AND face_track_main_face_height_px >= 100 AND motion_camera_speed <= 20
@@ -282,32 +290,75 @@ def planning(workspace: Workspace, runs: int = 3) -> Measured:
     return Measured("planning a night without change", count, median, worst, limit, f"0 jobs, {cpu_s:.1f} CPU-s")
 
 
-def upsert(workspace: Workspace) -> str:
+def upserted(workspace: Workspace) -> str:
     """One signal's column over 100,000 clips, through the committer."""
-    count = UPSERTED
-    ids = [f"{v:016x}-0" for v in range(count)]
-    values = np.random.default_rng(0).uniform(0, 1, count).astype(np.float32)
-    rows = pa.table(
-        {"clip_id": ids, "video_id": [i[:16] for i in ids], "active": [True] * count, "motion_camera_speed": values}
+    began = time.perf_counter()
+    for start in range(0, UPSERTED, BATCH):
+        upsert(workspace, start, BATCH, seed=0)
+    return (
+        f"| upsert of one column of {UPSERTED:,} rows of the wide table | {time.perf_counter() - began:.1f} s | | | |"
     )
 
-    def once() -> None:
-        batch = Batch()
-        batch.add("signals", rows)
-        workspace.commit(batch)
 
+def clip_ids(start: int, count: int) -> list[str]:
+    return [f"{c // CLIPS_PER_VIDEO:016x}-{c % CLIPS_PER_VIDEO}" for c in range(start, start + count)]
+
+
+def upsert(workspace: Workspace, start: int, count: int, seed: int) -> None:
+    """Another value of one column, for clips `start` to `start + count`, by the committer."""
+    ids = clip_ids(start, count)
+    values = np.random.default_rng([seed, start]).uniform(0, 50, count).astype(np.float32)
+    told = {"clip_id": ids, "video_id": [i[:16] for i in ids], "active": [True] * count}
+    batch = Batch()
+    batch.add("signals", pa.table({**told, "motion_camera_speed": values}))
+    workspace.commit(batch)
+
+
+def backfill(workspace: Workspace, num_clips: int, seed: int, after_each: Callable[[], None]) -> float:
+    """Seconds in the store for one signal of every clip; `after_each` commit is not counted."""
+    spent = 0.0
+    for start in range(0, num_clips, BATCH):
+        began = time.perf_counter()
+        upsert(workspace, start, min(BATCH, num_clips - start), seed)
+        spent += time.perf_counter() - began
+        after_each()
+    return spent
+
+
+def snapshots_s(workspace: Workspace) -> tuple[float, float]:
+    """(freezing a tier after a change, comparing it with the one before)."""
+    tiers = workspace.settings.workspace / "tiers"
+    tiers.mkdir(exist_ok=True)
+    (tiers / "upkeep.sql").write_text("SELECT clip_id FROM signals WHERE motion_camera_speed < 25\n")
+    freeze.build(workspace, "upkeep")
+    upsert(workspace, 0, 1000, seed=99)
     began = time.perf_counter()
-    once()
-    return f"| upsert of one column of {count:,} rows of the wide table | {time.perf_counter() - began:.1f} s | | | |"
+    freeze.build(workspace, "upkeep")
+    built = time.perf_counter()
+    freeze.diff(workspace, "upkeep")
+    return built - began, time.perf_counter() - built
 
 
-def main() -> None:
+def writes(workspace: Workspace, num_clips: int) -> list[Measured]:
+    """One signal of every clip, by the committer; a snapshot after a change, and its diff with the one before."""
+    limit = LIMIT_BACKFILL_S_PER_MILLION * max(1.0, num_clips / 1e6)
+    spent = backfill(workspace, num_clips, 1, lambda: None)
+    built, compared = snapshots_s(workspace)
+    rate = f"{num_clips / spent:,.0f} rows a second of store time"
+    return [
+        Measured("backfill of one signal", num_clips, spent, spent, limit, rate),
+        Measured("snapshot after a change", num_clips, built, built, LIMIT_SNAPSHOT_S, "half of the clips"),
+        Measured("diff of two snapshots", num_clips, compared, compared, LIMIT_SNAPSHOT_S, "half of the clips"),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--plan-up-to", type=int, default=1_000_000, metavar="CLIPS")
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--svg", type=Path, default=None, help="draw how times grow with the clips")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(machine())
     print("| what | median | worst | limit | of the limit |\n|---|---|---|---|---|")
     found: list[Measured] = []
@@ -321,8 +372,12 @@ def main() -> None:
             if with_provenance:
                 found.append(planning(workspace, runs=3 if num_clips <= 1_000_000 else 1))
                 print(found[-1], flush=True)
-            if with_provenance and num_clips >= UPSERTED:
-                print(upsert(workspace), flush=True)
+            if num_clips <= WRITE_UP_TO:
+                made = writes(workspace, num_clips)
+                print(*made, sep="\n", flush=True)
+                found += made
+            elif with_provenance:
+                print(upserted(workspace), flush=True)
         finally:
             shutil.rmtree(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -332,7 +387,12 @@ def main() -> None:
         for one in found:
             series.setdefault(one.what, []).append((one.clips, one.median_s))
         options.svg.write_text(log_log(series, x="clips", y="seconds"))
+    return 0 if is_within_limits(found) else 1
+
+
+def is_within_limits(found: Sequence[Measured]) -> bool:
+    return all(one.median_s <= one.limit_s for one in found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

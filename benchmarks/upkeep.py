@@ -2,7 +2,7 @@
 
     python -m benchmarks.upkeep [--clips 1000000] [--backfills 30] [--commits 1000] [--folder DIR] [--json]
 
-A backfill gives one signal of every clip another value, in batches of BATCH clips as a run commits them, then compacts
+A backfill gives one signal of every clip another value, in batches of store.BATCH clips as a run commits them, then compacts
 as each night does, keeping no old version. Disk is the workspace's folder, its high-water mark taken after each commit;
 memory is this process's peak. Reads are one tier of ten clauses, once on the table as it was first written and once
 after all of it. Ends with 1 above a limit.
@@ -18,52 +18,31 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from benchmarks.machine import machine
-from benchmarks.store import CLIPS_PER_VIDEO, TIER_10_CLAUSES, filled, timed
-from store.record import Batch
+from benchmarks.store import (
+    LIMIT_BACKFILL_S_PER_MILLION,
+    LIMIT_SNAPSHOT_S,
+    TIER_10_CLAUSES,
+    backfill,
+    filled,
+    snapshots_s,
+    timed,
+    upsert,
+)  # fmt: skip
 from store.workspace import Workspace
-from tasks import freeze
 
-BATCH = 50_000
-LIMIT_BACKFILL_S_PER_MILLION = 60.0
 LIMIT_READ_RATIO = 1.5
-LIMIT_SNAPSHOT_S = 2.0
+LIMIT_COMMIT_S = 2.0
+LIMIT_COMMIT_RATIO = 3.0
+"""Of a thousand one after another: their cost must not grow with their number."""
 LIMIT_MEMORY_GIB = 4.0
 LIMIT_DISK_RATIO = 3.0
 """Of the table as first written: old and new of a whole rewrite at once, and room for what was not yet dropped."""
-
-
-def clip_ids(start: int, count: int) -> list[str]:
-    return [f"{c // CLIPS_PER_VIDEO:016x}-{c % CLIPS_PER_VIDEO}" for c in range(start, start + count)]
-
-
-def upsert(workspace: Workspace, start: int, count: int, seed: int) -> None:
-    """Another value of one column, for clips `start` to `start + count`, by the committer."""
-    ids = clip_ids(start, count)
-    values = np.random.default_rng([seed, start]).uniform(0, 50, count).astype(np.float32)
-    told = {"clip_id": ids, "video_id": [i[:16] for i in ids], "active": [True] * count}
-    batch = Batch()
-    batch.add("signals", pa.table({**told, "motion_camera_speed": values}))
-    workspace.commit(batch)
-
-
-def backfill(workspace: Workspace, num_clips: int, seed: int, after_each: Callable[[], None]) -> float:
-    """Seconds in the store for one signal of every clip; `after_each` commit is not counted."""
-    spent = 0.0
-    for start in range(0, num_clips, BATCH):
-        began = time.perf_counter()
-        upsert(workspace, start, min(BATCH, num_clips - start), seed)
-        spent += time.perf_counter() - began
-        after_each()
-    return spent
 
 
 def nightly(workspace: Workspace) -> None:
@@ -80,20 +59,6 @@ def read_s(workspace: Workspace) -> float:
         return timed(lambda: reader.sql(f"SELECT count(*) FROM ({TIER_10_CLAUSES})").item())[0]
 
 
-def snapshots_s(workspace: Workspace) -> tuple[float, float]:
-    """(freezing a tier after a change, comparing it with the one before)."""
-    tiers = workspace.settings.workspace / "tiers"
-    tiers.mkdir(exist_ok=True)
-    (tiers / "upkeep.sql").write_text("SELECT clip_id FROM signals WHERE motion_camera_speed < 25\n")
-    freeze.build(workspace, "upkeep")
-    upsert(workspace, 0, 1000, seed=99)
-    began = time.perf_counter()
-    freeze.build(workspace, "upkeep")
-    built = time.perf_counter()
-    freeze.diff(workspace, "upkeep")
-    return built - began, time.perf_counter() - built
-
-
 def measured(folder: Path, num_clips: int, num_backfills: int, num_commits: int) -> dict[str, Any]:
     workspace = filled(folder, num_clips, with_provenance=True)
     first_mib, first_read_s = disk_mib(folder), read_s(workspace)
@@ -107,8 +72,12 @@ def measured(folder: Path, num_clips: int, num_backfills: int, num_commits: int)
         spent.append(backfill(workspace, num_clips, number, look))
         nightly(workspace)
         after_mib.append(disk_mib(folder))
+    commit_s = []
     for number in range(num_commits):
+        began = time.perf_counter()
         upsert(workspace, number * 7 % max(1, num_clips - 1), 1, seed=1000 + number)
+        commit_s.append(time.perf_counter() - began)
+    tenth = max(1, num_commits // 10)
     look()
     before_compaction_s = read_s(workspace)
     nightly(workspace)
@@ -120,6 +89,8 @@ def measured(folder: Path, num_clips: int, num_backfills: int, num_commits: int)
         "commits": num_commits,
         "backfill_s_per_million": statistics.median(spent) * 1e6 / num_clips,
         "last_to_first_backfill": spent[-1] / spent[0],
+        "commit_s": statistics.median(commit_s),
+        "last_to_first_commit": statistics.median(commit_s[-tenth:]) / statistics.median(commit_s[:tenth]),
         "first_mib": first_mib,
         "high_ratio": high_mib[0] / first_mib,
         "after_ratio": after_mib[-1] / first_mib,
@@ -136,6 +107,8 @@ def rows(told: dict[str, Any]) -> list[tuple[str, float, str, float | None]]:
     return [
         ("backfill of one signal, store time a million rows", told["backfill_s_per_million"], "s", LIMIT_BACKFILL_S_PER_MILLION),
         (f"the last of {told['backfills']} backfills against the first", told["last_to_first_backfill"], "x", None),
+        ("a small commit, the median", told["commit_s"], "s", LIMIT_COMMIT_S),
+        ("the last tenth of them against the first", told["last_to_first_commit"], "x", LIMIT_COMMIT_RATIO),
         ("disk at its highest, against the table first written", told["high_ratio"], "x", LIMIT_DISK_RATIO),
         ("disk after all backfills and compaction", told["after_ratio"], "x", None),
         (f"a tier after {told['commits']} small commits, not yet compacted, against fresh", told["read_ratio_before_compaction"], "x", None),

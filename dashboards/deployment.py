@@ -33,6 +33,8 @@ def deployed(told: Mapping[str, Any]) -> None:
     out.print(f"{what} is [{colour}]{state}[/]: {escape(why)}", soft_wrap=True)
     if told["did"] == "rollback":
         out.print(f"[dim]what {'draws' if renderer else 'serves'} now:[/] {told['stable'] or nothing}")
+    elif state == "serving" and told.get("kind") == "identity":
+        out.print(f"[dim]before:[/] {told['before'] or 'what is usual for people'}")
     elif state == "serving":
         out.print("[dim]back:[/] headroom deploy --rollback")
     else:
@@ -44,6 +46,8 @@ def shown(told: Mapping[str, Any]) -> None:
     out.print(f"serving  [bold]{told['stable'] or 'nothing is deployed yet'}[/]")
     if told["renderer"]:
         out.print(f"renderer [bold]{told['renderer']}[/]")
+    if told.get("identity"):
+        out.print(f"identity [bold]{told['identity']}[/]")
     for canary, share in ((told["canary"], told["share"]), (told["renderer_canary"], told["renderer_share"])):
         if canary:
             out.print(f"canary   [yellow]{canary}[/], {share:.0%} of the new sessions")

@@ -59,6 +59,23 @@ def exported(told: Mapping[str, Any]) -> None:
     out.print(f"at most {told['most_apart']:.1e} away from torch (standard deviations of a person's motion)")
 
 
+def identified(told: Mapping[str, Any]) -> None:
+    """How far the rest and the scale told from one picture are off, beside what is simpler."""
+    of = told["metrics"]["held_people"]
+    out.print(
+        f"[bold]checkpoint {told['id']}[/] of identity: {of['num_people']:,} people, each judged by a model that did not see them"
+    )
+    table = Table("", "rest error", "scale error", box=None, header_style="dim")
+    for who, measures in of["measures"].items():
+        cells = [f"{m['value']:.2f} [dim]{m['low']:.2f} to {m['high']:.2f}[/]" for m in measures.values()]
+        table.add_row(who.replace("_", " "), *cells)
+    out.print(table)
+    out.print("[dim]of the mouth: in standard deviations of the person's own motion, and as a logarithm[/]")
+    for name in {"rest", "scale"} - set(told["keeps"]):
+        out.print(f"the {name} is not surely better than what is usual for people, which stays")
+    out.print(f"[dim]next:[/] headroom deploy {told['id'][:8]}, and avatars of portraits have it")
+
+
 def rendered(told: Mapping[str, Any]) -> None:
     out.print(
         f"{escape(told['path'])}: {told['seconds']:.1f} s, {told['frames']} frames, checkpoint {told['checkpoint']}, "

@@ -28,6 +28,8 @@ def trained(told: Mapping[str, Any]) -> None:
 
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
+    for name, of in told.get("perceptual", {}).items():
+        out.print(f"  {name} by {escape(of['model'])}, {escape(of['revision'])}, {of['dtype']}", soft_wrap=True)
     judged(told)
 
 
@@ -40,7 +42,7 @@ def judged(metrics: Mapping[str, Any]) -> None:
     """Measures by what was held out and by what the person is known from; in brackets how far it is ahead of the warp."""
     if metrics.get("held_out") == "time":
         out.print(TIME_ALONE, soft_wrap=True)
-    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
+    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping) and "plates" in of):
         for kind, told in of["plates"].items():
             whos = list(told["measures"])
             table = Table(
@@ -52,8 +54,16 @@ def judged(metrics: Mapping[str, Any]) -> None:
                 table.add_column(who, justify="right")
             table.add_column("ahead of warp", justify="right")
             for measure in told["measures"]["ours"]:
+                digits = 5 if "lpips" in measure else 3
                 values = [told["measures"][who].get(measure) for who in whos]
                 ahead = told["ahead"]["warp"].get(measure)
-                edge = f"{ahead['value']:+.3f} [{ahead['low']:+.3f}, {ahead['high']:+.3f}]" if ahead else ""
-                table.add_row(measure, *("" if v is None else f"{v['value']:.3f}" for v in values), escape(edge))
+                edge = _signed(ahead, digits) if ahead else ""
+                table.add_row(measure, *("" if v is None else f"{v['value']:.{digits}f}" for v in values), escape(edge))
             out.print(table)
+        for note in of.get("notes", ()):
+            out.print(f"  {escape(note)}", soft_wrap=True)
+
+
+def _signed(ahead: Mapping[str, float], digits: int) -> str:
+    value, low, high = (f"{ahead[key]:+.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -146,6 +146,13 @@ def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
     for failure in told.get("failures", []):
         line = f"{failure['signal']} on {failure['what']}: {failure['reason']}"
         out.print(f"[yellow]failed[/]  {escape(line)}", soft_wrap=True)
+    if lost := told.get("lost_before"):
+        out.print(f"[dim]a run before was killed in the middle of {lost}: these had processes of their own now[/]")
+    if aside := told.get("set_aside"):
+        first = f"{aside[0]['signal']} on {aside[0]['what']}" + (f" and {len(aside) - 1} more" if aside[1:] else "")
+        what = "ended the process that computed it" if not aside[1:] else "ended the processes that computed them"
+        line = f"{first}: {what}; headroom curate --retry computes {'them' if aside[1:] else 'it'} again"
+        out.print(f"[yellow]set aside[/]  {escape(line)}", soft_wrap=True)
     for name, reason in told.get("quarantined_files", [])[:20]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}", soft_wrap=True)
     if gone := told.get("gone"):

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from flows.summary import ended_videos, summary
 from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
-from tasks import corpus, plan, promote, tier
+from tasks import corpus, plan, promote, set_aside, tier
 from tasks.annotation.delivery import deliver_existing
 from tasks.curate import Outcome, Progress
 from tasks.forget import resume
@@ -57,18 +57,21 @@ def run_curate(
     budget_s: float | None = None,
     verify: bool = False,
     readmit: bool = False,
+    retry: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Ingests what is new under the paths and brings everything up to date; the fields are those of `Summary`.
 
     `signals` None means all, or with `tiers` what they need, clip by clip; what is asked for here stays wanted, and is
-    what `reprocess` keeps fresh. `runner` is threads, dask or the address of a Dask scheduler. Raises ValueError for a
-    path that isn't there, RuntimeError (`BatchLost`) when a job was lost for good.
+    what `reprocess` keeps fresh. `retry` computes again what was set aside. `runner` is threads, dask or the address of
+    a Dask scheduler. Raises ValueError for a path that isn't there, RuntimeError (`BatchLost`) when a job was lost.
     """
     check_runner(runner)
     workspace = open_workspace(workspace_root)
     ask(workspace, tiers=tiers, signals=signals)
     start = begin(workspace, on_progress)
+    if retry:
+        set_aside.retry(workspace)
     if paths:
         start.seen = ingest(workspace, paths, verify=verify, readmit=readmit)
     told: dict[str, Any] = {"paths": [str(p) for p in paths], "tiers": list(tiers), "runner": runner}

@@ -68,6 +68,11 @@ def run_deploy(
     if not 0 < share <= MOST_SHARE:
         raise ValueError(f"canary share {share:.0%}: must be above 0 % and at most {MOST_SHARE:.0%}")
     workspace = open_workspace(workspace_root)
+    if registry.checkpoint_row(workspace, checkpoint)["recipe"] == "identity":
+        from flows.identity import deploy_identity
+
+        with _only_one(workspace):
+            return deploy_identity(workspace, named(workspace, checkpoint)[0])
     name, kind = named(workspace, checkpoint)
     now, open_one = deployments.serving(workspace, kind), deployments.under_way(workspace)
     if now.stable == name and (open_one is None or open_one.checkpoint != name):
@@ -132,6 +137,7 @@ def shown(workspace: Workspace) -> dict[str, Any]:
     there, away = reached(workspace)
     last = [vars(d) for d in deployments.history(workspace)[:SHOWN]]
     return {**vars(now), "renderer": drawn.stable, "renderer_canary": drawn.canary, "renderer_share": drawn.share,
+            "identity": deployments.serving(workspace, "identity").stable,
             "servers": [s.url for s in there], "away": list(away), "history": last}  # fmt: skip
 
 

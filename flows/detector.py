@@ -15,16 +15,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.labelled import frozen_labels, groups_of, licences, refuse_few
+from flows.labelled import features, frozen_labels, groups_of, licences, refuse_few, stored_columns
+from infra.clip_features import Linear
 from infra.code import code_version
 from modeling import detector as models
-from modeling.detector import Features, Model
 from modeling.recipes.detector import Detector, detector
 from store import registry
 from store.frozen import Frozen
 from store.ledger import Manifest
-from store.schema import embeddings_table
-from store.timelines import read_spans
 from store.workspace import Reader, Workspace, open_workspace
 from tasks.adopt import adopt
 from tasks.annotation.delivery import deliver_existing
@@ -37,7 +35,6 @@ WHERE labels.num_flags IS NOT NULL
       -- source: a label by people, whether it found a bad case or none
 """
 VECTORS = (("embedding", "video"), ("face_embedding", "face"))
-CLIPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ def run_detector(
     held = frozen_labels(workspace, TIER, TIER_SQL, tier=tier, snapshot=snapshot)
     with workspace.views(Manifest(0, dict(held.versions), "")) as reader:
         looked = looked_at(reader, recipe, held.clips["clip_id"].to_pylist())
-        names = stored_columns(reader)
-        given = features(workspace, reader, names, looked.clip_ids)
+        names = stored_columns(reader, [n for n, s in discover().items() if not s.spec.on_request])
+        given = features(workspace, reader, names, VECTORS, looked.clip_ids)
         rights = licences(reader, looked.clip_ids)
     scores = models.cross_validated(recipe, given, looked.flagged, looked.groups)
     judged = models.measured(scores, looked.flagged, looked.groups)
@@ -102,68 +99,13 @@ def looked_at(reader: Reader, recipe: Detector, clip_ids: Sequence[str]) -> Look
     return Looked(tuple(own["clip_id"]), flagged, tuple(groups))
 
 
-def stored_columns(reader: Reader) -> list[str]:
-    """The numbers and booleans that clip signals made, those asked for by name left out."""
-    have = set(reader.columns("signals"))
-    found = []
-    for name, signal in sorted(discover().items()):
-        if signal.spec.grain == "clip" and not signal.spec.on_request:
-            kinds = [c for c in signal.spec.columns if str(c.dtype) not in ("string", "large_string")]
-            found += [f"{name}_{c.name}" for c in kinds if f"{name}_{c.name}" in have and "list" not in str(c.dtype)]
-    return found
-
-
-def features(workspace: Workspace, reader: Reader, names: Sequence[str], clip_ids: Sequence[str]) -> Features:
-    """What is stored of clips: these columns, vectors, and of the face's blendshapes the mean, the deviation and the
-    largest step from a frame to the next."""
-    spans = reader.sql(
-        "SELECT "
-        + ", ".join(
-            ["clip_id", "video_id", "start_frame", "end_frame", *(f"CAST({n} AS DOUBLE) AS {n}" for n in names)]
-        )
-        + " FROM clips LEFT JOIN signals USING (clip_id)"
-    )
-    rows = pl.DataFrame({"clip_id": list(clip_ids)}).join(spans, on="clip_id", how="left", maintain_order="left")
-    vectors = {}
-    for signal, vector in VECTORS:
-        if (table := embeddings_table(signal, vector)) in reader.manifest.versions:
-            held = workspace.record.read(reader.manifest, table, ["clip_id", "vector"])
-            known = dict(zip(held["clip_id"].to_pylist(), held["vector"].to_pylist(), strict=True))
-            empty = [np.nan] * held.schema.field("vector").type.list_size
-            vectors[f"{signal}_{vector}"] = np.array([known.get(c, empty) for c in clip_ids], float)
-    faces = [
-        _blendshapes(read.get("landmarks"))
-        for start in range(0, len(rows), CLIPS_AT_ONCE)
-        for read in read_spans(
-            workspace.record, reader.manifest.versions,
-            rows.slice(start, CLIPS_AT_ONCE).select("clip_id", "video_id", "start_frame", "end_frame").rows(),
-            ["landmarks"],
-        )
-    ]  # fmt: skip
-    width = max((len(f) for f in faces), default=0)
-    shapes = np.array([f if len(f) else np.full(width, np.nan) for f in faces]).reshape(len(rows), width)
-    own = rows.select(names).to_numpy().astype(float) if names else np.zeros((len(rows), 0))
-    said = [f"blendshape_{what}_{i}" for what in ("mean", "deviation", "step") for i in range(width // 3)]
-    return Features((*names, *said), np.concatenate([own, shapes], axis=1), vectors)
-
-
-def _blendshapes(landmarks: Any) -> np.ndarray:
-    if landmarks is None or landmarks.num_rows < 2:
-        return np.zeros(0)
-    told = [row for row in landmarks["blendshapes"].to_pylist() if row is not None]
-    if len(told) < 2:
-        return np.zeros(0)
-    shapes_TB = np.array(told, float)
-    return np.concatenate([shapes_TB.mean(0), shapes_TB.std(0), np.abs(np.diff(shapes_TB, axis=0)).max(0)])
-
-
 def _publish(
     workspace: Workspace,
     recipe: Detector,
     held: Frozen,
     looked: Looked,
     names: Sequence[str],
-    model: Model,
+    model: Linear,
     judged: Mapping[str, Any],
     rights: Mapping[str, int],
 ) -> registry.Checkpoint:
@@ -187,17 +129,17 @@ def _publish(
 
 
 def _score_all(
-    workspace: Workspace, recipe: Detector, names: Sequence[str], model: Model, seen: Mapping[str, float]
+    workspace: Workspace, recipe: Detector, names: Sequence[str], model: Linear, seen: Mapping[str, float]
 ) -> int:
     """Every clip of now; those that it learnt from keep what models said that had not seen them."""
     with workspace.views() as reader:
         ids = reader.sql("SELECT clip_id FROM clips ORDER BY clip_id")["clip_id"].to_list()
-        given = features(workspace, reader, names, ids)
-    if given.columns.shape[1] != len(model.centre) - sum(b.shape[1] for b in model.bases.values()):
+        given = features(workspace, reader, names, VECTORS, ids)
+    if given.columns.shape[1] != len(model.weights) - sum(b.shape[1] for b in model.inputs.bases.values()):
         raise ValueError(
             f"detector {recipe.flag}: the clips have other features now than it learnt from; train it again"
         )
-    scores = [seen.get(c, s) for c, s in zip(ids, model.score(given).tolist(), strict=True)]
+    scores = [seen.get(c, s) for c, s in zip(ids, models.score(model, given).tolist(), strict=True)]
     file = workspace.scratch / f"{recipe.name}.parquet"
     pl.DataFrame({"clip_id": ids, "score": [round(s, 4) for s in scores]}).write_parquet(file)
     try:

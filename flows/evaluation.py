@@ -32,22 +32,28 @@ if TYPE_CHECKING:
 COLUMNS = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.float64())}
 
 
-def run_evaluate(workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None) -> dict[str, Any]:
+def run_evaluate(
+    workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None, measures: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judges a checkpoint on the people of a snapshot (by default its own) whom it did not learn from, and on what it did
     not see of those whom it did; "held_out" is time where it learnt from everybody. Kept beside the checkpoint, and given.
+    `measures` are optional ones of a renderer, as in flows/perceptual.py.
 
-    Raises ValueError for an unknown checkpoint or snapshot, and when nobody in the snapshot is held out.
+    Raises ValueError for an unknown checkpoint or snapshot, when nobody in the snapshot is held out, and for measures of
+    pictures where the checkpoint draws none.
     """
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
-    if found.told["kind"] in ("detector", "ratings"):
+    if found.told["kind"] in ("detector", "ratings", "identity"):
         raise ValueError(
             f"checkpoint {found.id}: is a {found.told['kind']} model, judged as it was trained; headroom trace {found.id} shows it"
         )
     if found.told["kind"] == "renderer":
         from flows.renderer import run_evaluate_renderer
 
-        return run_evaluate_renderer(workspace, found, snapshot)
+        return run_evaluate_renderer(workspace, found, snapshot, measures)
+    if measures:
+        raise ValueError(f"evaluate: --with is of a renderer, checkpoint {found.id} draws nothing; leave it out")
     own = str(found.told["snapshot"]["id"])
     held = frozen(workspace, snapshot or own)
     if held.snapshot_id == own and "curriculum" in found.told:

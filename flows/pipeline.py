@@ -144,7 +144,9 @@ def _up_to_date(
             start.on_progress(step)
 
     with runner_for(runner, place) as made:
-        submit = prefect_submit(made, params_in_force(place))
+        if made.lost_before:
+            get_run_logger().warning("a run before was killed in the middle of %d items", len(made.lost_before))
+        submit = prefect_submit(made, params_in_force(place), place.ledger.manifest)
         outcome = _outlook(place, passes) if len(passes) > 1 else Outcome()
         for one in passes:
             left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
@@ -159,6 +161,7 @@ def _up_to_date(
     remote_s = outcome.cpu_s if "://" in runner else 0.0
     wall_s = time.monotonic() - start.since
     result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
+    result.lost_before = len(made.lost_before)
     _publish(place, outcome, result)
     _name_by_outcome(result)
     return result.to_dict()

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import polars as pl
 
-from flows.labelled import frozen_labels, groups_of, licences, refuse_few
+from flows.labelled import handed_over, licences, rated, rated_clips, refuse_few
 from infra.code import code_version
 from modeling import ratings as models
 from modeling.recipes.ratings import Ratings, ratings
@@ -26,13 +25,6 @@ from store.timelines import read_spans
 from store.workspace import Reader, Workspace, open_workspace
 from tasks.annotation.delivery import deliver_existing
 from tasks.backends.people import FILE
-
-TIER = "rated"
-TIER_SQL = """-- Clips whose picture people rated: what `headroom train visual_quality` learns from.
-SELECT clip_id FROM clips JOIN labels USING (clip_id)
-WHERE labels.visual_quality IS NOT NULL
-      -- source: a rating by people, whatever it is
-"""
 
 
 def run_ratings(
@@ -50,7 +42,7 @@ def run_ratings(
     recipe = ratings(**(changed or {}))
     workspace = open_workspace(workspace_root)
     deliver_existing(workspace)
-    held = frozen_labels(workspace, TIER, TIER_SQL, tier=tier, snapshot=snapshot)
+    held = rated(workspace, tier=tier, snapshot=snapshot)
     with workspace.views(Manifest(0, dict(held.versions), "")) as reader:
         rows = _rated(workspace, reader, recipe, held.clips["clip_id"].to_pylist())
         rights = licences(reader, rows["clip_id"].to_list())
@@ -79,23 +71,13 @@ def run_ratings(
 
 def _rated(workspace: Workspace, reader: Reader, recipe: Ratings, clip_ids: list[str]) -> pl.DataFrame:
     """clip_id, grade, group, and raw, the default's value, from the keyframes whatever serves now."""
-    rows = reader.sql(
-        """SELECT clip_id, any_value(c.video_id) AS video_id, any_value(start_frame) AS start_frame,
-                  any_value(end_frame) AS end_frame, any_value(l.visual_quality) AS grade, any_value(i.identity) AS who
-           FROM labels l JOIN clips c USING (clip_id) LEFT JOIN identities i USING (clip_id)
-           WHERE l.visual_quality IS NOT NULL GROUP BY clip_id ORDER BY clip_id"""
-    ).filter(pl.col("clip_id").is_in(clip_ids))
+    rows = rated_clips(reader, recipe.name, ("visual_quality",), clip_ids).drop_nulls("visual_quality")
     spans = rows.select("clip_id", "video_id", "start_frame", "end_frame").rows()
     held = read_spans(workspace.record, reader.manifest.versions, spans, ["keyframes"])
     raw = [_mean_quality(h.get("keyframes")) for h in held]
-    groups = groups_of(rows["video_id"].to_list(), rows["who"].to_list())
-    told = rows.with_columns(pl.Series("raw", raw, pl.Float64), pl.Series("group", groups, pl.String)).drop_nulls("raw")
+    told = rows.rename({"visual_quality": "grade"}).with_columns(pl.Series("raw", raw, pl.Float64)).drop_nulls("raw")
     here = np.ones(len(told), bool)
     refuse_few("visual_quality", [("rated", here)], told["group"].to_list(), (recipe.least_clips, recipe.least_groups))
-    if (most := float(told["grade"].max() or 0)) > models.HIGH:  # type: ignore[arg-type]
-        raise ValueError(
-            f"visual_quality: people rated up to {most:g}; the signal's grades go from 1 to 5, rate on that scale"
-        )
     return told
 
 
@@ -108,9 +90,5 @@ def _published(workspace: Workspace, recipe: Ratings, knots: models.Map, told: M
 
     raw, people = (np.round(k, 4) for k in knots)
     made = registry.publish(workspace, save({"raw": raw, "people": people}), told)
-    folder = workspace.settings.workspace / "ratings" / f"{recipe.name}-{made.id}"
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{FILE}"
-    part.write_text(json.dumps({"raw": raw.tolist(), "people": people.tolist()}))
-    part.replace(folder / FILE)
-    return {"id": made.id, **made.told, "setting": f"{recipe.name}=people?model={quote(str(folder))}"}
+    text = json.dumps({"raw": raw.tolist(), "people": people.tolist()})
+    return handed_over(workspace, made, FILE, text.encode())

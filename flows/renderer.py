@@ -7,7 +7,7 @@ beside the one it began as.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from tasks.head_geometry import canonical_face
 if TYPE_CHECKING:
     from modeling.held_out import Split
     from modeling.motion_set import MotionSet
+    from modeling.perceptual.measures import Perceptual
     from modeling.renderer import RendererNet
     from modeling.renderer_set import FaceClip
     from modeling.training import Progress
@@ -165,13 +166,19 @@ def evaluate(work: Prepared, net: RendererNet) -> dict[str, Any]:
 
 
 def judged(
-    net: RendererNet, faces: Mapping[str, list[FaceClip]], held_out: str, general: RendererNet | None = None
+    net: RendererNet,
+    faces: Mapping[str, list[FaceClip]],
+    held_out: str,
+    general: RendererNet | None = None,
+    perceptual: Perceptual | None = None,
 ) -> dict[str, Any]:
     from modeling.renderer_metrics import evaluate as judge
     from tasks.signals.face_embedding import embedding
 
     told = {
-        name: judge(net, faces[name], general=general, embed=embedding, over_clips=held_out == "time")
+        name: judge(
+            net, faces[name], general=general, embed=embedding, perceptual=perceptual, over_clips=held_out == "time"
+        )
         for name in ("held_people", "held_time")
         if faces.get(name)
     }
@@ -227,15 +234,21 @@ def card_of(workspace: Workspace, work: Prepared) -> dict[str, Any]:
     return told
 
 
-def run_evaluate_renderer(workspace: Workspace, found: registry.Checkpoint, snapshot: str | None) -> dict[str, Any]:
+def run_evaluate_renderer(
+    workspace: Workspace, found: registry.Checkpoint, snapshot: str | None, measures: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judges a renderer on whom it did not learn from, of any snapshot, by default its own. Kept beside the checkpoint.
+    `measures` are those of flows/perceptual.py; what they were made by is told as "perceptual", and part of the file's name.
 
-    Raises ValueError for an unknown snapshot, and when nobody in it is held out.
+    Raises ValueError for an unknown snapshot, when nobody in it is held out, for what `measures` can't name, and where FVD is
+    asked for and nothing that is held out is large enough.
     """
     import json
 
     from flows.evaluation import parts_of
+    from flows.perceptual import networks_of
 
+    networks = networks_of(measures)
     made = Renderer(**found.told["recipe"])
     held = frozen(workspace, snapshot or str(found.told["snapshot"]["id"]))
     data = read(workspace, held)
@@ -243,14 +256,31 @@ def run_evaluate_renderer(workspace: Workspace, found: registry.Checkpoint, snap
     faces, _ = faces_of(held, data, parts, made)
     start = found.told.get("start")
     general = renderer_of(registry.load(workspace, str(start))) if start else None
+    if networks.video is not None:
+        _refuse_too_few(faces, parts.held_out == "time")
     told = {
         "checkpoint": found.id,
         "snapshot": held.snapshot_id,
-        **judged(renderer_of(found), faces, parts.held_out, general),
+        **({"perceptual": dict(networks.told)} if networks.told else {}),
+        **judged(renderer_of(found), faces, parts.held_out, general, networks.measuring(data.clips)),
     }
     text = json.dumps(told, sort_keys=True, indent=1).encode()
-    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{held.snapshot_id}.json")
+    name = f"{held.snapshot_id}-{networks.digest}" if networks.told else held.snapshot_id
+    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{name}.json")
     return told
+
+
+def _refuse_too_few(faces: Mapping[str, list[FaceClip]], over_clips: bool) -> None:
+    """Before anything is drawn. Raises ValueError where no part that is held out is large enough for FVD."""
+    from modeling.renderer_metrics import fvd_told, names_of
+
+    told = [
+        (name, *fvd_told(faces[name], names_of(faces[name], over_clips)))
+        for name in ("held_people", "held_time")
+        if faces.get(name)
+    ]
+    if told and not any(measured for _, measured, _ in told):
+        raise ValueError(f"evaluate: --with fvd: {'; '.join(f'{name}: {notes[0]}' for name, _, notes in told)}")
 
 
 def _refuse_other_size(made: Renderer, begun: registry.Checkpoint) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
 
+from flows.under_way import Item, items, noted, of_the_dead
 from infra.settings import Settings
 from store.ledger import Manifest
 from store.workspace import Workspace
@@ -26,6 +27,9 @@ MAX_THREADS = 8
 GPU_RESOURCE = "GPU_GIB"
 """The Dask resource by which a worker announces GPU memory, in GiB."""
 
+UNDER_WAY = "under_way"
+"""The folder, in the workspace's scratch, of what threads are computing."""
+
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Batches run side by side already; numeric libraries that bring threads of their own only get in their way."""
 
@@ -34,6 +38,8 @@ class Runner(Protocol):
     """Computes batches for up to `num_workers` threads at once."""
 
     num_workers: int
+    lost_before: frozenset[Item]
+    """What was computed when the process of a run before died: each by itself, and in a process of its own."""
 
     def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done: ...
 
@@ -42,7 +48,8 @@ class Runner(Protocol):
 def runner_for(name: str, workspace: Workspace) -> Iterator[Runner]:
     """`threads`, `dask`, or a scheduler's address such as tcp://10.0.0.5:8786. Raises ValueError for anything else."""
     if name == "threads":
-        yield Threads(workspace)
+        with _threads(workspace) as threads:
+            yield threads
     elif name == "dask":
         with _local_cluster(workspace) as client:
             yield Dask(client, workspace.settings)
@@ -54,19 +61,45 @@ def runner_for(name: str, workspace: Workspace) -> Iterator[Runner]:
 
 
 class Threads:
-    """Batches in threads of this process."""
+    """Batches in threads of this process; what a process before died of, by `apart`."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(
+        self, workspace: Workspace, lost_before: frozenset[Item] = frozenset(), apart: Runner | None = None
+    ) -> None:
         self.workspace = workspace
         self.num_workers = min(num_cpus(), MAX_THREADS)
+        self.lost_before = lost_before
+        self.apart = apart
         one_thread_each()
 
     def run(self, manifest: Manifest, jobs: list[Job], params: ClipParams) -> Done:
-        return run_batch(self.workspace, manifest, jobs, params)
+        if self.apart and not items(jobs).isdisjoint(self.lost_before):
+            return self.apart.run(manifest, jobs, params)
+        with noted(self.workspace.scratch / UNDER_WAY, jobs):
+            return run_batch(self.workspace, manifest, jobs, params)
+
+
+@contextmanager
+def _threads(workspace: Workspace) -> Iterator[Threads]:
+    """Threads, and a process or two beside them for what was computed when a run before was killed."""
+    dead = of_the_dead(workspace.scratch / UNDER_WAY)
+    lost = frozenset[Item]().union(*dead.values())
+    with ExitStack() as stack:
+        apart = Dask(stack.enter_context(_local_cluster(workspace)), workspace.settings) if lost else None
+        yield Threads(workspace, lost, apart)
+    for file in dead:
+        file.unlink(missing_ok=True)
+
+
+def has_died(error: Exception) -> bool:
+    """Whether a batch was lost because its process ended."""
+    return type(error).__name__ == "KilledWorker"
 
 
 class Dask:
     """Batches on a Dask cluster. With `by_gpu`, one that needs a GPU goes only to workers that announce the memory."""
+
+    lost_before: frozenset[Item] = frozenset()
 
     def __init__(self, client: Any, settings: Settings, *, by_gpu: bool = False) -> None:
         self.client = client
@@ -143,9 +176,11 @@ def _local_cluster(workspace: Workspace) -> Iterator[Any]:
     import dask
 
     distributed: Any = import_module("distributed")
-    # A lost worker is ours to count: the batch comes back at once and is run again.
+    # A lost worker is ours to count: the batch comes back at once and is run again. One that is missing 15 s after a death
+    # (it died again, or is slow to begin anew) would be given up for good, and the command wait for ever.
+    told = {"distributed.scheduler.allowed-failures": 0, "distributed.deploy.lost-worker-timeout": "7 days"}
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(told),
         distributed.LocalCluster(
             n_workers=num_cpus(),
             threads_per_worker=1,

@@ -8,24 +8,22 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.runners import Runner
+from flows.attempts import MAX_ATTEMPTS, Attempt, after, again, blamed, single
+from flows.runners import Runner, has_died
+from flows.under_way import Item, items
 from store.ledger import Manifest
 from tasks.clipping import ClipParams
 from tasks.curate import Submit
 from tasks.jobs import Done, Job, Stage
 
 log = logging.getLogger("headroom.flows")
-
-MAX_ATTEMPTS = 3
-"""A batch that is lost is cut into its jobs; a job that is lost this often (its batch counted) is given up."""
 
 TASK_NAMES: dict[Stage, str] = {"clip": "choose clips"}
 ITEMS = {"timelines": "windows", "signals": "clips"}
@@ -35,17 +33,16 @@ class BatchLost(RuntimeError):  # noqa: N818 - what happened
     """Jobs that never gave a result, after all others of their stage were committed."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    jobs: list[Job]
-    number: int = 1
+def prefect_submit(runner: Runner, params: ClipParams, newest: Callable[[], Manifest]) -> Submit:
+    """Runs batches as tasks of the Prefect flow run that this is called in, `runner.num_workers` at a time.
 
-
-def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
-    """Runs batches as tasks of the Prefect flow run that this is called in, `runner.num_workers` at a time."""
+    What is cut down to single signals reads the `newest` manifest: the rows of the signals before it are committed.
+    """
 
     def submit(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
-        waiting = deque(Attempt(jobs) for jobs in spread(groups, runner.num_workers))
+        calm, suspects = _parted(groups, runner.lost_before)
+        waiting = deque(Attempt(jobs) for jobs in spread(calm, runner.num_workers))
+        waiting.extend(Attempt([job], 2) for job in suspects)
         running: dict[concurrent.futures.Future[Any], tuple[Any, Attempt]] = {}
         lost: list[tuple[Job, Exception]] = []
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=runner.num_workers)
@@ -54,7 +51,8 @@ def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
                 # No more than can run: a result that waits for its commit holds memory.
                 while waiting and len(running) < runner.num_workers:
                     attempt = waiting.popleft()
-                    future = pool.submit(_task(runner, stage, manifest, attempt, params), parameters={})
+                    pinned = newest() if attempt.number > 1 and len(attempt.jobs[0].signals) == 1 else manifest
+                    future = pool.submit(_task(runner, stage, pinned, attempt, params), parameters={})
                     running[future.wrapped_future] = (future, attempt)
                 ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for wrapped in ended:
@@ -62,15 +60,35 @@ def prefect_submit(runner: Runner, params: ClipParams) -> Submit:
                     try:
                         done = future.result()
                     except Exception as error:  # noqa: BLE001 - whatever a batch died of, it is run again, then named
-                        waiting.extend(_again(attempt))
-                        lost.extend(_given_up(attempt, error))
+                        more = again(attempt, died=has_died(error))
+                        waiting.extend(more)
+                        lost.extend([] if more else [(job, error) for job in attempt.jobs])
                         log.warning("%s was lost (%s)", label(stage, attempt), _told(error))
                         continue
+                    if attempt.jobs[0].set_aside:
+                        done.set_aside.add(blamed(attempt.jobs[0]))
                     yield done
+                    waiting.extend(after(attempt))  # the rows are committed by now
         if lost:
             raise BatchLost(_names(stage, lost))
 
     return submit
+
+
+def _parted(groups: list[list[Job]], lost_before: frozenset[Item]) -> tuple[list[list[Job]], list[Job]]:
+    """The batches without what was lost with the process of a run before, and that, one by one."""
+    if not lost_before:
+        return groups, []
+    calm, suspects = [], []
+    for group in groups:
+        if items(group).isdisjoint(lost_before):
+            calm.append(group)
+            continue
+        parts = single(group)
+        suspects += [job for job in parts if not items([job]).isdisjoint(lost_before)]
+        rest = [job for job in parts if items([job]).isdisjoint(lost_before)]
+        calm += [rest] if rest else []
+    return calm, suspects
 
 
 def spread(groups: list[list[Job]], num_workers: int) -> list[list[Job]]:
@@ -118,16 +136,6 @@ def _task(runner: Runner, stage: Stage, manifest: Manifest, attempt: Attempt, pa
         persist_result=False,
         retries=0,
     )
-
-
-def _again(attempt: Attempt) -> list[Attempt]:
-    if attempt.number >= MAX_ATTEMPTS:
-        return []
-    return [Attempt([job], attempt.number + 1) for job in attempt.jobs]
-
-
-def _given_up(attempt: Attempt, error: Exception) -> list[tuple[Job, Exception]]:
-    return [(job, error) for job in attempt.jobs] if attempt.number >= MAX_ATTEMPTS else []
 
 
 def _names(stage: Stage, lost: list[tuple[Job, Exception]]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from store.workspace import Reader, Workspace
-from tasks import signal_counts, tier
+from tasks import set_aside, signal_counts, tier
 from tasks.curate import Outcome
 from tasks.ingest import Ingested
 from tasks.promote import to_dict, version_told
@@ -40,6 +40,10 @@ class Summary:
     """Files that are no video by their name, by suffix."""
     erased: int = 0
     """Sources that were passed over, since they were erased from this workspace."""
+    set_aside: list[dict[str, str]] = field(default_factory=list)
+    """All rows that are not computed any more, since they ended the processes that did: signal, what and reason."""
+    lost_before: int = 0
+    """Clips, windows or files that a run before was computing when it was killed; those still stale were computed apart."""
     gone: list[str] = field(default_factory=list)
     """Names of videos whose file is nowhere any more; what was computed of them stands."""
     unusable_rights: list[tuple[str, str]] = field(default_factory=list)
@@ -68,6 +72,7 @@ def summary(
     with workspace.views() as reader:
         rows = reader.sql("SELECT video_id, name, state, reason FROM videos ORDER BY name, video_id").to_dicts()
         clips = int(reader.sql("SELECT count(*) FROM clips").item())
+        aside = set_aside.told(workspace, reader)
         touched = dict.fromkeys([*outcome.tally.computed, *outcome.tally.failed, *outcome.stopped])
         totals = {name: counts.total for name, counts in signal_counts.counts(reader).items()} if touched else {}
     fresh = [r for r in rows if r["video_id"] not in before]
@@ -90,6 +95,7 @@ def summary(
         quarantined_files=[(r["name"], r["reason"]) for r in fresh if r["state"] == "quarantined"],
         ignored=dict(seen.ignored),
         erased=seen.erased,
+        set_aside=aside,
         gone=list(seen.gone),
         unusable_rights=list(seen.rights),
         promoted=[to_dict(t) for t in outcome.promoted],
@@ -127,6 +133,9 @@ def markdown(workspace: Workspace, made: Summary) -> str:
             failures_title(made),
             _table(("signal", "what", "reason"), [tuple(f.values()) for f in made.failures]),
         ]
+    if made.set_aside:
+        rows = [tuple(row.values()) for row in made.set_aside[:MAX_FILES_SHOWN]]
+        parts += ["## Set aside, they ended their processes", _table(("signal", "what", "reason"), rows)]
     if made.outdated:
         parts.append(
             "Of another version before this run: " + ", ".join(f"{n} ({c:,} rows)" for n, c in made.outdated.items())

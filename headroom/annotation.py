@@ -59,6 +59,33 @@ def annotate_rankings(
     terminal.show(told, rankings, as_json)
 
 
+@annotate.command("answers")
+def annotate_answers(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="A batch: its name, or its number.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write, .csv, .parquet or .jsonl; without it CSV is printed.")
+    ] = None,
+    logins: Annotated[
+        bool, typer.Option("--logins", help="Name raters by their logins, not by names that nobody can trace.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every single answer of a batch, a row per answer and question: what was shown, who said what, and whether it counts."""
+    from dashboards import terminal
+    from dashboards.annotation.terminal import answers_written
+    from tasks.annotation.exports import answers_of, write
+
+    rows = answers_of(existing(workspace or context.obj).workspace, batch, logins=logins)
+    if out is not None:
+        terminal.show(write(rows, out), answers_written, as_json)
+    elif as_json:
+        terminal.show({"rows": rows.to_dicts()}, answers_written, as_json)
+    else:
+        typer.echo(rows.write_csv(), nl=False)
+
+
 labels = group(
     "labels",
     "Bring what annotators decided into the record, where tiers read it; `annotate`, `curate` and `reprocess` do so too.",
@@ -76,7 +103,7 @@ def labels_delivered(context: typer.Context, workspace: WorkspaceOption = None, 
         context.obj = workspace
         return
     corpus = existing(workspace).workspace
-    made = deliver_existing(corpus)
+    made = deliver_existing(corpus, all_batches=True)
     with corpus.views() as reader:
         told = {"delivered": made.labels, "rows": made.rows, **held(reader)}
     terminal.show(told, terminal.labelled, as_json)

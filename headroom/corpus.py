@@ -31,13 +31,15 @@ class Corpus:
         budget_s: float | None = None,
         verify: bool = False,
         readmit: bool = False,
+        retry: bool = False,
         on_progress: Callable[[Any], None] | None = None,
     ) -> dict[str, Any]:
         """Ingests what is new under the paths and brings everything up to date; gives the summary of `curate --json`.
 
         `tier` restricts the work to what decides that tier: cheap signals first, and a costly one only for clips that
         the cheap ones leave in. `signals` restricts it to these and what they need; it is how those on request are
-        asked for. What was erased stays out unless `readmit`. Raises ValueError for a path that isn't there, and for an
+        asked for. What was erased stays out unless `readmit`; what was set aside, since it ended the process that
+        computed it, is left alone unless `retry`. Raises ValueError for a path that isn't there, and for an
         unknown signal.
         """
         from flows.curate import run_curate
@@ -51,6 +53,7 @@ class Corpus:
             budget_s=budget_s,
             verify=verify,
             readmit=readmit,
+            retry=retry,
             on_progress=on_progress,
         )
 

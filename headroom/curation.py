@@ -36,6 +36,9 @@ def curate(
         bool, typer.Option(help="Show what would be computed, its cost and what is spared; compute nothing.")
     ] = False,
     readmit: Annotated[bool, typer.Option(help="Take in again what was erased and lies under PATHS.")] = False,
+    retry: Annotated[
+        bool, typer.Option(help="Compute again what was set aside, since it ended the process that computed it.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit 1 if input under PATHS (without: any) is quarantined.")] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -63,6 +66,7 @@ def curate(
             runner=runner,
             verify=verify,
             readmit=readmit,
+            retry=retry,
             on_progress=on_progress,
         )
     quarantined = quarantined_under(corpus.workspace, paths or ()) if strict else []

@@ -18,13 +18,13 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="audio_to_motion, audio_to_motion_transformer, ..., renderer, detector, or visual_quality."
+            help="audio_to_motion, audio_to_motion_transformer, ..., renderer, identity, detector, visual_quality, or rated_quality."
         ),
     ],
     tier: Annotated[
         str | None,
         typer.Option(
-            help="The tier to freeze and learn from; for detector and visual_quality, if none, what people looked at or rated."
+            help="The tier to freeze and learn from; for what learns from labels, if none, what people looked at or rated."
         ),
     ] = None,
     snapshot: Annotated[str | None, typer.Option(help="A snapshot to learn from instead.")] = None,
@@ -51,11 +51,14 @@ def train(
     """Train a recipe on a tier and publish the checkpoint; run it again to go on with one that was cut off.
 
     `detector --flag KIND` learns from the clips that annotators flagged, and scores every clip. `visual_quality` brings the
-    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints. `renderer` learns what
-    the warp of one picture lacks in the lower face; `--start` makes it one person's own.
+    signal's grades to those that annotators gave, as a version that is chosen by the setting it prints. `rated_quality` learns
+    what they rate in each dimension from what is stored of the clips, as a signal of its own, by such a setting, too.
+    `renderer` learns what the warp of one picture lacks in the lower face; `--start` makes it one person's own. `identity` learns
+    to tell a person's rest and scale from one picture.
     """
     from dashboards import labels_trained, motion_trained, renderer_trained, terminal
     from flows.detector import run_detector
+    from flows.rated_quality import run_rated_quality
     from flows.ratings import run_ratings
     from flows.train import run_train
 
@@ -65,11 +68,13 @@ def train(
             "train: a detector needs --flag KIND, as in headroom train detector --flag teeth; no other recipe has it"
         )
     draws = recipe.startswith("renderer")
+    of_labels = recipe in ("detector", "visual_quality", "rated_quality")
+    at_once = of_labels or recipe == "identity"
     if start is not None and not draws:
         raise ValueError("train: --start is of a renderer; no other recipe goes on from a checkpoint")
-    if curriculum is not None and (draws or recipe in ("detector", "visual_quality")):
+    if curriculum is not None and (draws or at_once):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
-    if (draws or recipe in ("detector", "visual_quality")) and (device != "auto" or processes > 1):
+    if (draws or at_once) and (device != "auto" or processes > 1):
         raise ValueError(f"train: {recipe} is trained on the CPU; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
@@ -79,6 +84,16 @@ def train(
     if recipe == "visual_quality":
         made = run_ratings(root, tier=tier, snapshot=snapshot, changed=changed)
         terminal.show(made, labels_trained.calibrated, as_json)
+        return
+    if recipe == "rated_quality":
+        made = run_rated_quality(root, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, labels_trained.rated, as_json)
+        return
+    if recipe == "identity":
+        from flows.identity import run_identity
+
+        made = run_identity(root, tier=tier, snapshot=snapshot, changed=changed)
+        terminal.show(made, motion_trained.identified, as_json)
         return
     if draws:
         from flows.renderer import run_renderer
@@ -101,14 +116,26 @@ def train(
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe.")],
     snapshot: Annotated[str | None, typer.Option(help="A snapshot or tier; else the one it was trained on.")] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=WEIGHTS",
+            help="Of a renderer, a measure whose weights you bring: lpips=FOLDER, fvd=MODEL or lse=FILE; may be repeated.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a checkpoint on people it never saw, beside the baselines."""
+    """Judge a checkpoint on people it never saw, beside the baselines.
+
+    `--with` adds to a renderer's measures LPIPS and temporal LPIPS, FVD, or LSE-D and LSE-C. No weights of these ship with
+    Headroom: docs/renderer.md says where they come from and under which licence.
+    """
     from dashboards import motion_trained, renderer_trained, terminal
     from flows.evaluation import run_evaluate
 
-    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot)
+    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot, measures or [])
     drawn = any("plates" in of for of in told.values() if isinstance(of, dict))
     terminal.show(told, renderer_trained.evaluated if drawn else motion_trained.evaluated, as_json)
 

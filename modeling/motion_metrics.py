@@ -108,8 +108,8 @@ def clip_measures(made_TK: np.ndarray, clip: MotionClip) -> dict[str, float]:
     return {**found, "correlation": float(np.mean(each))}
 
 
-def figure(values: Sequence[float], people: Sequence[str], seed: int = 0) -> Figure:
-    """Mean over clips, with a percentile interval of a bootstrap over people."""
+def figure(values: Sequence[float], people: Sequence[str], seed: int = 0, digits: int = 4) -> Figure:
+    """Mean over clips, with a percentile interval of a bootstrap over people, rounded to so many decimals."""
     by_person: dict[str, list[float]] = {}
     for value, person in zip(values, people, strict=True):
         by_person.setdefault(person, []).append(value)
@@ -118,7 +118,8 @@ def figure(values: Sequence[float], people: Sequence[str], seed: int = 0) -> Fig
     picks = np.random.default_rng(seed).integers(0, len(sums), (NUM_RESAMPLES, len(sums)))
     means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Figure(round(float(np.mean(values)), 4), round(float(low), 4), round(float(high), 4), len(values))
+    value, low, high = (round(float(v), digits) for v in (np.mean(values), low, high))
+    return Figure(value, low, high, len(values))
 
 
 # Baselines

@@ -5,12 +5,12 @@ N clips; raw and grades are 1 to 5. A map is its knots, between which it is a li
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from modeling.held_groups import figure, folds, resamples
 from modeling.recipes.ratings import Ratings
 
 NUM_RESAMPLES = 2000
@@ -35,28 +35,23 @@ def graded(made: Map, raw_N: np.ndarray) -> np.ndarray:
 def judged(recipe: Ratings, raw_N: np.ndarray, grades_N: np.ndarray, groups: Sequence[str]) -> dict[str, Any]:
     """{"num_clips", "num_groups", "measures": {"ours", "as_it_is": {"mean_squared_error", "mean_error"}}, "gain"}, figures
     with 95 % intervals that resample whole groups; gain is how much of the mean squared error the map takes away."""
-    order = sorted(set(groups), key=lambda g: hashlib.sha256(f"{recipe.seed}:{g}".encode()).hexdigest())
-    place = {g: i % min(recipe.num_folds, len(order)) for i, g in enumerate(order)}
-    fold_N = np.array([place[g] for g in groups])
+    fold_N = folds(groups, recipe.num_folds, recipe.seed)
     mapped = np.empty(len(raw_N))
     for fold in range(int(fold_N.max()) + 1):
         learn = fold_N != fold
         mapped[~learn] = graded(fit(recipe, raw_N[learn], grades_N[learn]), raw_N[~learn])
-    rows = {g: np.flatnonzero(np.array(groups) == g) for g in order}
-    rng = np.random.default_rng(recipe.seed)
-    drawn = [np.concatenate([rows[order[i]] for i in rng.integers(0, len(order), len(order))]) for _ in range(NUM_RESAMPLES)]  # fmt: skip
+    drawn = resamples(groups, NUM_RESAMPLES, recipe.seed)
     errors = {"ours": mapped - grades_N, "as_it_is": raw_N - grades_N}
     measures = {
         who: {"mean_squared_error": _figure(e**2, drawn), "mean_error": _figure(np.abs(e), drawn)}
         for who, e in errors.items()
     }
     gain = _figure(errors["as_it_is"] ** 2 - errors["ours"] ** 2, drawn)
-    return {"num_clips": len(raw_N), "num_groups": len(order), "measures": measures, "gain": gain}
+    return {"num_clips": len(raw_N), "num_groups": len(set(groups)), "measures": measures, "gain": gain}
 
 
 def _figure(values_N: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, float]:
-    low, high = np.quantile([values_N[d].mean() for d in drawn], [0.025, 0.975])
-    return {"value": round(float(values_N.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return figure(values_N.mean(), [float(values_N[d].mean()) for d in drawn])
 
 
 def _isotonic(raw_N: np.ndarray, grades_N: np.ndarray) -> Map:

@@ -16,7 +16,10 @@ import numpy as np
 import torch
 
 from modeling.motion_metrics import SILENT_PROB, figure
-from modeling.mouth_crop import SIDE_PX, add, fade
+from modeling.mouth_crop import SIDE_PX
+from modeling.perceptual import frechet
+from modeling.perceptual.measures import BETTER_LOWER as PERCEPTUAL_LOWER
+from modeling.perceptual.measures import Perceptual
 from modeling.renderer import RendererNet
 from modeling.renderer_set import FaceClip
 from modeling.renderer_training import SSIM_SIDE, given_of, mouth_mask, reference_of, ssim_map
@@ -26,13 +29,16 @@ OURS, WARP, COPY, GENERAL, TRUE = "ours", "warp", "copy", "general", "true"
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a picture RGB uint8 and five points of its face (5, 2) to a vector of length 1."""
 IDENTITY_FRAMES = 4
-BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver")
+BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver", *PERCEPTUAL_LOWER)
 """Of the measures; of all others more is better, but for RATIOS, which are best at 1."""
 RATIOS = ("sharpness", "open_contrast")
+SMALL = ("lpips", "temporal_lpips")
+"""Told to two more decimals."""
 CLOSED = 0.15
 """Of the normalised opening: below it the person's lips are closed."""
 OPEN = 1.0
 """From here on they are open."""
+TOO_SHORT = "LSE needs 5 frames after each other with 0.6 s of sound on either side, in a clip of 1.44 s; none has"
 WARM_FRAMES = 5
 """A constant mouth is drawn so often before its quivering is measured: the state of the frame before settles."""
 
@@ -63,38 +69,73 @@ def evaluate(
     *,
     general: RendererNet | None = None,
     embed: Embed | None = None,
+    perceptual: Perceptual | None = None,
     over_clips: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """By kind of plate: {"num_clips", "num_people", "seconds", "plates": {kind: {"measures": {who: {measure: figure}},
     "ahead": {baseline: {measure: figure}}}}}; above 0 in "ahead" means that ours is better. `general` is the network that
-    this one went on from; with `embed` it is also measured how far the face stays the person's.
+    this one went on from; with `embed` it is also measured how far the face stays the person's. With `perceptual` there are the
+    measures that it has weights for, and "notes" says what is to be known of them, or why there is none.
 
     Raises ValueError without a clip.
     """
     if not clips:
         raise ValueError("evaluate: no clip is held out; give a larger tier")
+    names = names_of(clips, over_clips)
+    measured, notes = fvd_told(clips, names) if perceptual and perceptual.video else (False, [])
     plates: dict[str, Any] = {}
     for place, (kind, _) in enumerate(clips[0].plates):
-        rows = [clip_measures(net, clip, place, general, embed) for clip in clips]
-        names = [c.who if not over_clips else f"{c.who} {c.clip_id} {c.frames[0]}" for c in clips]
+        rows, videos = [], []
+        for clip in clips:
+            pictures = shown(net, clip, place, general)
+            rows.append(clip_measures(net, clip, place, pictures, embed, perceptual))
+            if perceptual and measured:
+                seen = {**pictures, TRUE: clip.true}
+                videos.append({who: perceptual.videos(squares, clip) for who, squares in seen.items()})
         plates[kind] = _told(rows, names, seed)
+        if (
+            perceptual
+            and perceptual.syncnet
+            and "lse_d" not in plates[kind]["measures"][OURS]
+            and TOO_SHORT not in notes
+        ):
+            notes.append(TOO_SHORT)
+        if measured:
+            for part, figures in zip(("measures", "ahead"), frechet.fvd(videos, names, OURS, TRUE, seed), strict=True):
+                for who, told in figures.items():
+                    plates[kind][part][who]["fvd"] = told
     return {
         "num_clips": len(clips),
         "num_people": len({c.who for c in clips}),
         "seconds": round(sum(len(c) for c in clips) / GRID_FPS, 2),
         "plates": plates,
+        **({"notes": notes} if notes else {}),
     }
+
+
+def names_of(clips: Sequence[FaceClip], over_clips: bool) -> list[str]:
+    """What is drawn anew for intervals: people, or clips."""
+    return [c.who if not over_clips else f"{c.who} {c.clip_id} {c.frames[0]}" for c in clips]
+
+
+def fvd_told(clips: Sequence[FaceClip], names: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether clips are enough for FVD, and what is to be said of that."""
+    num = [len(frechet.videos_of(clip.frames)) for clip in clips]
+    refused = frechet.refusal(sum(num), len({name for name, n in zip(names, num, strict=True) if n}))
+    told = refused or frechet.caution(sum(num))
+    return not refused, [told] if told else []
 
 
 def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str], seed: int) -> dict[str, Any]:
     def told(measure: str, values: Sequence[float | None]) -> dict[str, float] | None:
         known = [(v, n) for v, n in zip(values, names, strict=True) if v is not None]
-        return figure([v for v, _ in known], [n for _, n in known], seed).to_dict() if known else None
+        digits = 6 if measure in SMALL else 4
+        return figure([v for v, _ in known], [n for _, n in known], seed, digits).to_dict() if known else None
 
-    kinds = list(rows[0])
+    kinds = list(dict.fromkeys(who for row in rows for who in row))
     measures = {
-        who: {m: made for m in _names(rows, who) if (made := told(m, [r[who].get(m) for r in rows])) is not None}
+        who: {m: v for m in _names(rows, who) if (v := told(m, [r.get(who, {}).get(m) for r in rows])) is not None}
         for who in kinds
     }
     ahead = {}
@@ -109,7 +150,7 @@ def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str
 
 def _names(rows: Sequence[Mapping[str, Mapping[str, float]]], who: str) -> list[str]:
     """Of all measures that any clip has, in their order."""
-    return list(dict.fromkeys(name for row in rows for name in row[who]))
+    return list(dict.fromkeys(name for row in rows for name in row.get(who, {})))
 
 
 def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
@@ -120,21 +161,30 @@ def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]
     return (theirs[measure] - ours[measure]) * (1 if measure in BETTER_LOWER else -1)
 
 
-def clip_measures(
-    net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None, embed: Embed | None = None
-) -> dict[str, dict[str, float]]:
-    """Of one clip, {who: {measure: value}} of ours, the warp, and the copy; those of silence where the clip has any."""
+def shown(net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None) -> dict[str, np.ndarray]:
+    """Squares uint8 (T, S, S, 3) of ours, the warp, the copy, and the one that ours went on from."""
     copies = np.broadcast_to(clip.references[plate, 0], clip.true.shape)
-    made = drawn(net, clip, plate)
-    pictures = {OURS: made, WARP: clip.warps[plate], COPY: copies}
-    if general is not None:
-        pictures[GENERAL] = drawn(general, clip, plate)
-    told = {who: picture_measures(shown, clip) for who, shown in pictures.items()}
+    pictures = {OURS: drawn(net, clip, plate), WARP: clip.warps[plate], COPY: copies}
+    return pictures if general is None else {**pictures, GENERAL: drawn(general, clip, plate)}
+
+
+def clip_measures(
+    net: RendererNet, clip: FaceClip, plate: int, pictures: Mapping[str, np.ndarray], embed: Embed | None = None,
+    perceptual: Perceptual | None = None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Of one clip, {who: {measure: value}} of what is `shown`; those of silence where the clip has any."""
+    told = {who: picture_measures(squares, clip) for who, squares in pictures.items()}
+    with_true = {**pictures, TRUE: clip.true}
+    if perceptual is not None:
+        for who, squares in pictures.items():
+            told[who] |= perceptual.beside_true(squares, clip)
+        for who, measures in perceptual.with_sound(with_true, clip, plate).items():
+            told.setdefault(who, {}).update(measures)
     if embed is not None:
-        for who, shown in (*pictures.items(), (TRUE, clip.true)):
-            told.setdefault(who, {})["identity"] = identity(shown, clip, plate, embed)
+        for who, squares in with_true.items():
+            told.setdefault(who, {})["identity"] = identity(squares, clip, plate, embed)
     told[OURS]["still_quiver"] = still_quiver(net, clip, plate)
-    told[OURS]["border_step"] = border_step(made, clip.warps[plate])
+    told[OURS]["border_step"] = border_step(pictures[OURS], clip.warps[plate])
     return told
 
 
@@ -174,13 +224,10 @@ def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
 def identity(squares_TSSC: np.ndarray, clip: FaceClip, plate: int, embed: Embed) -> float:
     """Cosine between the person's picture and the same picture with the lower face of other frames in it, the mean over a few
     frames: 1 is the same face. What the true frames have is the most that can be asked for."""
-    picture, affine, points = clip.pictures[plate], clip.affines[plate], clip.points[plate]
-    own, faded = embed(picture, points), fade()[..., None]
-    told = []
-    for row in np.unique(np.linspace(0, len(clip) - 1, IDENTITY_FRAMES).astype(int)):
-        change = faded * (squares_TSSC[row].astype(np.float32) - clip.references[plate, 0])
-        told.append(float(own @ embed(add(picture, np.ascontiguousarray(change), affine), points)))
-    return float(np.mean(told))
+    points = clip.points[plate]
+    own = embed(clip.pictures[plate], points)
+    chosen = np.unique(np.linspace(0, len(clip) - 1, IDENTITY_FRAMES).astype(int))
+    return float(np.mean([own @ embed(clip.in_picture(plate, squares_TSSC[row]), points) for row in chosen]))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from modeling.mesh_warp import NUM_FACE, MeshWarp, Plate
 from modeling.motion import POINTS_PER_PX, Person
 from modeling.motion_set import MotionClip
 from modeling.mouth_crop import SIDE_PX as CROP_PX
-from modeling.mouth_crop import across_px, crop_affine, cut, face_mask, masks, placed
+from modeling.mouth_crop import across_px, add, crop_affine, cut, face_mask, fade, masks, placed
 from modeling.mouth_inside import inside_from, own_inside, painted_inside
 from modeling.plates import OPEN_GAP, SIDE_PX, best_frame, cut_square, square_of
 from modeling.recipes.renderer import Renderer
@@ -64,6 +64,11 @@ class FaceClip:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def in_picture(self, plate: int, square_SSC: np.ndarray) -> np.ndarray:
+        """The plate's picture with a lower face in it, RGB uint8 (256, 256, 3)."""
+        change = fade()[..., None] * (square_SSC.astype(np.float32) - self.references[plate, 0])
+        return add(self.pictures[plate], np.ascontiguousarray(change), self.affines[plate])
 
     def runs(self, length: int) -> np.ndarray:
         """Rows from which `length` frames of the grid follow each other, int64."""

@@ -1,7 +1,8 @@
 """An avatar: whom a session shows. Made once, from a portrait or from a clip of the workspace; then only drawn.
 
 A clip gives the best of its frames, the person's own rest and scale, and, where the person opens the mouth, its inside. A
-portrait gives one frame: what is usual for people stands in for the rest, and teeth are painted.
+portrait gives one frame: what the deployed identity checkpoint tells of such a face stands in for the rest, or what is usual for
+people, and teeth are painted.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from modeling.mesh_warp import CLOSED_GAP, Plate
-from modeling.motion import HEAD, MOUTH, NUM_PARAMETERS, Person, mouth_of, person_of, raw_motion, upright
+from modeling.identity import KIND, IdentityModel, identity_of, inputs, person_from, usual
+from modeling.mesh_warp import Plate
+from modeling.motion import HEAD, HEAD_UNIT_DEG, MOUTH, NUM_PARAMETERS, Person, mouth_of, person_of, raw_motion, upright
 from modeling.mouth_inside import inside_from, own_inside, painted_inside
 from modeling.plates import OPEN_GAP, SIDE_PX, best_frame, cut_square, square_of
 from serving.portrait import bytes_of, decoded, mesh_of
+from store import deployments, registry
 from store.frozen import live
 from store.media import fit, read_frames
 from store.timelines import read_spans
 from store.workspace import Workspace
 from tasks.eye_geometry import eyes_of
 from tasks.face_geometry import POINT_SCALE
+from tasks.face_mesh import blendshapes
 from tasks.head_geometry import angles_of, head_turns
 
 MOST_YAW_DEG, MOST_PITCH_DEG = 25.0, 25.0
-USUAL_SCALE = np.array([0.055, 0.04, 0.07, 1.6])
-"""Of the mouth's parameters, in raw units: about the median of the standard deviations of eight people who talk."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Avatar:
 def avatar(workspace: Workspace | None, named: str, side_px: int = SIDE_PX) -> Avatar:
     """From a picture's path or a clip's id. Raises ValueError for what is neither, and what `of_picture` and `of_clip` do."""
     if Path(named).is_file():
-        return of_picture(Path(named), side_px)
+        return of_picture(Path(named), side_px, identity_model(workspace) if workspace else None)
     if Path(named).suffix or "/" in named:
         raise ValueError(f"avatar {named}: there is no such picture; give a portrait's file or a clip's id")
     if workspace is None:
@@ -54,7 +56,13 @@ def avatar(workspace: Workspace | None, named: str, side_px: int = SIDE_PX) -> A
     return of_clip(workspace, clip_named(workspace, named), side_px)
 
 
-def of_picture(file: Path, side_px: int = SIDE_PX) -> Avatar:
+def identity_model(workspace: Workspace) -> IdentityModel | None:
+    """Of the checkpoint that is deployed, None without. Raises ValueError for one that can't be used."""
+    name = deployments.serving(workspace, KIND).stable
+    return identity_of(registry.load(workspace, name)) if name else None
+
+
+def of_picture(file: Path, side_px: int = SIDE_PX, model: IdentityModel | None = None) -> Avatar:
     """From a portrait. Raises ValueError for a file that is no picture, or shows no face, several, or one that is too small,
     turned away, or cut off."""
     import hashlib
@@ -71,7 +79,7 @@ def of_picture(file: Path, side_px: int = SIDE_PX) -> Avatar:
         )
     square = square_of(points, picture.shape[:2])
     shown, placed = cut_square(picture, points, square, side_px)
-    person = _usual(points)
+    person = _usual(points, model)
     inside = own_inside(shown, placed) if _gap(points) >= OPEN_GAP else painted_inside(shown, placed)
     return Avatar(hashlib.sha256(data).hexdigest()[:16], file.stem, Plate(shown, placed, inside), person)
 
@@ -113,17 +121,16 @@ def of_clip(workspace: Workspace, clip_id: str, side_px: int = SIDE_PX) -> Avata
     return Avatar(clip_id, Path(str(row["name"])).stem, Plate(shown, placed, inside), person)
 
 
-def _usual(points_N3: np.ndarray) -> Person:
-    """The rest of somebody known from one picture: as it is, but for lips that are open there."""
+def _usual(points_N3: np.ndarray, model: IdentityModel | None) -> Person:
+    """The rest and scale of somebody known from one picture: told by the model, or as it is, but for lips that are open there."""
     angles = angles_of(head_turns(points_N3[None]))[:, [1, 0, 2]]
-    mouth = mouth_of(upright(points_N3[None], angles))[0]
-    rest, scale = np.zeros(NUM_PARAMETERS), np.ones(NUM_PARAMETERS)
-    rest[MOUTH], scale[MOUTH] = mouth, USUAL_SCALE
-    rest[0] = min(mouth[0], CLOSED_GAP / 2)
     lids = np.maximum(eyes_of(points_N3[None])[1][0], 0.05)
+    rest, scale = np.zeros(NUM_PARAMETERS), np.ones(NUM_PARAMETERS)
+    rest[MOUTH] = mouth_of(upright(points_N3[None], angles))[0]
     rest[4:6], scale[4:6] = (lids[1], lids[0]), (-lids[1], -lids[0])
-    rest[HEAD], scale[HEAD] = angles[0], 10.0
-    return Person(rest, scale)
+    rest[HEAD], scale[HEAD] = angles[0], HEAD_UNIT_DEG
+    given = inputs(rest[None], blendshapes(points_N3)[None])
+    return person_from((model.told(given) if model else usual(given))[0], Person(rest, scale))
 
 
 def _gap(points_N3: np.ndarray) -> float:

@@ -18,6 +18,9 @@ LIVE = ("leased", "answered")
 COUNTED = ("label", "repeat")
 PURPOSES = (*COUNTED, "gold", "train", "exam", "review")
 
+REASONS = ("gone", "unplayable", "disturbing", "other")
+"""Why an item is given back; the first is ours, where its media are found to be gone."""
+
 
 def _one_of(column: str, allowed: tuple[str, ...]) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{column} IN ({', '.join(repr(a) for a in allowed)})")
@@ -63,7 +66,8 @@ region_terms = sa.Table(
     sa.Column("rate", sa.Float, nullable=False),
     sa.CheckConstraint("hourly_floor_minor >= 0 AND rate > 0"),
 )  # fmt: skip
-"""What a region's people are paid by, from when on: the last line of those that began. `regions` has what was said last."""
+"""What a region's people are paid by, from when on: of the lines that began, the one written last. `regions` has what was said
+last."""
 people = sa.Table(
     f"{_P}people", metadata,
     _id(),
@@ -196,6 +200,16 @@ set_aside = sa.Table(
 """Answers that count no more, since whoever gave them was paused: their places on items are free again. They stay paid."""
 STANDS = ~sa.select(set_aside.c.at).where(set_aside.c.assignment_id == assignments.c.id).exists()
 """Of an answer: it was not set aside."""
+reports = sa.Table(
+    f"{_P}reports", metadata,
+    _of("assignments", primary_key=True), _text("reason"), _text("told"), _time("at"),
+    _one_of("reason", REASONS),
+)  # fmt: skip
+"""Items that a rater gave back without an answer, and why; `told` is what the rater wrote."""
+unshown = sa.Table(f"{_P}unshown", metadata, _of("items", primary_key=True), _time("at"))
+"""Items that nobody gets, since their media are gone; a row goes when they are back."""
+SHOWN = ~sa.select(unshown.c.at).where(unshown.c.item_id == items.c.id).exists()
+"""Of an item: its media are there, as far as anybody found."""
 qualifications = sa.Table(
     f"{_P}qualifications", metadata,
     _of("people", primary_key=True), _of("schemas", primary_key=True),
@@ -230,7 +244,7 @@ ledger = sa.Table(
     sa.UniqueConstraint("person_id", "period", "line"),
 )  # fmt: skip
 
-NEVER_CHANGED = (audit_log, schemas, ledger, set_aside, region_terms)
+NEVER_CHANGED = (audit_log, schemas, ledger, set_aside, region_terms, reports)
 
 _COUNTS = {
     "claimed": ("INSERT", "NEW.state IN ('leased', 'answered')", "+ 1"),

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import assignments, items, labels, outbox
+from store.annotation import assignments, items, labels, outbox, unshown
 
 
 def erase_videos(c: Connection, video_ids: Collection[str]) -> int:
@@ -21,6 +21,7 @@ def erase_videos(c: Connection, video_ids: Collection[str]) -> int:
     if gone:
         c.execute(labels.delete().where(labels.c.item_id.in_(gone)))
         c.execute(outbox.delete().where(outbox.c.item_id.in_(gone)))
+        c.execute(unshown.delete().where(unshown.c.item_id.in_(gone)))
         leased = assignments.c.item_id.in_(gone) & (assignments.c.state == "leased")
         c.execute(assignments.update().where(leased).values(state="expired"))
         c.execute(items.update().where(items.c.id.in_(gone)).values(media="[]", truth=None, state="retired"))

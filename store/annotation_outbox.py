@@ -58,13 +58,22 @@ def last_change(c: Connection) -> tuple[int, int]:
     return int(count), int(total or 0)
 
 
+def batches_of(c: Connection, item_ids: Sequence[int]) -> list[int]:
+    """The batches that these items are of, by id."""
+    found: set[int] = set()
+    for start in range(0, len(item_ids), _IDS_AT_ONCE):
+        part = list(item_ids[start : start + _IDS_AT_ONCE])
+        found.update(c.execute(sa.select(items.c.batch_id).where(items.c.id.in_(part)).distinct()).scalars())
+    return sorted(found)
+
+
 def decided(c: Connection, item_ids: Sequence[int]) -> list[Row]:
-    """The labels of these items with what the record needs: uid, version, schema, clips, and the raters' `answers`."""
+    """The labels of these items with what the record needs: uid, version, schema, batch, clips, and the raters' `answers`."""
     found: list[Row] = []
     query = (
         sa.select(
             labels.c.item_id, labels.c.value, labels.c.how, labels.c.num_answers, labels.c.at, outbox.c.uid,
-            outbox.c.version, items.c.media, items.c.state, schemas.c.task_type, schemas.c.body,
+            outbox.c.version, items.c.media, items.c.state, items.c.batch_id, schemas.c.task_type, schemas.c.body,
             schemas.c.name.label("schema"), schemas.c.version.label("schema_version"),
         )
         .join(outbox, outbox.c.item_id == labels.c.item_id)

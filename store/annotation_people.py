@@ -8,7 +8,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import audit_log, failures, invitations, people, region_terms, regions, resets, sessions
+from store.annotation import (
+    assignments,
+    audit_log,
+    failures,
+    invitations,
+    people,
+    region_terms,
+    regions,
+    resets,
+    sessions,
+)
 from store.currencies import exponent
 
 Row = dict[str, Any]
@@ -62,11 +72,17 @@ def put_region(c: Connection, values: Row, terms_from: float | None = None) -> N
 
 
 def terms(c: Connection, region: str, at: float) -> Row:
-    """What held in a region at a time: `currency`, `hourly_floor_minor` and `rate`."""
+    """What held in a region at a time: `currency`, `hourly_floor_minor` and `rate`. Of all that began, what was said last."""
     query = sa.select(region_terms).where(region_terms.c.region == region, region_terms.c.valid_from <= at)
-    found = _one(c, query.order_by(region_terms.c.valid_from.desc(), region_terms.c.id.desc()).limit(1))
+    found = _one(c, query.order_by(region_terms.c.id.desc()).limit(1))
     assert found is not None, region
     return found
+
+
+def first_answer_at(c: Connection, region: str) -> float | None:
+    """When somebody of a region first sent anything that time is paid for; None: nobody did."""
+    query = sa.select(sa.func.min(assignments.c.submitted_at)).join(people, people.c.id == assignments.c.person_id)
+    return c.execute(query.where(people.c.region == region)).scalar()
 
 
 def keep_terms(c: Connection) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store import annotation_outbox
-from store.annotation import STANDS, assignments, batches, items, labels, schemas, sessions, set_aside
+from store.annotation import SHOWN, STANDS, assignments, batches, items, labels, schemas, sessions, set_aside
 from store.prepared_statements import SOON
 
 Row = dict[str, Any]
@@ -84,7 +84,7 @@ _OPEN_BATCHES = (
 FIRST_OPEN = (
     sa.select(items)
     .where(items.c.batch_id == sa.bindparam("batch"), items.c.state == "open", items.c.kind == "work")
-    .where(items.c.num_taken < items.c.num_wanted, ~_HAD.exists())
+    .where(items.c.num_taken < items.c.num_wanted, ~_HAD.exists(), SHOWN)
     .order_by(items.c.uncertainty.desc(), items.c.id)
     .limit(1)
     .with_for_update(of=items, skip_locked=True)
@@ -92,7 +92,7 @@ FIRST_OPEN = (
 _GOLD_LEFT = (
     sa.select(items.c.id, items.c.truth, sa.func.coalesce(sa.func.max(assignments.c.leased_at), 0).label("last_at"))
     .outerjoin(assignments, (assignments.c.item_id == items.c.id) & _MINE)
-    .where(items.c.schema_id == sa.bindparam("schema"), items.c.kind == "gold", items.c.state == "done")
+    .where(items.c.schema_id == sa.bindparam("schema"), items.c.kind == "gold", items.c.state == "done", SHOWN)
     .where(~_HAD.where(assignments.c.round == sa.bindparam("round")).correlate(items).exists())
     .group_by(items.c.id, items.c.truth)
     .order_by(items.c.id)
@@ -232,7 +232,7 @@ def next_review(c: Connection, person_id: int) -> Row | None:
     query = (
         sa.select(items)
         .join(batches, batches.c.id == items.c.batch_id)
-        .where(items.c.state == "review", batches.c.state == "open", ~taken.exists(), ~_HAD.exists())
+        .where(items.c.state == "review", batches.c.state == "open", ~taken.exists(), ~_HAD.exists(), SHOWN)
         .order_by(batches.c.priority.desc(), items.c.id)
         .limit(1)
         .with_for_update(of=items, skip_locked=True)
@@ -250,7 +250,7 @@ def to_repeat(c: Connection, person_id: int, schema_id: int, at_least_ago: int) 
         .join(assignments, assignments.c.item_id == items.c.id)
         .join(batches, batches.c.id == items.c.batch_id)
         .where(mine, assignments.c.purpose == "label", items.c.schema_id == schema_id, ~repeated.exists())
-        .where(batches.c.state == "open", _FUNDED)
+        .where(batches.c.state == "open", _FUNDED, SHOWN)
         .order_by(assignments.c.submitted_at.desc())
         .offset(at_least_ago)
         .limit(1)

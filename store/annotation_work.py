@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from store.annotation import (
+    SHOWN,
     STANDS,
     acknowledgements,
     assignments,
@@ -21,6 +22,7 @@ from store.annotation import (
     qualifications,
     schemas,
     scores,
+    unshown,
 )
 from store.prepared_statements import SOON
 
@@ -211,11 +213,15 @@ def batch(c: Connection, batch_id: int) -> Row | None:
 
 
 def all_batches(c: Connection) -> list[Row]:
-    """With how many of their items are open, under review and done."""
+    """With how many of their items are open, under review and done, and how many can't be shown."""
     counts = {
         f"num_{state}": _num_items(None, (state,), batch=True).label(f"num_{state}")
         for state in ("open", "review", "done")
     }
+    lost = sa.select(sa.func.count()).select_from(unshown).join(items, items.c.id == unshown.c.item_id)
+    counts["num_unshown"] = (
+        lost.where(items.c.batch_id == batches.c.id).correlate(batches).scalar_subquery().label("num_unshown")
+    )
     query = sa.select(
         batches, schemas.c.name.label("schema_name"), schemas.c.version, schemas.c.task_type, *counts.values()
     )
@@ -223,9 +229,31 @@ def all_batches(c: Connection) -> list[Row]:
     return _rows(c, joined.order_by(batches.c.priority.desc(), batches.c.id))
 
 
+def open_to(c: Connection, person_id: int, now: float) -> list[Row]:
+    """Open batches of work, by priority, with what they pay and, for one person, answers given (`num_given`) and items that
+    the person may still get (`num_left`); `only_early` where a head start runs."""
+    mine = (assignments.c.person_id == person_id) & (assignments.c.batch_id == batches.c.id)
+    given = sa.select(sa.func.count()).select_from(assignments).where(mine, assignments.c.state == "answered")
+    had = sa.select(assignments.c.id).where(assignments.c.item_id == items.c.id, assignments.c.person_id == person_id)
+    left = (
+        sa.select(sa.func.count())
+        .select_from(items)
+        .where(items.c.batch_id == batches.c.id, items.c.kind == "work", items.c.state == "open")
+        .where(items.c.num_taken < items.c.num_wanted, ~had.exists(), SHOWN)
+    )
+    query = sa.select(
+        batches.c.name, batches.c.schema_id, batches.c.price_milli, batches.c.budget_milli, batches.c.num_reserved,
+        (batches.c.opens_at + batches.c.head_start_s > now).label("only_early"),
+        given.correlate(batches).scalar_subquery().label("num_given"),
+        left.correlate(batches).scalar_subquery().label("num_left"),
+    )  # fmt: skip
+    open_ = (batches.c.state == "open") & (batches.c.goal == "work") & (batches.c.opens_at <= now)
+    return _rows(c, query.where(open_).order_by(batches.c.priority.desc(), batches.c.id))
+
+
 def labels_of(c: Connection, batch_id: int) -> list[Row]:
     """The batch's labels with their clips, in the items' order; without those of items that are asked anew."""
-    query = sa.select(labels, items.c.media, items.c.kind).join(items, items.c.id == labels.c.item_id)
+    query = sa.select(labels, items.c.media, items.c.kind, items.c.state).join(items, items.c.id == labels.c.item_id)
     return _rows(c, query.where(items.c.batch_id == batch_id, items.c.state != "open").order_by(items.c.id))
 
 
@@ -252,7 +280,7 @@ def systems_in(c: Connection, batch_id: int) -> dict[int, tuple[str, str, str | 
 
 def num_waiting_reviews(c: Connection) -> int:
     query = sa.select(sa.func.count()).select_from(items).join(batches, batches.c.id == items.c.batch_id)
-    return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open")).scalar_one())
+    return int(c.execute(query.where(items.c.state == "review", batches.c.state == "open", SHOWN)).scalar_one())
 
 
 def work_done(c: Connection, person_id: int, since: float, until: float) -> tuple[list[Row], float]:
@@ -305,7 +333,7 @@ def add_ledger(c: Connection, rows: list[Row]) -> None:
 def _num_items(kind: str | None, states: tuple[str, ...], *, batch: bool = False) -> sa.ScalarSelect[Any]:
     owner = items.c.batch_id == batches.c.id if batch else items.c.schema_id == schemas.c.id
     query = sa.select(sa.func.count()).select_from(items).where(owner, items.c.state.in_(states))
-    query = query.where(items.c.kind == kind) if kind else query.where(items.c.kind != "repeat")
+    query = query.where(items.c.kind == kind, SHOWN) if kind else query.where(items.c.kind != "repeat")
     return query.correlate(batches if batch else schemas).scalar_subquery()
 
 

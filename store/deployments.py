@@ -23,6 +23,7 @@ from store.workspace import Workspace
 
 KIND, RENDERER = "audio_to_motion", "renderer"
 KINDS = (KIND, RENDERER)
+"""Those that a session runs, and that have a canary."""
 WARP = "the plain warp"
 """What draws where no renderer serves, in words."""
 UNDER_WAY = ("gates", "canary")
@@ -115,7 +116,7 @@ def _serving(workspace: Workspace) -> Mapping[str, Serving]:
 
 
 def history(workspace: Workspace, kind: str | None = None) -> list[Deployment]:
-    """Of both kinds, or of one; the newest first."""
+    """Of all kinds, or of one; the newest first."""
     table = ledger.deployments
     query = sa.select(table).order_by(table.c.begun_at.desc(), table.c.id)
     rows = workspace.ledger.rows(query if kind is None else query.where(table.c.kind == kind))
@@ -153,6 +154,14 @@ def first(workspace: Workspace, checkpoint: str) -> Serving:
         return _change(workspace, told, replace(told, stable=checkpoint), made)
     except OvertakenError:
         return serving(workspace)
+
+
+def settle(workspace: Workspace, kind: str, checkpoint: str, state: str, reason: str) -> Serving:
+    """Of a kind that has no canary, "serving" or "refused" at once."""
+    now = serving(workspace, kind)
+    made = _new(checkpoint, now.stable, state, reason, kind)
+    wanted = replace(now, stable=checkpoint) if state == "serving" else now
+    return _change(workspace, now, wanted, replace(made, ended_at=made.begun_at))
 
 
 def to_canary(workspace: Workspace, told: Deployment, share: float) -> Serving:
@@ -201,7 +210,8 @@ def go_back(workspace: Workspace, kind: str | None = None) -> Deployment:
 def previous(workspace: Workspace, kind: str | None = None) -> Deployment:
     """The deployment that made what serves now serve, of a kind or of the one that was deployed last. Raises ValueError when
     there is no way back from it."""
-    last = next((d for d in history(workspace, kind) if d.state == "serving"), None)
+    kinds = KINDS if kind is None else (kind,)
+    last = next((d for d in history(workspace) if d.kind in kinds and d.state == "serving"), None)
     # Without a renderer the warp draws; without a motion there is nothing to see.
     if (
         last is None

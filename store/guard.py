@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from store.query_words import one_line
 from store.tier_sql import guard_select
 
 Query = Callable[[str], pa.Table]
@@ -57,8 +58,6 @@ def in_child(
 def in_process(connection: Any, known_tiers: Mapping[str, str] | None = None) -> Query:
     """Queries over a connection that has the views. Raises ValueError for SQL that is refused or fails."""
     import duckdb
-
-    from store.query_child import one_line
 
     def query(sql: str) -> pa.Table:
         checked = guard_select(sql, known_tiers)
@@ -108,7 +107,7 @@ def _too_long(limits: Limits) -> str:
 
 def _failure(code: int, err: str, limits: Limits) -> str:
     """The child's own last word, or what its end says."""
-    from store.query_child import ERROR, one_line
+    from store.query_child import ERROR
 
     spoken = [line.removeprefix(ERROR) for line in err.splitlines() if line.startswith(ERROR)]
     if spoken:

@@ -14,7 +14,7 @@ ATTRIBUTES = ("gaze", "emotion", "speaking_style", "gesture")
 
 VALUES = """
     SELECT c.clip_id, l.video_id, l.task_type, l.schema, l.schema_version, l.question, l.number, l.text, l.list,
-           l.detail, l.num_raters, l.agreement, l.how, l.decided_at, l.other_clip_id, l.item,
+           l.detail, l.num_raters, l.agreement, l.confidence, l.how, l.decided_at, l.other_clip_id, l.item,
            l.start_frame <> c.start_frame OR l.end_frame <> c.end_frame AS inherited
     FROM _labels l JOIN _clips c ON c.video_id = l.video_id
     WHERE c.active AND l.active
@@ -37,6 +37,7 @@ def per_clip() -> str:
     columns += [
         "min(num_raters) AS num_raters",
         "min(agreement) AS agreement",
+        "min(confidence) AS confidence",
         "max(decided_at) AS decided_at",
         "bool_and(how = 'adjudicated') AS adjudicated",
         "bool_or(inherited) AS inherited",
@@ -49,7 +50,7 @@ def per_clip() -> str:
 
 COLUMNS = frozenset(
     {
-        "clip_id", *RATINGS, "flags", "num_flags", *BAD_CASES, *ATTRIBUTES, "num_raters", "agreement", "decided_at",
-        "adjudicated", "inherited",
+        "clip_id", *RATINGS, "flags", "num_flags", *BAD_CASES, *ATTRIBUTES, "num_raters", "agreement", "confidence",
+        "decided_at", "adjudicated", "inherited",
     }
 )  # fmt: skip

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from store.server_database import message, server_engine, without_password
+from store.server_database import is_gone, message, server_engine, without_password
+
+log = logging.getLogger("headroom")
+T = TypeVar("T")
+WAIT_S = 120.0
+"""How long a ledger is waited for that was there: for SQLite's lock, and for a server that is begun anew."""
+ASK_S = 0.5
 
 metadata = sa.MetaData()
 
@@ -195,6 +202,11 @@ class LostTurn(Exception):  # noqa: N818 - somebody else holds the turn: the wri
     """The commit turn is no longer ours; what was about to be written is not."""
 
 
+def _lost(error: sa.exc.DBAPIError | OSError) -> LostTurn:
+    told = message(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
+    return LostTurn(f"the ledger is gone in the middle of a commit ({told}); run the command again")
+
+
 class Turn:
     """The right to commit, held while the ledger's transaction is open. `check` before every write to a table."""
 
@@ -204,14 +216,14 @@ class Turn:
         self.manifest = manifest
         self.written: dict[str, int] = {}
         """Versions of tables that this turn made: none of them is anybody's yet."""
+        self.is_published = False
 
     def check(self) -> None:
         """Raises LostTurn when the ledger connection is gone or another holder has taken a newer token."""
         try:
             row = self._connection.execute(sa.select(leases.c.token).where(leases.c.name == "commit")).one()
         except (sa.exc.DBAPIError, OSError) as error:  # a connection that was reset comes as the system's own error
-            told = message(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
-            raise LostTurn(f"the ledger is gone in the middle of a commit ({told}); run the command again") from error
+            raise _lost(error) from error
         if row.token != self.token:
             raise LostTurn(f"commit token {self.token} was overtaken by {row.token}; run the command again")
 
@@ -247,23 +259,28 @@ class Turn:
         _put(self._connection, table, values)
 
     def _write(self, merged: dict[str, int], run: str) -> Manifest:
-        made = self._connection.execute(
-            manifests.insert().values(
-                created_at=time.time(), token=self.token, versions=json.dumps(merged, sort_keys=True), clipping_run=run
-            )
-        )
+        told = {"token": self.token, "versions": json.dumps(merged, sort_keys=True), "clipping_run": run}
+        try:
+            made = self._connection.execute(manifests.insert().values(created_at=time.time(), **told))
+        except (sa.exc.DBAPIError, ConnectionError) as error:
+            if self._connection.dialect.name == "sqlite" or not is_gone(error):
+                raise
+            raise _lost(error) from error
         key = made.inserted_primary_key
         assert key is not None
         self.manifest = Manifest(int(key[0]), merged, run)
+        self.is_published = True
         return self.manifest
 
 
 class Ledger:
-    """One database of a workspace."""
+    """One database of a workspace. A server that goes away once it was there is waited for, WAIT_S long."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        self._turn: Turn | None = None
+        self._is_on_server = not url.startswith("sqlite")
         try:
             self._make_tables()
         except sa.exc.DBAPIError as error:
@@ -297,27 +314,84 @@ class Ledger:
         write, so a holder that was cut off from the ledger can't write after its successor.
         """
         holder = f"{socket.gethostname()}:{os.getpid()}"
-        with self.engine.connect() as connection, _write_transaction(connection):
+        with self.waited_for(self.engine.connect) as connection, _write_transaction(connection):
             query = sa.select(leases.c.token).where(leases.c.name == "commit").with_for_update()
             token = int(connection.execute(query).scalar_one()) + 1
             mine = {"holder": holder, "token": token, "taken_at": time.time()}
             connection.execute(leases.update().where(leases.c.name == "commit").values(**mine))
-            yield Turn(connection, token, _latest_manifest(connection))
+            self._turn = Turn(connection, token, _latest_manifest(connection))
+            yield self._turn
+
+    def outlasted(self, commit: Callable[[], Manifest]) -> Manifest:
+        """Runs a commit, and again when the server went away under it; not where it was published all the same.
+
+        Of a commit that was sent and not acknowledged, the manifest tells: no other turn writes these versions.
+        """
+        if not self._is_on_server:
+            return commit()
+
+        def once() -> Manifest:
+            if self._turn is not None and self._turn.is_published and self._holds(self._turn):
+                return self._turn.manifest
+            self._turn = None
+            try:
+                return commit()
+            except LostTurn as error:
+                raise ConnectionError(str(error)) from error
+
+        self._turn = None
+        return self.waited_for(once)
+
+    def waited_for(self, work: Callable[[], T]) -> T:
+        """What `work` gives, begun again while the server doesn't answer. Raises ValueError when it stays away."""
+        until, error = time.monotonic() + WAIT_S, None
+        while True:
+            try:
+                return work()
+            except (sa.exc.DBAPIError, ConnectionError) as met:
+                if not (self._is_on_server and is_gone(met)):
+                    raise
+                told = message(met) if isinstance(met, sa.exc.DBAPIError) else str(met)
+                if time.monotonic() > until:
+                    raise ValueError(
+                        f"ledger {without_password(self.url)}: has not answered for {WAIT_S:g} s ({told}); what was committed "
+                        "stands, run the same command again: it goes on where it was"
+                    ) from met
+                if error is None:
+                    log.warning("the ledger does not answer (%s); waiting for it, %g s at most", told, WAIT_S)
+                error = met
+                time.sleep(ASK_S)
+
+    def _holds(self, turn: Turn) -> bool:
+        """Whether the manifest of a turn is there."""
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(manifests).where(manifests.c.id == turn.manifest.id)).one_or_none()
+        return row is not None and (row.token, json.loads(row.versions)) == (turn.token, turn.manifest.versions)
 
     def manifest(self) -> Manifest:
-        with self.engine.connect() as connection:
-            return _latest_manifest(connection)
+        def latest() -> Manifest:
+            with self.engine.connect() as connection:
+                return _latest_manifest(connection)
+
+        return self.waited_for(latest)
 
     def rows(self, query: sa.Executable) -> list[dict[str, Any]]:
-        with self.engine.connect() as connection:
-            return [dict(r) for r in connection.execute(query).mappings()]
+        def read() -> list[dict[str, Any]]:
+            with self.engine.connect() as connection:
+                return [dict(r) for r in connection.execute(query).mappings()]
+
+        return self.waited_for(read)
 
     def put(self, table: sa.Table, values: list[dict[str, Any]]) -> None:
         """Inserts or replaces rows by primary key, all or none."""
         if not values:
             return
-        with self.engine.connect() as connection, _write_transaction(connection):
-            _put(connection, table, values)
+
+        def write() -> None:
+            with self.engine.connect() as connection, _write_transaction(connection):
+                _put(connection, table, values)
+
+        self.waited_for(write)
 
     def drop_sources(self, uris: Iterable[str]) -> None:
         with self.engine.connect() as connection, _write_transaction(connection):
@@ -330,8 +404,12 @@ class Ledger:
 
     def erased(self, names: Collection[str]) -> set[str]:
         """Those of the videos' ids, or addresses with their hints, that were erased from this workspace."""
-        with self.engine.connect() as connection:
-            return _erased(connection, names)
+
+        def read() -> set[str]:
+            with self.engine.connect() as connection:
+                return _erased(connection, names)
+
+        return self.waited_for(read)
 
     def is_erasing(self) -> bool:
         """Whether an erasure was begun that is to be completed before anything else."""
@@ -443,12 +521,12 @@ def _engine(url: str) -> Engine:
     database = sa.make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 120}, poolclass=sa.NullPool)
+    engine = sa.create_engine(url, connect_args={"timeout": WAIT_S}, poolclass=sa.NullPool)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun by us, see _write_transaction
-        connection.execute("PRAGMA busy_timeout=120000")
+        connection.execute(f"PRAGMA busy_timeout={1000 * WAIT_S:.0f}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 

@@ -19,6 +19,9 @@ COLUMN = "vector"
 INDEX_NAME = "vector_idx"
 INDEX_FROM_ROWS = 200_000
 """Below it a pass over all vectors for a few thousand new ones takes less time than an index is worth."""
+VECTORS_PER_PARTITION, ROUNDS = 40, 10
+"""What the index's partitions and codes are learnt from, and how long: by Lance's own 256 and 50 a million vectors of 1280
+take most of an hour on one core, and no neighbour more is found (`python -m benchmarks.dedup`)."""
 NUM_PROBES = 32
 REFINE_FACTOR = 4
 """By the index four times as many are found as are asked for, and then ordered by their exact cosine."""
@@ -93,6 +96,8 @@ def keep_indexed(record: Record, ledger: Ledger, table: str) -> bool:
         num_partitions=max(1, int(np.sqrt(dataset.count_rows()))),
         num_sub_vectors=max(d for d in (1, 2, 4, 8, 16, 32, 40, 80) if dim % d == 0),
         fragment_ids=fragments,
+        sample_rate=VECTORS_PER_PARTITION,
+        max_iters=ROUNDS,
     )
     with ledger.turn() as turn:
         now = record.open(table)

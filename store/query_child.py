@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import duckdb
 import pyarrow as pa
 
+from store.query_words import one_line
+
 ERROR = "query failed: "
 _ROWS_PER_BATCH = 10_000
 _OVERHEAD_MIB = 512
@@ -99,14 +101,6 @@ def _at_most(kind: int, value: int, grace: int = 0) -> None:
 def fail(message: str) -> int:
     sys.stderr.write(f"\n{ERROR}{one_line(message)}\n")
     return 1
-
-
-def one_line(text: str) -> str:
-    """The first line of a database's message, with the names that it suggests: what follows shows the query again."""
-    lines = [line.strip() for line in text.strip().split("\n")]
-    near = next((line.removeprefix("Candidate bindings:") for line in lines[1:3] if line.startswith("Candidate")), "")
-    names = ", ".join(part.strip().strip('"') for part in near.split(",") if part.strip())
-    return (lines[0] + (f" Did you mean {names}?" if names else ""))[:400]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ VIDEO_COLUMNS = ("video_id", "other_video_id")
 """Columns that name a video; a row goes with any of its videos."""
 MAX_ROWS_PER_UPSERT = 50_000
 """An upsert holds the rows it replaces in memory; more rows go in several upserts of one turn."""
+MAX_PIECES = 25_000
+"""Fragments times columns. A small commit leaves a fragment of its own, and with the 400 columns of the wide table each costs
+every later commit 10 ms; timelines have few columns and large rows, which are not to be written again every day."""
+ROWS_PER_COMPACTION_BATCH = 1024
+"""Of a table that is rewritten: a row of timelines may hold 100 KB."""
 
 
 @dataclass
@@ -127,13 +132,20 @@ class Record:
     def read(
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
     ) -> pa.Table:
-        """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist."""
+        """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist. A column of the base
+        schema that came later than the table is NULL."""
         if table not in manifest.versions:
             schema = BASE_SCHEMAS.get(table, pa.schema([]))
             return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
         dataset = self.open(table, manifest.versions[table])
         assert dataset is not None
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+        there, base = dataset.schema.names, BASE_SCHEMAS.get(table, pa.schema([]))
+        wanted = [*there, *(n for n in base.names if n not in there)] if columns is None else list(columns)
+        later = [n for n in wanted if n not in there and n in base.names]
+        rows = dataset.to_table(columns=[n for n in wanted if n not in later], filter=where)
+        for name in later:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, base.field(name).type))
+        return rows.select(wanted) if later else rows
 
     def commit(
         self,
@@ -204,9 +216,9 @@ class Record:
         """
         dataset = self.open(table)
         published = turn.written.get(table, turn.manifest.versions.get(table))
-        if dataset is not None and published is None and is_narrow(table):
+        if dataset is not None and published is None and dataset.count_rows():
             turn.check()
-            dataset.delete("true")  # what was discarded, or never published
+            dataset.delete("true")  # what was discarded, or never published: in the log it would stand twice
         if dataset is not None and published is not None and dataset.version > published:
             turn.check()
             dataset = lance.dataset(self.uri(table), version=published)
@@ -226,6 +238,12 @@ class Record:
             full = _overlaid(dataset, part, key)
             turn.check()
             dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(full)
+        if len(dataset.get_fragments()) * len(dataset.schema) > MAX_PIECES:
+            turn.check()
+            # Large pieces stay as they are until the night: only what small commits left is joined.
+            dataset.optimize.compact_files(
+                target_rows_per_fragment=MAX_ROWS_PER_UPSERT, batch_size=ROWS_PER_COMPACTION_BATCH
+            )
         turn.written[table] = int(dataset.version)
         return turn.written[table]
 

@@ -21,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from store import shard_table, snapshot
+from store.annotation import metadata as annotation_metadata
+from store.annotation_database import database_url, existing
 from store.ledger import erasures, metadata
 from store.objects import Objects
 from store.workspace import Workspace
@@ -140,6 +142,7 @@ def search(
     _search_tables(workspace, targets, told)
     _search_snapshots(workspace, targets, told)
     _search_ledger(workspace, targets, told)
+    _search_annotation(workspace, targets, told)
     return told
 
 
@@ -215,6 +218,21 @@ def _search_ledger(workspace: Workspace, targets: Targets, told: Searched) -> No
         for row in workspace.ledger.rows(table.select()):
             told.rows += 1
             told.note(f"ledger, table {table.name}", targets.in_bytes(" ".join(map(str, row.values())).encode()))
+
+
+def _search_annotation(workspace: Workspace, targets: Targets, told: Searched) -> None:
+    """All rows of annotation on a database server; a file of SQLite is searched as a file."""
+    url = database_url(workspace.settings)
+    database = None if url.startswith("sqlite") else existing(workspace.settings)
+    if database is None:
+        return
+    try:
+        for table in annotation_metadata.sorted_tables:
+            for row in database.read(lambda c, t=table: c.execute(t.select()).all()):  # type: ignore[misc]
+                told.rows += 1
+                told.note(f"annotation, table {table.name}", targets.in_bytes(" ".join(map(str, row)).encode()))
+    finally:
+        database.close()
 
 
 def _is_text(kind: pa.DataType) -> bool:

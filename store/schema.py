@@ -193,6 +193,7 @@ LABELS = pa.schema(
         ("detail", S),  # JSON: spans in seconds of the clip, and boxes
         ("num_raters", I32),
         ("agreement", F64),  # mean likeness of the raters' answers to the question, two by two; NULL under two
+        ("confidence", F64),  # Dawid-Skene posterior of the value; NULL where too few answers tell
         ("how", S),  # consensus | adjudicated
         ("decided_at", F64),
         ("active", B),  # false once its gold was retired

@@ -1,12 +1,15 @@
-"""Ids and names taken out of files that others write: SQLite databases row by row, logs in place, while in use."""
+"""Ids and names taken out of what others write: databases row by row, on a server too, logs in place, while in use."""
 
 from __future__ import annotations
 
 import mmap
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from store.residue import Targets, places
 
@@ -44,6 +47,32 @@ def scrub_sqlite(file: Path, targets: Targets) -> None:
         database.execute("COMMIT")
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def scrub_server(engine: sa.Engine, tables: Iterable[sa.Table], targets: Targets) -> None:
+    """The same in tables of PostgreSQL, which are rewritten, so that no dead row holds what was replaced."""
+    tables = list(tables)
+    with engine.begin() as connection:
+        for table in tables:
+            texts = [c for c in table.c if isinstance(c.type, sa.String)]
+            kept: list[tuple[Any, dict[str, str]]] = []
+            for row in connection.execute(sa.select(table)).mappings():
+                held = {c.name: row[c.name] for c in texts if row[c.name]}
+                new = {
+                    n: without(v.encode(), targets).decode() for n, v in held.items() if targets.in_bytes(v.encode())
+                }
+                if new:
+                    kept.append((sa.and_(*(c == row[c.name] for c in table.primary_key)), new))
+            if not kept:
+                continue
+            # A table that only grows refuses changes by a trigger, as in SQLite.
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" DISABLE TRIGGER USER')
+            for where, new in kept:
+                connection.execute(table.update().where(where).values(new))
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ENABLE TRIGGER USER')
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f'VACUUM FULL "{table.name}"')
 
 
 def drop_pictures(file: Path) -> None:

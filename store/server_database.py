@@ -44,6 +44,16 @@ def breaks_a_rule(error: sa.exc.DBAPIError) -> bool:
     return isinstance(error, sa.exc.IntegrityError) or _fields(error).get("C", "").startswith("23")
 
 
+def is_gone(error: BaseException | None) -> bool:
+    """Whether a server ended a connection, can't be reached or is only just starting: it may be there again soon."""
+    if isinstance(error, sa.exc.DBAPIError):
+        code = _fields(error).get("C", "")
+        if code:
+            return code.startswith("08") or code in ("57P01", "57P02", "57P03")
+        return isinstance(error, sa.exc.InterfaceError | sa.exc.OperationalError) or error.connection_invalidated
+    return isinstance(error, ConnectionError)
+
+
 def _fields(error: sa.exc.DBAPIError) -> dict[str, str]:
     """A server's report by field, as pg8000 hands it on: C the SQLSTATE, M the message."""
     told = getattr(error.orig, "args", ())

@@ -122,7 +122,7 @@ def _parse(sql: str, what: str) -> exp.Query:
         statements = [s for s in sqlglot.parse(sql, read=DIALECT) if s is not None and not isinstance(s, exp.Semicolon)]
     except (SqlglotError, RecursionError) as error:
         told = _UNFINISHED.sub(lambda m: f"{_words(m[1])} is not finished", str(error).split("\n")[0])
-        told = told or "nested too deeply"
+        told = _TOKEN.sub(lambda m: "the end" if m[1] == "SENTINEL" else m[1], told).rstrip(". ") or "nested too deeply"
         raise ValueError(f"{what}: can't be read as SQL: {told}; write one SELECT in DuckDB's dialect") from None
     if len(statements) != 1:
         raise ValueError(f"{what}: {len(statements)} statements; write exactly one SELECT")
@@ -211,6 +211,7 @@ def _construct(node: exp.Expr) -> str:
     return words.get(type(node), _words(type(node).__name__))
 
 
+_TOKEN = re.compile(r"<Token token_type: [^>]*?text: (.*?), line: [^>]*>")
 _UNFINISHED = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from store import label_views
 from store.record import Record
@@ -48,7 +50,7 @@ def connect(
     connection.execute("SET preserve_insertion_order = false")
     for table, schema in BASE_SCHEMAS.items():
         dataset = record.open(table, versions[table]) if table in versions else None
-        connection.register(f"_{table}", schema.empty_table() if dataset is None else dataset)
+        _register(connection, f"_{table}", schema, dataset)
     for name, query in VIEWS.items():
         # Clips need not be read to find out that nobody labelled one.
         nobody = " LIMIT 0" if name == "label_values" and "labels" not in versions else ""
@@ -66,3 +68,14 @@ def connect(
         columns = ", ".join([f"s.* EXCLUDE ({', '.join(out)})", *told])
         connection.execute(f"CREATE OR REPLACE VIEW signals AS SELECT {columns} FROM _signals s{joins} WHERE s.active")
     return connection
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, dataset: Any) -> None:
+    """A table that nothing was written to since its schema got a column has it as NULL."""
+    held = schema.empty_table() if dataset is None else dataset
+    later = [f.name for f in schema if f.name not in held.schema.names]
+    connection.register(f"{name}_held" if later else name, held)
+    if later:
+        connection.register(f"{name}_nobody", schema.empty_table())
+        unknown = ", ".join(f"(SELECT {column} FROM {name}_nobody) AS {column}" for column in later)
+        connection.execute(f"CREATE VIEW {name} AS SELECT *, {unknown} FROM {name}_held")

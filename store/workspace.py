@@ -51,14 +51,14 @@ class Workspace:
 
     def commit(self, batch: Batch, clipping_run: str | None = None, expected: Manifest | None = None) -> Manifest:
         """Writes a batch; of videos that were erased while it was computed nothing is written, and no media stay."""
-        manifest = self.record.commit(self.ledger, batch, clipping_run, expected)
+        manifest = self.ledger.outlasted(lambda: self.record.commit(self.ledger, batch, clipping_run, expected))
         for video_id in self.ledger.erased(batch.video_ids()):
             self.objects.delete(uri for uri, _ in self.objects.under(f"media/{video_id}"))
         return manifest
 
     def commit_next(self, make: Callable[[Manifest], Batch]) -> Manifest:
         """Writes what `make` gives of the newest manifest, inside the commit turn; made of a store without media."""
-        return self.record.commit(self.ledger, make)
+        return self.ledger.outlasted(lambda: self.record.commit(self.ledger, make))
 
     @contextmanager
     def views(self, manifest: Manifest | None = None, candidates: Mapping[str, str] | None = None) -> Iterator[Reader]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
-from tasks import corpus, plan, promote, stale
+from tasks import corpus, plan, promote, set_aside, stale
 from tasks.compute import Tally
 from tasks.deadline import limit_s
 from tasks.jobs import Done, Job, Stage
@@ -146,6 +146,8 @@ def bring_up_to_date(
         if on_progress:
             on_progress(Progress(todo.stage, 0.0, total_s, len(outcome.quarantined)))
         for done in submit(todo.stage, reader.manifest, groups):
+            if done.set_aside:
+                set_aside.note(workspace, done.set_aside)
             workspace.commit(done.batch, clipping_run=run if todo.stage == "clip" else None)
             outcome.tally.add(done.tally)
             outcome.quarantined.extend(done.quarantined)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
+from store.annotation import metadata as annotation_tables
 from store.annotation_database import existing
 from store.annotation_erase import erase_videos
 from store.erasure import BEGUN, DONE, LEFT, REMOVED, Erasure
@@ -335,6 +336,8 @@ def _labels(workspace: Workspace, made: Erasure) -> None:
         return
     try:
         database.write(lambda c: erase_videos(c, made.video_ids))
+        if not database.url.startswith("sqlite"):
+            scrub.scrub_server(database.engine, annotation_tables.sorted_tables, made.targets)
     finally:
         database.close()
     if database.url.startswith("sqlite"):

@@ -23,6 +23,12 @@ class Job:
     signals: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
     """Clip signals of which readers see another version than the one at work: its rows go beside theirs."""
+    set_aside: str = ""
+    """Why its items are not computed any more: they ended the processes that did. Their rows say so and fail."""
+
+
+class ProcessLost(Exception):  # noqa: N818 - what happened
+    """Why a row fails that was set aside: computing it ended the process, time and again."""
 
 
 @dataclass
@@ -33,5 +39,7 @@ class Done:
     tally: Tally = field(default_factory=Tally)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     """(file name, reason)"""
+    set_aside: set[str] = field(default_factory=set)
+    """Signals of the rows that say that something was set aside."""
     cpu_s: float = 0.0
     media_s: float = 0.0

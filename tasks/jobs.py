@@ -22,7 +22,7 @@ from tasks.clip_timelines import timelines_from
 from tasks.deadline import limit_s
 from tasks.held import held_timelines, num_windows, timeline_of, video_row
 from tasks.ingest import content_id
-from tasks.job import Done, Job, Stage
+from tasks.job import Done, Job, ProcessLost, Stage
 from tasks.media.errors import MediaError
 from tasks.media.normalise import FINGERPRINT as NORMALISE_FINGERPRINT
 from tasks.media.normalise import normalise
@@ -67,6 +67,8 @@ def _normalise(workspace: Workspace, manifest: Manifest, job: Job, done: Done) -
     row: dict[str, Any] = {"video_id": job.video_id, "normalise_fingerprint": NORMALISE_FINGERPRINT}
     folder = workspace.scratch / "normalise" / f"{job.video_id}-{time.time_ns()}"
     try:
+        if job.set_aside:
+            raise MediaError("normalise", f"{ProcessLost.__name__}: {job.set_aside}")
         source = source_of(workspace, video)
         row |= {"uri": source, "name": source.rsplit("/", 1)[-1]}
         made = normalise(workspace.objects.local(source), folder)

@@ -18,7 +18,7 @@ from store.workspace import Workspace
 from tasks import compute
 from tasks.compute import Held, attempt, blocked_by, input_digest, is_stale
 from tasks.held import clip_parts, held_row, held_timelines, needs_of, payload_of, stitched, video_row, windows_of
-from tasks.job import Done, Job
+from tasks.job import Done, Job, ProcessLost
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.media.reader import Reader
@@ -51,9 +51,7 @@ def run_clips(workspace: Workspace, manifest: Manifest, job: Job, reader: Reader
         video_needs = {n: stitched(lines, n, clip) for n in names}
         mine = {**held, **beside.get(clip["clip_id"], {})}
         ready = [s for s in wanted if all(n in held for n in s.spec.needs if n in job.candidates)]
-        made = _bring_clip_up_to_date(
-            workspace, video, clip, ready, held, mine, job.candidates, video_needs, reader, done
-        )
+        made = _bring_clip_up_to_date(workspace, video, clip, ready, held, mine, job, video_needs, reader, done)
         if made:
             made_rows[clip["clip_id"]] = made
             give_back_memory()
@@ -80,7 +78,7 @@ def _bring_clip_up_to_date(
     wanted: Sequence[LoadedSignal],
     held: dict[str, Held],
     mine: Mapping[str, Held],
-    candidates: Sequence[str],
+    job: Job,
     video_needs: Mapping[str, Held],
     reader: Reader,
     done: Done,
@@ -96,22 +94,32 @@ def _bring_clip_up_to_date(
         return input_digest(signal, video, start, end, needs)
 
     made: dict[str, Held] = {}
-    media: Media | MediaError | None = None
+    media: Media | MediaError | ProcessLost | None = ProcessLost(job.set_aside) if job.set_aside else None
     for signal in wanted:  # in the order of discovery: needs first, so one pass is enough
         if not is_stale(mine.get(signal.name), signal.fingerprint, expected(signal), now):
             continue
         if media is None:
-            media = _clip_media(workspace, video, start, end, [s.spec.look for s in wanted], reader)
+            late = _maybe_stale(wanted, lambda s: is_stale(mine.get(s.name), s.fingerprint, expected(s), now))
+            media = _clip_media(workspace, video, start, end, [s.spec.look for s in late], reader)
         known = {**video_needs, **held}
         outcome = attempt(signal, _clip_run(signal, media, known), expected(signal), mine.get(signal.name), now)
         made[signal.name] = outcome
-        if signal.name not in candidates:
+        if signal.name not in job.candidates:
             held[signal.name] = outcome
         done.tally.count(signal.name, outcome, f"clip {clip['clip_id']} of {video['name']}")
         done.cpu_s += outcome.cpu_s
         logged = compute.log_row(signal.name, outcome, clip["video_id"], clip["clip_id"], None, clip["duration_s"])
         done.batch.log.append(table_of([logged], LOG))
     return made
+
+
+def _maybe_stale(wanted: Sequence[LoadedSignal], stale: Callable[[LoadedSignal], bool]) -> list[LoadedSignal]:
+    """Those that are stale and, in order of their needs, those that may become so: only what they look at is decoded."""
+    late: dict[str, LoadedSignal] = {}
+    for signal in wanted:
+        if stale(signal) or not late.keys().isdisjoint(signal.spec.needs):
+            late[signal.name] = signal
+    return list(late.values())
 
 
 def _clip_media(
@@ -134,12 +142,14 @@ def _clip_media(
     return media
 
 
-def _clip_run(signal: LoadedSignal, media: Media | MediaError, known: Mapping[str, Held]) -> Callable[[], Any]:
+def _clip_run(
+    signal: LoadedSignal, media: Media | MediaError | ProcessLost, known: Mapping[str, Held]
+) -> Callable[[], Any]:
     def run() -> Any:
         blocked = blocked_by(signal, known)
         if blocked:
             raise NotApplicable(blocked)
-        if isinstance(media, MediaError):
+        if isinstance(media, MediaError | ProcessLost):
             raise media
         needs = needs_of(signal.spec.needs, known, media.start_frame, media.end_frame)
         return signal.compute(media, needs)

@@ -18,7 +18,7 @@ from tasks import compute
 from tasks.compute import Held, WindowRun, attempt, blocked_by, input_digest, is_stale
 from tasks.digest import between
 from tasks.held import held_timelines, payload_of, timeline_of, video_row
-from tasks.job import Done, Job
+from tasks.job import Done, Job, ProcessLost
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.media.reader import Reader
@@ -31,7 +31,7 @@ def run_windows(workspace: Workspace, manifest: Manifest, job: Job, reader: Read
     wanted = [s for s in discover().values() if s.name in job.signals]
     for window in job.items:
         held = held_timelines(workspace, manifest, job.video_id, [window]).get(window, {})
-        _bring_window_up_to_date(workspace, video, int(window), wanted, held, reader, done)
+        _bring_window_up_to_date(workspace, video, int(window), wanted, held, job.set_aside, reader, done)
         give_back_memory()
 
 
@@ -41,6 +41,7 @@ def _bring_window_up_to_date(
     window: int,
     wanted: Sequence[LoadedSignal],
     held: dict[str, Held],
+    set_aside: str,
     reader: Reader,
     done: Done,
 ) -> None:
@@ -58,7 +59,10 @@ def _bring_window_up_to_date(
             break
         able = [s for s in stale if not blocked_by(s, _without(held, stale))]
         runs = {s.name: WindowRun(s, keep) for s in able}
-        failure = _decode_window(workspace, video, start, end, runs, held, reader)
+        failure = _decode_window(workspace, video, start, end, {} if set_aside else runs, held, reader)
+        if set_aside:
+            for aside in runs.values():
+                aside.fail(ProcessLost(set_aside))
         if failure and failure.transient:  # a decoder that was killed, as by a system short of memory; another begins
             runs = {s.name: WindowRun(s, keep) for s in able}
             failure = _decode_window(workspace, video, start, end, runs, held, reader)

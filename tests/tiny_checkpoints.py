@@ -190,3 +190,25 @@ def whisper(folder: Path, seed: int = 0) -> Path:
     _save(model, folder)
     transformers.WhisperFeatureExtractor().save_pretrained(folder)
     return folder
+
+
+def videomae(folder: Path, num_frames: int = 16, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    config = transformers.VideoMAEConfig(
+        image_size=32,
+        patch_size=16,
+        num_frames=num_frames,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        decoder_hidden_size=8,
+        decoder_intermediate_size=8,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        initializer_range=0.3,
+    )
+    _save(transformers.VideoMAEForVideoClassification(config), folder)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    transformers.VideoMAEImageProcessorPil(**size).save_pretrained(folder)
+    return folder

@@ -54,6 +54,8 @@ def page() -> str:
 def _section(name: str, signal: LoadedSignal) -> str:
     spec = signal.spec
     facts = [f"{spec.grain} grain", f"version {spec.version}", f"{spec.cost_cpu_s:g} CPU-seconds per second"]
+    if spec.on_request:
+        facts.append("computed on request")
     if spec.needs:
         facts.append("needs " + ", ".join(f"`{n}`{' (optional)' * (n in spec.optional)}" for n in spec.needs))
     lines = [f"\n## {name}\n", spec.summary, "", ", ".join(facts) + ".", ""]

@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from dashboards.annotation import labelling, pages, passwords, staff
+from dashboards.annotation import items, labelling, pages, passwords, people, preview, staff, worded
 from dashboards.annotation.visit import (
     EVERYBODY,
     MEDIA_THREADS,
@@ -28,7 +28,7 @@ from dashboards.annotation.visit import (
 )
 from store import annotation_people
 from store.annotation_database import Database
-from tasks.annotation import batches, money, sign_in
+from tasks.annotation import batches, money, reporting, sign_in
 
 RATERS = ("annotator", "reviewer")
 STAFF = ("designer", "administrator")
@@ -55,21 +55,28 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("POST", "/api/keep", RATERS, labelling.keep),
     ("POST", "/api/clips", RATERS, labelling.clips),
     ("POST", "/api/submit", RATERS, labelling.submit),
+    ("POST", "/api/report", RATERS, labelling.report),
     ("GET", "/batches", STAFF, staff.all_batches),
     ("GET", "/batches/new", STAFF, staff.batch_form),
     ("POST", "/batches/new", STAFF, staff.makes_batch),
     ("GET", "/batches/{batch_id:int}", STAFF, staff.one_batch),
     ("POST", "/batches/{batch_id:int}", STAFF, staff.changes_batch),
-    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, staff.labels),
+    ("POST", "/batches/{batch_id:int}/look-again", STAFF, staff.looks_again),
+    ("GET", "/batches/{batch_id:int}/labels.csv", STAFF, items.labels_csv),
+    ("GET", "/batches/{batch_id:int}/answers.csv", STAFF, items.answers_csv),
+    ("GET", "/batches/{batch_id:int}/items/{item_id:int}", STAFF, items.one_item),
+    ("POST", "/batches/{batch_id:int}/review", STAFF, items.sends),
     ("GET", "/schemas/new", STAFF, staff.schema_form),
     ("POST", "/schemas/new", STAFF, staff.makes_schema),
-    ("GET", "/people", ADMINISTRATOR, staff.people),
-    ("POST", "/people/invite", ADMINISTRATOR, staff.invites),
+    ("POST", "/schemas/preview", STAFF, preview.of_form),
+    ("GET", "/schemas/{schema_id:int}/preview", STAFF, preview.of_schema),
+    ("GET", "/people", ADMINISTRATOR, people.people),
+    ("POST", "/people/invite", ADMINISTRATOR, people.invites),
     ("POST", "/people/invitations/{invitation}/revoke", ADMINISTRATOR, passwords.revokes),
     ("POST", "/people/{person_id:int}/reset", ADMINISTRATOR, passwords.allows_reset),
-    ("POST", "/people/{person_id:int}", ADMINISTRATOR, staff.changes_person),
-    ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}", ADMINISTRATOR, staff.reinstates),
-    ("POST", "/regions", ADMINISTRATOR, staff.puts_region),
+    ("POST", "/people/{person_id:int}", ADMINISTRATOR, people.changes_person),
+    ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}", ADMINISTRATOR, people.reinstates),
+    ("POST", "/regions", ADMINISTRATOR, people.puts_region),
     ("GET", "/payouts", ADMINISTRATOR, staff.payouts),
     ("POST", "/payouts", ADMINISTRATOR, staff.closes_week),
     ("GET", "/payouts/{period}/pay.csv", ADMINISTRATOR, staff.payout_file),
@@ -138,10 +145,16 @@ def _date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+
+
 def _figure(value: float | None) -> str:
     """A figure in two or three digits; a dash where it is not defined."""
     return "–" if value is None or value != value else f"{value:.2f}"
 
 
-TEMPLATES.filters.update(money=money.decimal, date=_date, figure=_figure)
+TEMPLATES.filters.update(money=money.decimal, date=_date, day=_day, figure=_figure, reference=money.reference)
+TEMPLATES.filters.update(reason=reporting.WORDS.__getitem__, prose=worded.prose, part=worded.part)
+TEMPLATES.globals.update(asked_of=worded.asked_of, short=worded.short, said=worded.value, doubts=worded.doubts)
 TEMPLATES.tests.update(spent=batches.is_spent)

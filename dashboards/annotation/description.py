@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from store.annotation import ROLES
+from store.annotation_items import STATES
 from store.currencies import EXPONENTS
-from tasks.annotation import answers
+from tasks.annotation import answers, reporting
 from tasks.annotation.batches import MAX_ITEMS, MAX_RATERS
 from tasks.annotation.sign_in import MIN_PASSWORD
 
@@ -29,7 +30,10 @@ def _whole(low: int, high: int) -> Schema:
 
 TEXT: Schema = {"type": "string"}
 LINE: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
-AMOUNT: Schema = {"type": "number", "minimum": 0, "exclusiveMaximum": 1_000_000_000}
+AMOUNT: Schema = {
+    "type": "number", "minimum": 0, "exclusiveMaximum": 1_000_000_000,
+    "description": "written out, as 12.50; with no more decimals than its currency has",
+}  # fmt: skip
 ID = _whole(1, 2**31 - 1)
 WEEK: Schema = {"type": "string", "pattern": r"^\d{4}-W\d{2}$", "examples": ["2026-W01"]}
 
@@ -44,6 +48,12 @@ FORMS: dict[str, Schema] = {
     "/people/{person_id:int}/reset": _object({}),
     "/sign-out": _object({}),
     "/guidelines/{schema_id:int}": _object({}),
+    "/batches/{batch_id:int}/review": _object({
+        "item": {"oneOf": [{"enum": ["all"]}, ID], "description": "of the batch; all: every label that is doubted"},
+    }),
+    "/schemas/preview": _object({
+        "task_type": {"enum": list(answers.TASK_TYPES)}, "name": TEXT, "body": TEXT, "guidelines": TEXT,
+    }, optional=("name", "guidelines")),
     "/schemas/new": _object({
         "task_type": {"enum": list(answers.TASK_TYPES)}, "name": {**LINE, "pattern": "^[a-z_][a-z0-9_]*$"},
         "body": {**TEXT, "description": "the questions, a JSON object"}, "guidelines": LINE | {"maxLength": 100_000},
@@ -57,7 +67,9 @@ FORMS: dict[str, Schema] = {
     }, optional=("head_start_min", "uncertainty")),
     "/batches/{batch_id:int}": _object({
         "state": {"enum": ["open", "paused", "closed"]}, "priority": {"type": "integer"}, "budget": AMOUNT,
-    }, optional=("budget",)),
+        "max_raters": _whole(1, MAX_RATERS),
+    }, optional=("budget", "max_raters")),
+    "/batches/{batch_id:int}/look-again": _object({}),
     "/people/invite": _object({"role": {"enum": list(ROLES)}, "region": LINE}),
     "/people/{person_id:int}": _object({"active": {"enum": ["yes", "no"]}}),
     "/people/{person_id:int}/reinstate/{schema_id:int}": _object({}),
@@ -89,7 +101,22 @@ TOKEN = {"token": {**TEXT, "description": "of a task that /api/claim gave"}}
 CALLS: dict[str, tuple[Schema, Schema]] = {
     "/api/claim": (_object({}), _object({"tasks": {"type": "array", "items": TASK, "maxItems": 2}})),
     "/api/keep": (_object(TOKEN), _object({"expires_in_s": {"type": "number"}})),
-    "/api/clips": (_object(TOKEN), _object({"clips": CLIPS})),
+    "/api/clips": (
+        _object(TOKEN),
+        _object({"clips": CLIPS, "gone": {"type": "boolean", "description": "the media are not there"}}),
+    ),
+    "/api/report": (
+        _object(
+            {
+                **TOKEN,
+                "reason": {"enum": list(reporting.REASONS)},
+                "told": {**TEXT, "maxLength": reporting.MAX_TOLD},
+                "active_s": {"type": "number", "minimum": 0},
+            },
+            optional=("told", "active_s"),
+        ),
+        _object({"state": {"enum": ["given_back"]}}),
+    ),
     "/api/submit": (
         _object(
             {
@@ -109,6 +136,11 @@ QUERIES: dict[str, Schema] = {
     "/schemas/new": {"type": {"enum": list(answers.TASK_TYPES)}, "of": ID},
     "/batches/new": {"schema": ID},
     "/log": {"before": ID},
+    "/batches/{batch_id:int}": {"page": _whole(1, 2**31 - 1), "state": {"enum": list(STATES)}},
+    "/batches/{batch_id:int}/answers.csv": {
+        "logins": {"enum": ["yes"], "description": "for administrators: raters' own"}
+    },
+    "/schemas/{schema_id:int}/preview": {"tier": {**TEXT, "description": "whose first clip is shown"}},
 }
 PATHS: dict[str, Schema] = {
     "token": LINE,
@@ -116,7 +148,7 @@ PATHS: dict[str, Schema] = {
     "invitation": {**LINE, "description": "as the people page has it"},
     "packed": LINE,
     "period": WEEK,
-    **dict.fromkeys(("schema_id", "batch_id", "person_id"), ID),
+    **dict.fromkeys(("schema_id", "batch_id", "person_id", "item_id"), ID),
 }
 REFUSED = {401: "sign in first", 403: "a form that is too old, or from elsewhere", 404: "not there, or not yours",
            413: "too much", 422: "what was sent is not allowed; it says why"}  # fmt: skip
@@ -164,14 +196,14 @@ def _answers(method: str, path: str, roles: tuple[str, ...]) -> dict[int, Schema
             add(status, "no such range", "text/plain")
     elif path == "/openapi.json":
         add(200, "this description", JSON, {"type": "object"})
-    elif method == "GET" or path in ("/people/invite", "/people/{person_id:int}/reset"):
+    elif method == "GET" or path in ("/people/invite", "/people/{person_id:int}/reset", "/schemas/preview"):
         add(200, "a page")
     if kind == PAGE and (roles or method == "POST"):
         found[303] = {"description": "done; or, without a session, to /sign-in"}
     refused = [403, 413, 422] if method == "POST" else []
     refused += [404] if roles or "{" in path else []
     refused += [401] if kind == JSON else []
-    if path.endswith("pay.csv") or path == "/media/{packed}":
+    if path.endswith("pay.csv") or path in ("/media/{packed}", "/schemas/{schema_id:int}/preview"):
         refused.append(422)
     for status in refused:
         add(status, REFUSED[status], schema=ERROR if kind == JSON else TEXT)

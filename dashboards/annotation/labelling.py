@@ -11,7 +11,7 @@ from dashboards.annotation import media
 from dashboards.annotation.visit import Missing, Visit
 from store import annotation_queue
 from store.annotation_database import Refused
-from tasks.annotation import answers, desk
+from tasks.annotation import answers, desk, reporting
 
 _RNG = random.SystemRandom()
 
@@ -45,21 +45,36 @@ def submit(visit: Visit) -> Response:
 
 
 def clips(visit: Visit) -> Response:
-    """Addresses anew, for a page that is open longer than they last: while an item is not answered, its clips can be played."""
+    """Addresses anew, for a page that is open longer than they last: while an item is not answered, its clips can be played.
+    Tells whether the media are gone, too: a browser can't."""
     token = str(visit.told.get("token", ""))
     mine = visit.read(lambda c: annotation_queue.by_token(c, visit.by, token))
-    if mine is None or mine["value"] is not None or not mine["media"]:
+    if mine is None or mine["submitted_at"] is not None or not mine["media"]:
         raise desk.Gone(token)
-    return JSONResponse({"clips": _clips(visit, mine)})
+    return JSONResponse({"clips": _clips(visit, mine), "gone": media.gone(visit.site, mine["media"])})
+
+
+def report(visit: Visit) -> Response:
+    """Gives an item back that can't be judged. Whether its media are gone is looked up, whatever the reason says."""
+    token = str(visit.told.get("token", ""))
+    mine = visit.read(lambda c: annotation_queue.by_token(c, visit.by, token))
+    if mine is None or not mine["media"]:
+        raise desk.Gone(token)
+    gone = media.gone(visit.site, mine["media"])
+    visit.write(lambda c: reporting.report(c, visit.person, token, visit.told, gone, visit.now))
+    return JSONResponse({"state": "given_back"})
 
 
 def clip(visit: Visit) -> Response:
     found = media.named(visit.site, visit.request.path_params["packed"], visit.now)
-    shown = visit.read(lambda c: annotation_queue.shown(c, found[0])) if found else None
+    shown = media.shown(visit.site, found[0]) if found else None
     if found is None or shown is None:
         raise Missing
     clips = media.in_order(shown["media"], shown["swapped"])
-    file = media.clip_file(visit.site, clips[found[1]], levelled=len(clips) > 1)
+    try:
+        file = media.clip_file(visit.site, clips[found[1]], levelled=len(clips) > 1)
+    except media.Lost:
+        raise Missing from None
     return FileResponse(file, media_type="video/mp4", headers={"cache-control": "private, max-age=7200"})
 
 
@@ -71,7 +86,7 @@ def _task(visit: Visit, mine: dict[str, Any]) -> dict[str, Any]:
         "kind": purpose,
         "type": mine["task_type"],
         "schema": {"id": mine["schema_id"], "name": mine["schema_name"], "version": mine["schema_version"]},
-        "questions": _questions(mine["task_type"], body),
+        "questions": questions(mine["task_type"], body),
         "duration_s": desk.duration_s(mine["media"]),
         "clips": _clips(visit, mine),
     }
@@ -83,7 +98,7 @@ def _clips(visit: Visit, mine: dict[str, Any]) -> list[str]:
     return [media.address(visit.site, mine["token"], side, visit.now, host) for side in sides]
 
 
-def _questions(task_type: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+def questions(task_type: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """How each question is asked: {name, label, how: one | many | spans | flags, options: [{value, label}]}."""
     if task_type == answers.FLAGS:
         options = [{"value": k["name"], "label": k["label"]} for k in body["kinds"]]

@@ -12,6 +12,8 @@ from typing import Any
 
 from dashboards.annotation.visit import Site
 from dashboards.clip_media import EXACT, GRID_FPS, has_sound, run
+from store import annotation_items, annotation_queue
+from tasks.annotation import batches
 from tasks.annotation.sign_in import signed
 
 LASTS_S = 7200
@@ -20,6 +22,10 @@ LOUDNESS_LUFS = -23.0
 MAX_GAIN_DB = 20.0
 _cutting: dict[str, threading.Lock] = {}
 _cutting_lock = threading.Lock()
+
+
+class Lost(ValueError):  # noqa: N818 - the answer is no; nothing went wrong
+    """A clip's media are not there."""
 
 
 def address(site: Site, token: str, side: int, now: float, host: str = "") -> str:
@@ -41,11 +47,33 @@ def named(site: Site, packed: str, now: float) -> tuple[str, int] | None:
     return (token, int(side)) if float(until) > now else None
 
 
+def of_item(item_id: int) -> str:
+    """What stands for a token in the address of an item's clips, in their own order: for who designs its batch."""
+    return f"item/{item_id}"
+
+
+def of_clip(clip_id: str) -> str:
+    """The same of a clip of the workspace, for the preview of a schema."""
+    return f"clip/{clip_id}"
+
+
+def shown(site: Site, token: str) -> Mapping[str, Any] | None:
+    """{"media", "swapped"} of what an address names; None where it is not there any more."""
+    kind, _, name = token.partition("/")
+    if kind == "item":
+        clips = site.database.read(lambda c: annotation_items.media_of(c, int(name)))
+    elif kind == "clip":
+        clips = batches.clips_named(site.workspace, [name])
+    else:
+        found = site.database.read(lambda c: annotation_queue.shown(c, token))
+        return found if found and found["media"] else None
+    return {"media": clips, "swapped": False} if clips else None
+
+
 def clip_file(site: Site, clip: Mapping[str, Any], *, levelled: bool) -> Path:
-    """The cut of a clip, made once. Raises ValueError when its proxy is gone or can't be read."""
-    span = f"{clip['proxy_uri']}:{clip['start_frame']}:{clip['end_frame']}:{levelled}"
-    key = hashlib.sha256(span.encode()).hexdigest()[:32]
-    out = site.workspace.settings.workspace / "cache" / "annotation" / f"{key}.mp4"
+    """The cut of a clip, made once. Raises Lost when its proxy is gone, ValueError when it can't be read."""
+    out = _cut_at(site, clip, levelled)
+    key = out.stem
     with _cutting_lock:
         lock = _cutting.setdefault(key, threading.Lock())
     with lock:
@@ -57,6 +85,21 @@ def clip_file(site: Site, clip: Mapping[str, Any], *, levelled: bool) -> Path:
     return out
 
 
+def gone(site: Site, clips: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a side of an item can't be shown any more: neither its cut nor its proxy is there."""
+    levelled = len(clips) > 1
+    return any(
+        not _cut_at(site, clip, levelled).exists() and not site.workspace.objects.exists(clip["proxy_uri"])
+        for clip in clips
+    )
+
+
+def _cut_at(site: Site, clip: Mapping[str, Any], levelled: bool) -> Path:
+    span = f"{clip['proxy_uri']}:{clip['start_frame']}:{clip['end_frame']}:{levelled}"
+    key = hashlib.sha256(span.encode()).hexdigest()[:32]
+    return site.workspace.settings.workspace / "cache" / "annotation" / f"{key}.mp4"
+
+
 def in_order(media: Sequence[Mapping[str, Any]], swapped: bool) -> list[Mapping[str, Any]]:
     return list(reversed(media)) if swapped else list(media)
 
@@ -65,7 +108,7 @@ def _cut(site: Site, clip: Mapping[str, Any], out: Path, levelled: bool) -> None
     import ffmpeg
 
     if not site.workspace.objects.exists(clip["proxy_uri"]):
-        raise ValueError("the clip's media are gone; run headroom curate again")
+        raise Lost("the clip's media are gone; run headroom curate again")
     proxy = site.workspace.objects.local(clip["proxy_uri"])
     start, end = clip["start_frame"] / GRID_FPS, clip["end_frame"] / GRID_FPS
     source = ffmpeg.input(f"file:{proxy}", ss=f"{start:.2f}", t=f"{end - start:.2f}")

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from dashboards.annotation.visit import COOKIE, Missing, Visit, keep_session
 from store import annotation_people, annotation_work
-from tasks.annotation import calibration, desk, results, sign_in
+from tasks.annotation import calibration, desk, offered, results, sign_in, terms
 from tasks.annotation.pay import MIN_AUDITED
 
 
@@ -68,7 +68,7 @@ def _invited(visit: Visit) -> dict[str, Any]:
     token_sha256 = sign_in.digest(visit.request.path_params["token"])
     found = visit.read(lambda c: annotation_people.invitation(c, token_sha256, visit.now))
     if found is None:
-        raise Missing
+        raise Missing("this invitation was used or has expired; ask who invited you for another")
     return dict(found)
 
 
@@ -79,6 +79,8 @@ def home(visit: Visit) -> Response:
         return visit.page("review.html", waiting=visit.read(annotation_work.num_waiting_reviews))
     schemas = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
     rows = [{**s, "stage": desk.stage_of(s), "told": _stage(visit, s)} for s in schemas]
+    open_to = visit.read(lambda c: offered.batches_for(c, visit.person, visit.now))
+    rows = [{**row, "batches": [b for b in open_to if b.schema_id == row["id"]]} for row in rows]
     told = visit.read(lambda c: {"num_answers": annotation_work.count_answers(c, visit.by), **_quality(c, visit.by)})
     return visit.page("home.html", schemas=rows, **told)
 
@@ -137,7 +139,8 @@ def pay(visit: Visit) -> Response:
     period = results.week(visit.now)
     now = visit.read(lambda c: results.statement(c, me, period))
     past = visit.read(lambda c: annotation_work.ledger_rows(c, person_id=visit.by))
-    return visit.page("pay.html", period=period, now=now, past=[r for r in past if r["period"] != period])
+    held = visit.read(lambda c: terms.of_region(c, me["region"], visit.now))
+    return visit.page("pay.html", period=period, now=now, terms=held, past=[r for r in past if r["period"] != period])
 
 
 def leaderboard(visit: Visit) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.responses import Response
 
-from dashboards.annotation import staff
+from dashboards.annotation.people import people
 from dashboards.annotation.visit import Missing, Visit, keep_session
 from store import annotation_people
 from tasks.annotation import sign_in
@@ -17,7 +17,7 @@ def allows_reset(visit: Visit) -> Response:
     if visit.read(lambda c: annotation_people.person(c, person_id=person_id)) is None:
         raise Missing
     token = visit.write(lambda c: sign_in.allow_reset(c, visit.by, person_id, visit.now))
-    return staff.people(visit, reset_link=f"{visit.site.address}/reset/{token}")
+    return people(visit, reset_link=f"{visit.site.address}/reset/{token}")
 
 
 def revokes(visit: Visit) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import secrets
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from dashboards.annotation.visit import Site
 from store.annotation_database import Database, database_url
 from store.workspace import Workspace, open_workspace
 from tasks.annotation.delivery import keep_delivering
+from tasks.annotation.sign_in import workspace_secret
 
 COURIER_NICE = 10
 KEEP_ALIVE_S = 75
@@ -37,7 +37,7 @@ def serve(
 
     reached, trusted = checked_address(address or f"http://{host}:{port}"), checked_proxies(proxies)
     database = Database(database_url(workspace.settings))
-    site = Site(workspace, database, _secret(workspace), reached, trusted)
+    site = Site(workspace, database, workspace_secret(workspace), reached, trusted)
     if token := first_invitation(database):
         print(f"open {site.address}/join/{token} to become the first administrator (within a week)", flush=True)  # noqa: T201
     print(f"annotation of {workspace.settings.workspace} at {site.address}; Ctrl-C ends it", flush=True)  # noqa: T201
@@ -94,12 +94,3 @@ def _waits(ours_ends: Connection, stop: threading.Event) -> None:
     with suppress(EOFError):
         ours_ends.recv()
     stop.set()
-
-
-def _secret(workspace: Workspace) -> bytes:
-    """Signs the addresses of clips; made once per workspace."""
-    held = workspace.ledger.setting("annotation_secret", "")
-    if not held:
-        workspace.ledger.set_setting("annotation_secret", secrets.token_hex(32))
-        held = workspace.ledger.setting("annotation_secret", "")
-    return bytes.fromhex(held)

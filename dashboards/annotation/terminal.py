@@ -32,3 +32,7 @@ def rankings(told: Mapping[str, Any]) -> None:
         out.print(rates)
         if rows[0]["rank"] is None:
             out.print("[dim]no interval separates these systems: ask more raters about more prompts[/]")
+
+
+def answers_written(told: Mapping[str, Any]) -> None:
+    out.print(f"{escape(told['path'])}: {told['answers']} answers of {told['raters']} raters, {told['rows']} rows")

@@ -79,6 +79,10 @@ class Visit:
         common = {"person": self.person, "csrf": self.csrf, "path": self.request.url.path}
         return HTMLResponse(TEMPLATES.get_template(name).render(**common, **told), status)
 
+    def refuse(self, name: str, error: ValueError, **told: Any) -> HTMLResponse:
+        """The form again with what was entered, and the reason beside the entry that it names, else above."""
+        return self.page(name, status=422, why=str(error), field=getattr(error, "field", ""), **told)
+
     def go(self, where: str) -> RedirectResponse:
         return RedirectResponse(where, 303)
 
@@ -92,7 +96,7 @@ class Visit:
 
 
 class Missing(Exception):  # noqa: N818 - the page for what is not there, or not the visitor's
-    """404."""
+    """404; with what the page says, where that is more than that it is not there."""
 
 
 Handler = Callable[[Visit], Response]
@@ -152,7 +156,9 @@ def _answer(site: Site, request: Request, body: bytes, roles: tuple[str, ...], h
             if not _from_us(visit, needs_token=bool(roles)):
                 return problem(api, 403, "this form is too old or from elsewhere; load the page again")
         made = handler(visit)
-    except (Missing, Gone):
+    except Missing as missing:
+        made = problem(api, 404, str(missing) or "there is no such page")
+    except Gone:
         made = problem(api, 404, "there is no such page")
     except ValueError as error:
         made = problem(api, 422, str(error))
@@ -174,10 +180,27 @@ def keep_session(response: Response, visit: Visit, opened: sign_in.Opened) -> No
 def _told(request: Request, body: bytes) -> dict[str, Any]:
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
-            return json_object(body)
-        return dict(parse_qsl(body.decode(), keep_blank_values=True))
+            told = json_object(body)
+        else:
+            told = dict(parse_qsl(body.decode(), keep_blank_values=True))
     except UnicodeDecodeError:
         raise ValueError("the body is not UTF-8") from None
+    if _holds_nul(told):
+        raise ValueError("a text holds the character NUL; leave it out")  # SQLite takes it, PostgreSQL does not
+    return told
+
+
+def _holds_nul(told: Any) -> bool:
+    left = [told]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str) and "\0" in one:
+            return True
+    return False
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:

@@ -10,15 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_queue, annotation_work
 from store.workspace import Workspace
 from tasks import tier as tiers
-from tasks.annotation import answers
+from tasks.annotation import answers, desk
+from tasks.annotation.unfit import Unfit
 
 AUDIT_RATIO = 0.05
 HEAD_START_S = 900.0
 MAX_ITEMS = 100_000
 MAX_RATERS = 9
+SHOWN = """SELECT clip_id, c.video_id, start_frame, end_frame, v.proxy_uri
+    FROM clips c JOIN videos v USING (video_id) WHERE v.proxy_uri IS NOT NULL"""
+"""Clips that can be shown to people, as items hold them."""
 SYSTEMS = ("system", "other_system")
 """Columns of a query of pairs that name what made each side: a benchmark, blind for those who answer."""
 PROMPT = "prompt"
@@ -60,21 +64,23 @@ def make_schema(
 ) -> int:
     """A new schema, or a new version of the one of this name. Raises ValueError for what its type does not allow."""
     if not (name.isidentifier() and name.islower()):
-        raise ValueError(f"schema {name!r}: write it in lower case with underscores, as quality_v1")
+        raise Unfit("name", f"schema {name!r}: write it in lower case with underscores, as quality_v1")
     if not guidelines.strip():
-        raise ValueError(f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
+        raise Unfit("guidelines", f"schema {name}: needs guidelines; annotators acknowledge them before they begin")
     if not (0 <= num_training <= 200 and 0 <= num_exam <= 200):
-        raise ValueError(f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
+        wrong = "num_exam" if 0 <= num_training <= 200 else "num_training"
+        raise Unfit(wrong, f"schema {name}: training {num_training} and exam {num_exam} go from 0 to 200 items")
     before = [s["task_type"] for s in annotation_work.all_schemas(c) if s["name"] == name]
     if before and task_type != before[0]:
-        raise ValueError(
+        raise Unfit(
+            "name",
             f"schema {name}: its versions are of type {before[0]}, so the next one can't be of {task_type}; "
-            "give the schema another name"
+            "give the schema another name",
         )
     told = {
         "name": name,
         "task_type": task_type,
-        "body": answers.checked_body(task_type, body),
+        "body": _body(task_type, body),
         "guidelines": guidelines,
     }
     made = annotation_work.add_schema(
@@ -84,12 +90,18 @@ def make_schema(
     return made
 
 
+def _body(task_type: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return answers.checked_body(task_type, body)
+    except ValueError as error:
+        raise Unfit("body", str(error)) from None
+
+
 def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[float, list[dict[str, Any]]]]:
     """(uncertainty, clips) of each item of a plan. Raises ValueError for a source that is refused or yields no clips."""
     rows = _sourced(workspace, plan, task_type)
     with workspace.views() as reader:
-        known = reader.sql("""SELECT clip_id, c.video_id, start_frame, end_frame, v.proxy_uri
-            FROM clips c JOIN videos v USING (video_id) WHERE v.proxy_uri IS NOT NULL""")
+        known = reader.sql(SHOWN)
     by_id = {row["clip_id"]: row for row in known.iter_rows(named=True)}
     sides = ["clip_id", "other_clip_id"] if task_type == answers.PAIRWISE else ["clip_id"]
     found = []
@@ -106,9 +118,33 @@ def media_of(workspace: Workspace, plan: Plan, task_type: str) -> list[tuple[flo
     return found
 
 
+def clips_named(workspace: Workspace, clip_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these clips that can be shown, in this order."""
+    if not clip_ids:
+        return []
+    quoted = ", ".join("'" + clip.replace("'", "''") + "'" for clip in clip_ids)
+    with workspace.views() as reader:
+        rows = reader.sql(f"{SHOWN} AND clip_id IN ({quoted})")
+    known = {row["clip_id"]: row for row in rows.iter_rows(named=True)}
+    return [dict(known[clip]) for clip in clip_ids if clip in known]
+
+
+def some_clips(workspace: Workspace, num: int, tier: str = "") -> list[dict[str, Any]]:
+    """The first clips of a tier, or of the workspace, that can be shown; none where there are fewer. Raises ValueError for an
+    unknown tier."""
+    if tier:
+        tiers.parsed(workspace, tier)
+        first = tiers.query(workspace, f"SELECT clip_id FROM {tier} ORDER BY clip_id LIMIT {num}")
+        found = clips_named(workspace, first["clip_id"].to_list())
+        return found if len(found) == num else []
+    with workspace.views() as reader:
+        found = reader.sql(f"{SHOWN} ORDER BY clip_id LIMIT {num}").to_dicts()
+    return found if len(found) == num else []
+
+
 def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
     if not 1 <= plan.limit <= MAX_ITEMS:
-        raise ValueError(f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
+        raise Unfit("limit", f"limit {plan.limit}: a batch has 1 to {MAX_ITEMS} items")
     source = plan.source.strip().rstrip("; ")
     if len(source.split()) < 2:
         tiers.parsed(workspace, source)
@@ -121,7 +157,7 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         source = (
             f"SELECT clip_id, ({unsure}) AS uncertainty FROM signals WHERE clip_id IN (SELECT clip_id FROM {source})"
         )
-    rows = tiers.query(workspace, source)
+    rows = _queried(workspace, source, plan)
     needed = ["clip_id", *(["other_clip_id"] if task_type == answers.PAIRWISE else [])]
     named = [s for s in SYSTEMS if task_type == answers.PAIRWISE and s in rows.columns]
     if len(named) == 1:
@@ -143,6 +179,17 @@ def _sourced(workspace: Workspace, plan: Plan, task_type: str) -> pl.DataFrame:
         raise ValueError("the query yields an uncertainty that is no number; cast it to DOUBLE, or leave it out")
     rows = rows.unique(needed, keep="first", maintain_order=True)
     return rows.sort("uncertainty", descending=True, nulls_last=True).head(plan.limit)
+
+
+def _queried(workspace: Workspace, source: str, plan: Plan) -> pl.DataFrame:
+    try:
+        return tiers.query(workspace, source)
+    except ValueError as error:
+        told = str(error).removeprefix("sql: ")
+        if source == plan.source.strip().rstrip("; "):
+            raise ValueError(f"query: {told}") from None
+        # Of a tier only the order is the designer's own SQL.
+        raise ValueError(f"uncertain where {plan.uncertainty.strip()!r}: {told}") from None
 
 
 def _as_text(rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
@@ -196,17 +243,18 @@ def _head_start_s(c: Any, plan: Plan) -> float:
 
 def _check(c: Any, plan: Plan) -> None:
     if not plan.name.strip() or any(b["name"] == plan.name for b in annotation_work.all_batches(c)):
-        raise ValueError(f"batch {plan.name!r}: give a name that is not taken")
+        raise Unfit("name", f"batch {plan.name!r}: give a name that is not taken")
     if annotation_work.schema(c, plan.schema_id) is None:
-        raise ValueError(f"batch {plan.name}: there is no schema {plan.schema_id}")
+        raise Unfit("schema_id", f"batch {plan.name}: there is no schema {plan.schema_id}")
     if plan.goal not in ("work", "gold"):
-        raise ValueError(f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
+        raise Unfit("goal", f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
     if not 1 <= plan.overlap <= plan.max_raters <= MAX_RATERS:
-        raise ValueError(f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}")
+        told = f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}"
+        raise Unfit("max_raters" if 1 <= plan.overlap <= MAX_RATERS else "overlap", told)
     if min(plan.price_milli, plan.budget_milli, plan.head_start_s or 0) < 0:
         raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
     if plan.goal == "work" and plan.budget_milli < plan.price_milli:
-        raise ValueError(f"batch {plan.name}: {_short(plan.budget_milli, plan.price_milli)}")
+        raise Unfit("budget", f"batch {plan.name}: {_short(plan.budget_milli, plan.price_milli)}")
 
 
 def _short(budget_milli: int, price_milli: int) -> str:
@@ -228,15 +276,52 @@ def change_budget(c: Any, by: int, batch_id: int, budget_milli: int, now: float)
     if budget_milli == before:
         return
     if batch["state"] == "closed":
-        raise ValueError(f"batch {batch['name']} is closed, and its budget with it; open it first")
+        raise Unfit("budget", f"batch {batch['name']} is closed, and its budget with it; open it first")
     if batch["goal"] == "work" and budget_milli < price:
-        raise ValueError(f"batch {batch['name']}: {_short(budget_milli, price)}")
+        raise Unfit("budget", f"batch {batch['name']}: {_short(budget_milli, price)}")
     if budget_milli < (spent := batch["num_reserved"] * price):
         told = f"{spent / 100_000:.3f} of it is spent or promised already"
-        raise ValueError(f"batch {batch['name']}: budget {budget_milli / 100_000:.3f}, but {told}; give at least that")
+        raise Unfit(
+            "budget", f"batch {batch['name']}: budget {budget_milli / 100_000:.3f}, but {told}; give at least that"
+        )
     annotation_work.update_batch(c, batch_id, budget_milli=budget_milli)
     change = {"before": before / 100_000, "budget": budget_milli / 100_000}
     annotation_people.log(c, now, by, "change_budget", batch["name"], **change)
+
+
+def change_max_raters(c: Any, by: int, batch_id: int, max_raters: int, now: float) -> None:
+    """Of open items: how many raters each may have at most. One that has as many answers as it may get by then is decided: by
+    the raters where they agree, else by a reviewer. Raises ValueError for a number out of range."""
+    batch, before = annotation_work.batch(c, batch_id), annotation_items.max_raters(c, batch_id)
+    assert batch is not None
+    if max_raters == before or batch["goal"] == "gold":
+        return
+    if not 1 <= max_raters <= MAX_RATERS:
+        raise Unfit("max_raters", f"raters at most {max_raters}: from 1 to {MAX_RATERS}")
+    for item_id in annotation_items.limit_raters(c, batch_id, max_raters):
+        item, given = annotation_queue.item_with_answers(c, item_id)
+        desk.decide(c, item, given, batch, now)
+    change = {"before": before, "max_raters": max_raters}
+    annotation_people.log(c, now, by, "change_max_raters", batch["name"], **change)
+
+
+def send_to_review(c: Any, by: int, batch_id: int, item_ids: Sequence[int], now: float) -> list[int]:
+    """Gives items whose label is doubted to a reviewer, who sees neither it nor the answers; until he answered it stands.
+
+    Tells which: those of these that raters alone decided and that no reviewer has yet. Raises ValueError where none is left, and
+    for a closed batch, of which reviewers get nothing.
+    """
+    batch = annotation_work.batch(c, batch_id)
+    assert batch is not None
+    if batch["state"] == "closed":
+        raise ValueError(f"batch {batch['name']} is closed, and reviewers get nothing of it; open it first")
+    sent = annotation_items.send_to_review(c, batch_id, item_ids)
+    if not sent:
+        raise ValueError(
+            f"batch {batch['name']}: none of these waits to be looked at again; a reviewer has them already"
+        )
+    annotation_people.log(c, now, by, "send_to_review", batch["name"], items=sent)
+    return sent
 
 
 def _drawn(batch_id: int, place: int) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from store import annotation_people, annotation_work
+from store import annotation_people, annotation_reports, annotation_work
 from store import annotation_queue as queue
 from store.annotation_queue import Offer, Row
 from tasks.annotation import active_time, answers, calibration, corrections, results, standing, truth
@@ -35,6 +35,9 @@ KEPT = (4, 3600.0)
 blocks nobody, and no time is claimed for it."""
 ACCEPTED_FROM = 0.5
 """An audited answer that agrees less than this with the reviewer's is not paid by the piece."""
+EXAM_BACK_RATIO = 0.1
+"""Of an exam, the share that may be given back and counts as done: who can't be shown a clip is not kept from work for it, and
+nobody chooses what to be asked."""
 BAD_GOLD = (10, 0.5)
 """Gold that at least so many qualified answers meet by less than this on average is wrong itself and is retired."""
 FRAME_HZ = 25
@@ -104,6 +107,8 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         if mine["submit_key"] != told.get("key"):
             raise ValueError("this item was answered before; what was sent then stands")
         return _reply(c, mine, mine["state"])
+    if mine["submitted_at"] is not None:
+        raise ValueError("this item was given back before; somebody else is asked")
     given = answers.checked(mine["task_type"], mine["body"], told.get("value"), duration_s(mine["media"]))
     value = answers.unswapped(mine["task_type"], given, mine["swapped"])
     place = mine["state"] == "leased" or _place_left(c, mine)
@@ -112,7 +117,7 @@ def submit(c: Any, person: Mapping[str, Any], token: str, told: Mapping[str, Any
         "value": value,
         "submit_key": _key(told.get("key")),
         "submitted_at": now,
-        "active_s": _active_s(c, mine, told.get("active_s"), now),
+        "active_s": counted_active_s(c, mine, told.get("active_s"), now),
         "accepted": place and mine["batch_id"] is not None,
     }
     queue.answer(c, mine["id"], state, done)
@@ -131,7 +136,7 @@ def _key(key: Any) -> str:
     return key
 
 
-def _active_s(c: Any, mine: Row, told: Any, now: float) -> float:
+def counted_active_s(c: Any, mine: Row, told: Any, now: float) -> float:
     """Seconds that the browser saw the person at work, as far as our own clock bears them out."""
     spent_s, last_at = queue.counted_since(c, mine["person_id"], mine["leased_at"])
     ended_at = min(now, mine["expires_at"])
@@ -188,9 +193,7 @@ def stage_of(schema: Mapping[str, Any]) -> str:
 
 def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
     round_ = int(schema["round"] or 1)
-    done = [
-        annotation_work.num_round_scores(c, person["person_id"], schema["id"], k, round_) for k in ("train", "exam")
-    ]
+    done = [_num_done(c, person["person_id"], schema, k, round_) for k in ("train", "exam")]
     pending = sum(h["schema_id"] == schema["id"] for h in queue.held(c, person["person_id"], 0.0))
     training = stage == calibration.TRAINING and done[0] < schema["num_training"]
     left = schema["num_training"] - done[0] if training else schema["num_exam"] - done[1]
@@ -198,6 +201,13 @@ def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng
         return None
     found = _gold(c, person["person_id"], schema["id"], round_, rng)
     return _of(found, schema, "train" if training else "exam", rng, round_=round_) if found else None
+
+
+def _num_done(c: Any, person_id: int, schema: Row, kind: str, round_: int) -> int:
+    """Items of a calibration that are behind a person: answered, or given back, of the exam a tenth at most."""
+    answered = annotation_work.num_round_scores(c, person_id, schema["id"], kind, round_)
+    back = annotation_reports.num_given_back(c, person_id, schema["id"], kind, round_)
+    return answered + (back if kind == "train" else min(back, int(schema["num_exam"] * EXAM_BACK_RATIO)))
 
 
 def _work(
@@ -259,15 +269,19 @@ def _of(
 
 
 def _labelled(c: Any, mine: Row, now: float) -> None:
-    """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer."""
     item, given = queue.item_with_answers(c, mine["item_id"])
+    decide(c, item, given, mine, now)
+
+
+def decide(c: Any, item: Row, given: Sequence[Row], asked: Mapping[str, Any], now: float) -> None:
+    """Decides the item once all the raters it wants have answered: a label, one more rater, or a reviewer. `asked` has the
+    schema's task_type and body."""
     if item["state"] != "open" or len(given) < item["num_wanted"]:
         return  # a reviewer may have decided meanwhile
     values = [a["value"] for a in given]
-    if truth.agreed(mine["task_type"], mine["body"], values):
-        queue.add_label(
-            c, item, truth.consensus(mine["task_type"], mine["body"], values), "consensus", len(values), now
-        )
+    if truth.agreed(asked["task_type"], asked["body"], values):
+        value = truth.consensus(asked["task_type"], asked["body"], values)
+        queue.add_label(c, item, value, "consensus", len(values), now)
         queue.update_item(c, item["id"], state="review" if item["audited"] else "done")
     elif item["num_wanted"] < item["max_raters"]:
         queue.update_item(c, item["id"], num_wanted=item["num_wanted"] + 1)
@@ -284,7 +298,7 @@ def _scored(kind: str) -> Any:
         by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], reference)
         annotation_work.add_score(c, mine, kind, by_question, now)
         if kind in ("train", "exam"):
-            _advance(c, mine, now)
+            advance(c, mine, now)
         elif kind == "gold":
             _retire_bad_gold(c, mine["item_id"], now)
             standing.check(c, mine["person_id"], {"id": mine["schema_id"], "task_type": mine["task_type"]}, now)
@@ -292,18 +306,18 @@ def _scored(kind: str) -> Any:
     return follow
 
 
-def _advance(c: Any, mine: Row, now: float) -> None:
-    """After a training or exam item: on to the exam, qualified, or back to the start."""
+def advance(c: Any, mine: Row, now: float) -> None:
+    """After a training or exam item, also one that was given back: on to the exam, qualified, or back to the start."""
     schema = annotation_work.schema(c, mine["schema_id"])
     assert schema is not None
     person_id, schema_id, round_ = mine["person_id"], schema["id"], mine["round"]
     had = annotation_work.qualification(c, person_id, schema_id) or {"failures": 0}
-    if annotation_work.num_round_scores(c, person_id, schema_id, "train", round_) < schema["num_training"]:
+    if _num_done(c, person_id, schema, "train", round_) < schema["num_training"]:
         return
     told: dict[str, Any] = {"round": round_, "failures": had["failures"], "changed_at": now}
-    num_examined = annotation_work.num_round_scores(c, person_id, schema_id, "exam", round_)
+    num_examined = _num_done(c, person_id, schema, "exam", round_)
     exam: list[Row] = []
-    if num_examined == schema["num_exam"]:
+    if num_examined >= schema["num_exam"]:
         exam = annotation_work.round_scores(c, person_id, schema_id, "exam", round_)
     if num_examined < schema["num_exam"]:
         told |= {"stage": calibration.EXAM, "why": f"{num_examined} of {schema['num_exam']} exam items"}

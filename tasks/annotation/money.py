@@ -19,8 +19,18 @@ def checked(code: str) -> str:
 
 
 def minor(amount: Decimal, currency: str) -> int:
-    """An amount in minor units, halves up: 1.5 EUR is 150, 72 JPY is 72, 1.5 KWD is 1500."""
-    return whole(amount.scaleb(exponent(currency)))
+    """An amount in minor units: 1.5 EUR is 150, 72 JPY is 72, 1.5 KWD is 1500.
+
+    Raises ValueError for one with more decimals than the currency has: nobody can be paid half a yen, and what was meant is
+    not guessed.
+    """
+    scaled = amount.scaleb(exponent(currency))
+    if scaled != scaled.to_integral_value():
+        below = int(scaled)
+        has = {0: "no decimals"}.get(exponent(currency), f"{exponent(currency)} decimals")
+        near = " or ".join(decimal(unit, currency) for unit in (below, below + 1))
+        raise ValueError(f"{amount:f} {currency}: {currency} has {has} (ISO 4217); write {near}")
+    return int(scaled)
 
 
 def decimal(amount_minor: int, currency: str) -> str:
@@ -45,6 +55,11 @@ def price(milli: int, currency: str) -> str:
     whole_part, _, part = f"{Decimal(milli).scaleb(-3 - exponent(currency)):f}".rstrip("0").partition(".")
     part = part.ljust(exponent(currency), "0")
     return f"{whole_part}.{part}" if part else whole_part
+
+
+def reference(milli: int) -> str:
+    """Thousandths of a minor unit of the reference currency as an amount, with no less than its two decimals."""
+    return price(milli, "EUR")  # like each currency with two decimals
 
 
 def whole(amount: Decimal) -> int:

@@ -95,7 +95,11 @@ def statement(
 
 def _bonus(base: int, lower: float | None, num_audited: int) -> Line:
     if lower is None:
-        return Line("bonus", 0, f"{num_audited} audited answers; the bonus begins with {MIN_AUDITED}")
+        return Line(
+            "bonus",
+            0,
+            f"{num_audited} audited answer{'s' if num_audited != 1 else ''}; the bonus begins with {MIN_AUDITED}",
+        )
     rate = bonus_rate(lower)
     why = f"audits: at least {lower:.3f} agreement (95 %, {num_audited} answers) gives {100 * rate:.1f} % of the base"
     return Line("bonus", money.whole(Decimal(base) * Decimal(str(round(rate, 6)))), why)

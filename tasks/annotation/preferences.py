@@ -27,14 +27,24 @@ def preferences(reader: Reader) -> pl.DataFrame:
     `dimension`; `verdict` (`preferred`, or `tie` and `both_bad`, where chosen and rejected are only the item's first and
     second); `chosen` and `rejected`, the addresses of their media, a W3C media fragment of the proxy in seconds, NULL once
     those are gone; of each also clip_id as it was cut when it was shown, video_id, start_frame and end_frame at 25 fps;
-    `agreement` of the raters (NULL under two), `num_raters`, `how`; `schema` and `guideline_version`; `decided_at`; `item`.
+    `agreement` of the raters (NULL under two), `confidence` (NULL where too few answers tell), `num_raters`,
+    `how`; `schema` and `guideline_version`; `decided_at`; `item`.
     """
     sides = [f"{s}.{k} AS {name}_{k}" for s, name in (("a", "chosen"), ("b", "rejected")) for k in SIDE]
     media = [
         f"{s}.proxy_uri || '#t=' || printf('%.2f,%.2f', {s}.start_frame / {GRID_FPS}.0, {s}.end_frame / {GRID_FPS}.0) AS {name}"
         for s, name in (("a", "chosen"), ("b", "rejected"))
     ]
-    told = ["agreement", "num_raters", "how", "schema", "schema_version AS guideline_version", "decided_at", "item"]
+    told = [
+        "agreement",
+        "confidence",
+        "num_raters",
+        "how",
+        "schema",
+        "schema_version AS guideline_version",
+        "decided_at",
+        "item",
+    ]
     columns = ["a.question AS dimension", "CASE a.text WHEN 'won' THEN 'preferred' ELSE a.text END AS verdict"]
     columns += [*media, *sides, *(f"a.{c}" for c in told)]
     return reader.sql(

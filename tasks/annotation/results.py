@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ import numpy as np
 from infra.settings import Settings
 from store import annotation_people, annotation_work
 from store.annotation_database import existing
-from tasks.annotation import agreement, answers, money, pay, ranking, truth
+from tasks.annotation import agreement, answers, confidence, money, pay, ranking, truth
 from tasks.annotation.agreement import Estimate, Question
 
 
@@ -77,12 +76,18 @@ def rankings_of(settings: Settings, name: str) -> dict[str, Any]:
 
 def _compared(c: Any, name: str) -> tuple[Mapping[str, Any], list[Any], dict[int, tuple[str, str, str | None]]]:
     """The batch, with its answers and what made the sides of its items."""
+    batch = named(c, name)
+    return batch, annotation_work.answers_in(c, batch["id"]), annotation_work.systems_in(c, batch["id"])
+
+
+def named(c: Any, name: str) -> dict[str, Any]:
+    """A batch by its name or number. Raises ValueError for one that is not there."""
     held = {b["name"]: b["id"] for b in annotation_work.all_batches(c)}
     number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else 0
     batch = annotation_work.batch(c, held.get(name, number))
     if batch is None:
         raise ValueError(f"there is no batch {name!r}; there are {', '.join(held) or 'none yet'}")
-    return batch, annotation_work.answers_in(c, batch["id"]), annotation_work.systems_in(c, batch["id"])
+    return batch
 
 
 def _told(found: ranking.Ranking) -> dict[str, Any]:
@@ -106,50 +111,19 @@ def _told(found: ranking.Ranking) -> dict[str, Any]:
 
 
 def raters(task_type: str, body: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each rater's accuracy by Dawid-Skene, a mean over questions with one choice of few; empty where there are none."""
+    """Each rater's accuracy by Dawid-Skene, a mean over all that is asked; empty where nobody was compared."""
     people = {p: i for i, p in enumerate(sorted({a["person_id"] for a in given}))}
     items = {x: i for i, x in enumerate(sorted({a["item_id"] for a in given}))}
     if not given:
         return []
     found = []
-    for name, classes in _categorical(task_type, body):
-        place = {v: i for i, v in enumerate(classes)}
-        triples = [
-            (items[a["item_id"]], people[a["person_id"]], place[_class(task_type, name, a["value"])]) for a in given
-        ]
-        found.append(truth.dawid_skene(triples, len(items), len(people), len(classes)).accuracy)
-    if not found:
-        return []
+    for asked in confidence.variables(task_type, body):
+        place = {v: i for i, v in enumerate(asked.classes)}
+        triples = [(items[a["item_id"]], people[a["person_id"]], place[asked.of(a["value"])]) for a in given]
+        found.append(truth.dawid_skene(triples, len(items), len(people), len(place)).accuracy)
     accuracy = np.mean(found, 0)
     counts = [sum(a["person_id"] == p for a in given) for p in people]
     return [{"person_id": p, "accuracy": float(accuracy[i]), "num_answers": counts[i]} for p, i in people.items()]
-
-
-def _categorical(task_type: str, body: Mapping[str, Any]) -> list[tuple[str, Sequence[Any]]]:
-    if task_type == answers.FLAGS:
-        return [(kind["name"], (False, True)) for kind in body["kinds"]]
-    if task_type == answers.LIKERT:
-        return [(d["name"], range(1, body["points"] + 1)) for d in body["dimensions"]]
-    if task_type == answers.PAIRWISE:
-        return [(d["name"], answers.CHOICES) for d in body["dimensions"]]
-    return [(a["name"], a["choices"]) for a in body["attributes"] if a["how"] == "one"]
-
-
-def _class(task_type: str, name: str, value: Mapping[str, Any]) -> Any:
-    return any(f["kind"] == name for f in value["flags"]) if task_type == answers.FLAGS else value[name]
-
-
-def labels_csv(labels: Sequence[Mapping[str, Any]]) -> str:
-    """One line per label: its clips by video and span, the value as JSON, how it came about, and from how many answers."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["clip_id", "video_id", "start_frame", "end_frame", "other_clip_id", "value", "how", "num_answers"])
-    for row in labels:
-        first, other = row["media"][0], row["media"][1:]
-        span = [first[k] for k in ("clip_id", "video_id", "start_frame", "end_frame")]
-        told = [json.dumps(row["value"], sort_keys=True), row["how"], row["num_answers"]]
-        writer.writerow([*span, other[0]["clip_id"] if other else "", *told])
-    return out.getvalue()
 
 
 def leaderboard(people: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from store import annotation_people as people
+from store.workspace import Workspace
 
 SESSION_S = 12 * 3600.0
 ROTATE_S = 3600.0
@@ -157,6 +158,15 @@ def put_password(c: Any, person: Mapping[str, Any], password_hash: str, action: 
     people.end_sessions(c, now, person_id=person["id"])
     people.end_resets(c, person["id"])
     people.log(c, now, person["id"], action, person["login"])
+
+
+def workspace_secret(workspace: Workspace) -> bytes:
+    """Signs the addresses of clips and the names of raters in exports; made once per workspace."""
+    held = workspace.ledger.setting("annotation_secret", "")
+    if not held:
+        workspace.ledger.set_setting("annotation_secret", secrets.token_hex(32))
+        held = workspace.ledger.setting("annotation_secret", "")
+    return bytes.fromhex(held)
 
 
 def signed(secret: bytes, text: str) -> str:

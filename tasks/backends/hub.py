@@ -43,13 +43,17 @@ def part(kind: str, checkpoint: Checkpoint, **more: Any) -> Any:
         raise NotLoaded(f"{checkpoint.model}: {kind} can't be loaded ({str(error).splitlines()[0]})") from error
 
 
-def network(kind: str, checkpoint: Checkpoint, **more: Any) -> Any:
-    """The network in its dtype on its device, for inference. Raises NotLoaded."""
+def network(kind: str, checkpoint: Checkpoint, *, whole: bool = False, **more: Any) -> Any:
+    """The network in its dtype on its device, for inference. `whole` refuses a checkpoint that lacks weights, for which
+    transformers would draw random ones. Raises NotLoaded."""
     import torch
 
     torch.backends.cudnn.deterministic = True  # the same clip must give the same digest
     torch.backends.cudnn.benchmark = False
-    made = part(kind, checkpoint, dtype=getattr(torch, checkpoint.dtype), **more)
+    made, told = part(kind, checkpoint, dtype=getattr(torch, checkpoint.dtype), output_loading_info=True, **more)
+    lacking = sorted(told["missing_keys"])
+    if whole and lacking:
+        raise NotLoaded(f"{checkpoint.model}: {kind} has no weights for {lacking[0]} and {len(lacking) - 1} more")
     return made.to(device_of(checkpoint)).eval()
 
 

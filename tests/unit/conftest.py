@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +15,7 @@ from store.ledger import Manifest
 from store.objects import s3_client
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
-from tests.databases import can_run_postgres, fresh_database, postgres_server, s3_environment
+from tests.databases import can_run_postgres, empty, fresh_database, postgres_server, s3_environment
 
 
 @pytest.fixture
@@ -50,6 +51,22 @@ def postgres() -> Iterator[str]:
 def postgres_url(postgres: str) -> str:
     """The URL of a database of the test's own."""
     return fresh_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def served_annotation(postgres: str) -> str:
+    """The URL of a database that the tests of this process have one after another."""
+    return fresh_database(postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def annotation_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The test runs twice: with an annotation database of its own in a file, and with an empty one on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
+    url = str(request.getfixturevalue("served_annotation"))
+    empty(url)
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

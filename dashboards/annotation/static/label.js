@@ -36,7 +36,7 @@ function finished() {
   document.body.classList.add("finished");
   $("screen").replaceChildren(); $("questions").replaceChildren(); $("send").disabled = true;
   const waits = Outbox.all().length;
-  note(waits ? `${waits} answers wait for the connection.` : "Nothing more for you now. Thank you!");
+  note(waits ? `${waits} answer${waits > 1 ? "s wait" : " waits"} for the connection.` : "Nothing more for you now. Thank you!");
 }
 
 function show(told) {
@@ -108,6 +108,7 @@ function moveBox(key, sizing) {
 function draw() {
   $("questions").replaceChildren(...task.questions.map(question));
   $("send").disabled = !feedback && !complete();
+  $("cannot").disabled = Boolean(feedback);
   $("send").firstChild.textContent = feedback ? "Go on " : "Send ";
   const marks = task.questions.filter(listed).flatMap((q) => value[q.name]);
   $("marks").replaceChildren(...marks.map((m) => { const i = node("i"); i.style.left = `${100 * m.start_s / player.duration}%`; i.style.width = `${100 * (m.end_s - m.start_s) / player.duration}%`; return i; }));
@@ -178,7 +179,7 @@ function tell(replies, token) {
 
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
-  if (!task || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!task || $("report").open || event.ctrlKey || event.metaKey || event.altKey) return;
   const k = event.key, q = task.questions[at], arrow = k.startsWith("Arrow");
   if ((k === "Enter" || k === " ") && event.target.closest("a, header button")) return;
   if (k === "b" || k === "B") return box(event);
@@ -194,6 +195,7 @@ document.addEventListener("keydown", (event) => {
   else if (k === "ArrowDown") { at = Math.min(task.questions.length - 1, at + 1); draw(); }
   else if (k === "Backspace") undo();
   else if (k === "g" || k === "G") open(guide());
+  else if (k === "x" || k === "X") Report.open();
   else if (k === "Enter") { if (event.repeat) return; send(); }
   else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
   else return;
@@ -211,6 +213,8 @@ setInterval(() => {
   if (!task || !player) return;
   if (!document.hidden && (now - touched < IDLE_MS || player.playing)) activeMs += passed;
   player.align();
+  const waits = player.waits();
+  if ($("loading").textContent !== waits) $("loading").textContent = waits;
   $("head").style.left = `${100 * player.time / player.duration}%`;
   $("clock").textContent = `${player.time.toFixed(2)} / ${player.duration.toFixed(1)} s`;
   $("play").textContent = player.playing ? "❚❚" : "▶";

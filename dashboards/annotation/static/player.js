@@ -1,9 +1,11 @@
 // One or two videos on one clock: the longer leads, the other is brought back when it drifts by more than a frame.
 "use strict";
-const RENEW_MS = 3600000;
+const RENEW_MS = 3600000, SLOW_MS = 10000;
 class Player {
   constructor(task) {
-    this.duration = task.duration_s; this.token = task.token; this.signed = Date.now();
+    this.duration = task.duration_s; this.token = task.token; this.signed = this.since = Date.now();
+    // Set where the server says that the clip's media are not there any more: then it is fetched no more.
+    this.gone = false;
     this.sides = task.clips.map((address, i) => {
       const side = document.createElement("div");
       side.className = "side";
@@ -11,7 +13,7 @@ class Player {
       Object.assign(video, { src: address, preload: "auto", playsInline: true, muted: i > 0 });
       side.append(video);
       // A clip that the connection failed, or whose address ended, is fetched again until it is there.
-      video.addEventListener("error", () => setTimeout(() => this.renew(), 2000));
+      video.addEventListener("error", () => setTimeout(() => this.renew(), this.told ? 2000 : 0));
       if (task.clips.length > 1) side.append(Object.assign(document.createElement("b"), { textContent: ["Left", "Right"][i] }));
       return side;
     });
@@ -24,7 +26,10 @@ class Player {
     if (this.renewing) return;
     this.renewing = true;
     try {
-      const { clips } = await ask("/api/clips", { token: this.token });
+      this.told = true;
+      const { clips, gone } = await ask("/api/clips", { token: this.token });
+      this.gone = gone;
+      if (gone) return;
       this.signed = Date.now();
       this.videos.forEach((v, i) => {
         const at = v.currentTime, paused = v.paused;
@@ -39,6 +44,16 @@ class Player {
     this.renewing = false;
   }
   keepFresh() { if (Date.now() - this.signed > RENEW_MS && !this.playing) this.renew(); }
+  get ready() { return this.videos.every((v) => v.readyState >= 2); }
+  // What there is to say while there is no picture; nothing when there is one. A seek has none for a moment.
+  waits() {
+    if (this.gone) return `${this.videos.length > 1 ? "A clip" : "The clip"} can't be shown: its media are gone. Press X, or the button, to give it back.`;
+    if (this.ready) { this.since = 0; this.seen = true; return ""; }
+    this.since = this.since || Date.now();
+    const waited = Date.now() - this.since;
+    if (waited >= SLOW_MS) return "Still loading. Check the connection, or load the page again: what you chose is kept. Press X, or the button, to give the clip back.";
+    return this.seen && waited < 500 ? "" : "Loading the clip …";
+  }
   get lead() { return this.videos.reduce((a, v) => ((v.duration || 0) > (a.duration || 0) ? v : a)); }
   // A shorter clip stands on its last frame while the other goes on, and runs again when the clock is back within it.
   within(v) { return v === this.lead || !(this.lead.currentTime >= v.duration - 0.02); }

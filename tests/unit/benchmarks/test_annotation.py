@@ -45,6 +45,22 @@ def test_the_loop_keeps_the_careful_and_finds_the_others(tmp_path: Path, monkeyp
     assert f"| likert | without | {without.num_labels:,} |" in tables(on, off)
 
 
+def test_who_clicks_through_is_banned_within_days_and_the_careful_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the calibration that is shipped, 20 and 40 items: three exams are failed in the minutes of three days."""
+    kinds = {k: KINDS[k] for k in ("careful", "spammer", "left-clicker")}
+    monkeypatch.setattr(annotation_crowd, "KINDS", kinds)
+    assert kinds["spammer"][0].num_a_day(12) == 80
+    assert kinds["careful"][0].num_a_day(12) == 12
+    world = World(num_people=6, num_days=5, num_gold=60, wrong_gold_share=0.0, works=("likert",))
+    by_kind = {c.kind: c for c in simulated(world, tmp_path).crowds}
+    for kind in ("spammer", "left-clicker"):
+        assert (by_kind[kind].stages, by_kind[kind].num_labels) == ({"banned": 1}, 0), kind
+        assert by_kind[kind].euro < by_kind["careful"].euro / 4, "paid for the minutes, and no more of them"
+    assert by_kind["careful"].stages == {"qualified": 4}
+
+
 @pytest.mark.parametrize("task_type", answers.TASK_TYPES)
 def test_everybody_gives_answers_that_the_schema_allows(task_type: str) -> None:
     media = [{"clip_id": "c"}]
@@ -111,7 +127,7 @@ def test_a_benchmark_of_systems_is_simulated_blind(tmp_path: Path) -> None:
 
 def test_agreement_holds_above_the_target_with_its_floor_alone() -> None:
     def told(work: str, agreement: float, alpha: float) -> bool:
-        return Type(work, 1, 2, 0, agreement, agreement, alpha, 1.0).holds
+        return Type(work, 1, 2, 0, agreement, agreement, alpha, 1.0, 0, 1.0).holds
 
     assert told("likert", 0.86, 0.67)
     assert not told("likert", 0.85, 0.9)

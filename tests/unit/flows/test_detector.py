@@ -13,7 +13,8 @@ import pytest
 import headroom
 from flows.detector import run_detector
 from flows.evaluation import run_evaluate
-from modeling.detector import Model, auc
+from infra.clip_features import Linear
+from modeling.detector import auc
 from store import registry
 from store.record import Batch, table_of
 from store.schema import CLIPS, IDENTITIES, LABELS, SIGNALS_BASE, VIDEOS, embedding_schema, signal_fields
@@ -113,8 +114,8 @@ def test_the_checkpoint_is_published_and_traced_and_gives_the_scores_again(
     found = registry.load(place, "detector_teeth")
     assert found.id == told["id"]
     assert trace(place, found.id).to_dict()["recipe"] == "detector_teeth"
-    model = Model.from_arrays(load(found.weights))
-    assert model.weights.shape == model.centre.shape
+    model = Linear.from_arrays(load(found.weights))
+    assert model.weights.shape == model.inputs.centre.shape
     with pytest.raises(ValueError, match="is a detector model, judged as it was trained"):
         run_evaluate(place.settings.workspace, found.id)
     assert told["data"]["licences"] == {"unknown, consent unknown": 60}

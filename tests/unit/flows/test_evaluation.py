@@ -85,6 +85,11 @@ def test_tiers_funnel_and_explain_read_how_a_network_did(
     assert header["fingerprints"] == {SIGNAL: evaluation.fingerprint_of(told["id"])}
 
 
+def test_measures_of_pictures_are_refused_where_nothing_is_drawn(place: Workspace, told: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"--with is of a renderer, checkpoint {told['id']} draws nothing"):
+        run_evaluate(place.settings.workspace, told["id"], measures=["lpips=x"])
+
+
 def test_told_again_nothing_is_written(place: Workspace, told: dict[str, Any]) -> None:
     before = place.ledger.manifest()
     anew = run_evaluate(place.settings.workspace, told["id"])

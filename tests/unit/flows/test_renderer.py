@@ -19,11 +19,14 @@ from flows.export import run_export
 from flows.renderer_flow import markdown
 from modeling import held_out
 from modeling.made_renderer import renderer_of
+from modeling.perceptual import frechet, syncnet
+from modeling.perceptual.syncnet import SyncNet
 from modeling.recipes.renderer import renderer
 from modeling.renderer import RendererNet
 from store import deployments, registry
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
+from tests.perceptual_weights import lpips_folder, syncnet_file
 from tests.unit.flows.test_pipeline import artifacts
 from tests.unit.modeling.spoken_corpus import fill_spoken
 from tests.unit.serving.talker import promoted
@@ -89,6 +92,100 @@ def test_it_is_judged_anew_with_the_same_figures(
     renderer_trained.evaluated(anew)
     renderer_trained.trained(told)
     assert "mouth_psnr" in capsys.readouterr().out
+
+
+def test_measures_whose_weights_are_given_stand_beside_the_others(
+    place: Workspace, snapshot: str, told: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = lpips_folder(tmp_path)
+    root = str(place.settings.workspace)
+    plain = run_evaluate(root, told["id"])
+    made = []
+    for seed in (0, 1):
+        lpips_folder(tmp_path, seed)
+        with pytest.raises(SystemExit) as end:
+            headroom.main(["evaluate", told["id"], "--with", f"lpips={folder}?device=cpu", "-w", root, "--json"])
+        assert end.value.code == 0
+        made.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    for one in made:
+        of = one["held_people"]["plates"]["portrait"]
+        assert of["measures"]["ours"]["lpips"]["value"] > 0
+        assert {"lpips", "temporal_lpips"} <= set(of["ahead"]["warp"]) & set(of["measures"]["copy"])
+        rest = {m: v for m, v in of["measures"]["ours"].items() if "lpips" not in m}
+        assert rest == plain["held_people"]["plates"]["portrait"]["measures"]["ours"]
+    about = [one["perceptual"]["lpips"] for one in made]
+    assert about[0]["model"] == "alexnet-owt-00000000.pth, alex.pth"
+    assert about[0]["revision"] != about[1]["revision"], "other weights have other names"
+    assert made[0]["held_people"] != made[1]["held_people"]
+    keys = [key for key, _ in place.objects.under(f"checkpoints/{told['id']}/evaluations")]
+    kept = [json.loads(place.objects.local(key, fresh=True).read_bytes()) for key in keys]
+    assert all(one in kept for one in (plain, *made)), "each has a file of its own"
+    assert registry.evaluation(place, told["id"], snapshot) == plain, "the one without is what others read"
+    renderer_trained.evaluated(made[0])
+    out = capsys.readouterr().out
+    assert "lpips by alexnet-owt-00000000.pth, alex.pth, sha256-" in out
+    assert "temporal_lpips" in out
+
+
+def test_lip_sync_hears_the_clips_own_sound_and_fvd_wants_more_people(
+    place: Workspace, told: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="needs the extra: pip install -e '.[hub]'")
+    from tests.tiny_checkpoints import videomae
+
+    root, seen = place.settings.workspace, f"fvd={videomae(tmp_path)}?dtype=bfloat16&device=cpu&batch_size=2"
+    with pytest.raises(
+        ValueError, match=r"--with fvd: held_people: FVD needs 16 videos of 16 frames of 2 people, here are \d"
+    ):
+        run_evaluate(root, told["id"], measures=[seen])
+    monkeypatch.setattr(frechet, "LEAST_VIDEOS", 2)
+    monkeypatch.setattr(frechet, "LEAST_PEOPLE", 1)
+    monkeypatch.setattr(frechet, "NUM_RESAMPLES", 20)
+    monkeypatch.setattr(syncnet, "MAX_OFFSET", 5)  # a clip of four seconds is judged on two stretches of one
+    monkeypatch.setattr(
+        SyncNet, "lips", lambda net, faces: faces.mean(dim=(2, 3, 4))
+    )  # the whole one takes minutes here
+    monkeypatch.setattr(SyncNet, "sounds", lambda net, rows: rows.mean(dim=(1, 2))[:, :3])
+    made = run_evaluate(root, told["id"], measures=[seen, f"lse={syncnet_file(tmp_path)}"])
+    assert set(made["perceptual"]) == {"fvd", "lse"}
+    assert made["perceptual"]["fvd"]["revision"].startswith("folder-")
+    assert made["perceptual"]["fvd"]["dtype"] == "bfloat16"
+    of = made["held_people"]["plates"]["avatar"]
+    assert of["measures"]["ours"]["fvd"]["n"] >= 2
+    assert "FVD of" in made["held_people"]["notes"][0]
+    for who in ("ours", "warp", "copy", "true"):
+        assert of["measures"][who]["lse_d"]["value"] > 0
+        assert of["measures"][who]["lse_c"]["value"] >= 0
+    renderer_trained.evaluated(made)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["vmaf=x"], r"--with 'vmaf=x' is none of lpips, fvd, lse \(lpips=FOLDER: torchvision's alexnet"),
+        (["lpips"], "lpips: needs its weights. Say --with lpips=FOLDER"),
+        (
+            ["lse=nowhere.model"],
+            "there is no file nowhere.model.*syncnet_v2.model, which download_model.sh.*licence: MIT",
+        ),
+        (["lpips=nowhere"], r"nowhere: needs one file alexnet\*.pth and alex.pth; it has no such folder.*BSD-2-Clause"),
+        (["lse=a", "lse=b"], "--with lse is given twice"),
+        (["lse=a?dtype=float16"], "setting 'dtype' is not device"),
+        (["fvd=some/model"], "some/model is not in .*hf download some/model.*CC-BY-NC-4.0"),
+        (["fvd=some/model?sise=3"], "setting 'sise' is none of model, revision"),
+    ],
+)
+def test_what_measures_nothing_is_told_with_what_would(
+    place: Workspace, told: dict[str, Any], given: list[str], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        run_evaluate(place.settings.workspace, told["id"], measures=given)
+
+
+def test_a_device_that_is_not_there_is_told(place: Workspace, told: dict[str, Any], tmp_path: Path) -> None:
+    given = [f"lpips={lpips_folder(tmp_path)}?device=abacus"]
+    with pytest.raises(ValueError, match="device 'abacus'"):
+        run_evaluate(place.settings.workspace, told["id"], measures=given)
 
 
 def test_its_graph_lies_beside_it_and_says_what_it_is_of(

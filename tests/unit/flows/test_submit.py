@@ -8,7 +8,9 @@ from collections import Counter
 import httpx
 import pytest
 
-from flows.submit import MAX_ATTEMPTS, Attempt, BatchLost, label, prefect_submit, spread
+from flows.attempts import MAX_ATTEMPTS, Attempt
+from flows.submit import BatchLost, label, prefect_submit, spread
+from flows.under_way import Item
 from store.ledger import NO_MANIFEST, Manifest
 from tasks.clipping import ClipParams
 from tasks.jobs import Done, Job
@@ -22,6 +24,7 @@ class Flaky:
     """Loses every batch that holds a job of `lost` (name to how often); the results can't be pickled."""
 
     num_workers = 2
+    lost_before: frozenset[Item] = frozenset()
 
     def __init__(self, lost: dict[str, int]) -> None:
         self.lost = lost
@@ -52,7 +55,7 @@ def run(runner: Flaky, groups: list[list[Job]]) -> tuple[list[str], str, str]:
     def test_flow() -> str:
         ids.append(flow_run.id)
         try:
-            for done in prefect_submit(runner, ClipParams())("signals", NO_MANIFEST, groups):
+            for done in prefect_submit(runner, ClipParams(), lambda: NO_MANIFEST)("signals", NO_MANIFEST, groups):
                 told.extend(name for name, _ in done.quarantined)
         except BatchLost as error:
             return str(error)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.unit.infra.commands import accepted
 from tests.unit.infra.deployed import INFRA, PACKAGES, ROOT, is_read
@@ -86,3 +93,51 @@ def test_it_holds_every_package_and_what_setup_installs() -> None:
 def test_nothing_is_left_to_apt_since_ffmpeg_comes_with_a_package() -> None:
     assert "apt-get" not in FILE
     assert "ffmpeg_binary" in FILE, "the build fails where there is none"
+
+
+def pins() -> dict[str, Version]:
+    """The versions of constraints.txt by name."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return {canonicalize_name(n): Version(v) for n, _, v in (line.partition("==") for line in lines if line)}
+
+
+def asked_for(requirement: Requirement) -> list[Requirement]:
+    """What an installed package asks for with these extras, where this Python is the image's."""
+    extras = sorted(requirement.extras) or [""]
+    try:
+        told = [Requirement(text) for text in metadata.requires(requirement.name) or []]
+    except metadata.PackageNotFoundError:
+        return []
+    return [r for r in told if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras)]
+
+
+def test_all_that_the_image_installs_is_pinned_to_versions_that_fit_together() -> None:
+    """As pip resolves it, without an index: each requirement of each requirement, by what the packages say themselves."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    queue = [Requirement(r) for r in project["dependencies"]]
+    queue += [Requirement(r) for extra in ("postgres", "hub") for r in project["optional-dependencies"][extra]]
+    pinned, seen, wrong = pins(), set[str](), []
+    while queue:
+        one = queue.pop()
+        name = canonicalize_name(one.name)
+        if str(one) in seen or (one.marker is not None and not one.marker.evaluate({"extra": ""}) and not one.extras):
+            continue
+        seen.add(str(one))
+        if name not in pinned:
+            wrong.append(f"{one} is not pinned")
+        elif not one.specifier.contains(pinned[name].base_version, prereleases=True):
+            wrong.append(f"{one} is pinned to {pinned[name]}")
+        queue += asked_for(one)
+    assert len(seen) > 100
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_what_the_build_tries_at_its_end_works() -> None:
+    """The lines of Python that fail the build where the environment lacks something, run as they stand."""
+    runs = [rest for stage, name, rest in instructions() if (stage, name) == ("environment", "RUN")]
+    tried = [part for rest in runs for part in rest.split(" && ") if part.startswith("python -c ")]
+    assert len(tried) == 2
+    for line in tried:
+        _, *words = shlex.split(line)
+        subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)

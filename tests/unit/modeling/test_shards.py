@@ -92,3 +92,24 @@ def test_what_can_not_be_read(place: Path, tmp_path: Path) -> None:
         pass
     with (tmp_path / "no.tar").open("rb") as file, pytest.raises(Exception, match="empty"):
         list(clips_of(file, "g"))
+
+
+def test_a_set_on_s3_is_read_by_several_processes(
+    place: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the readers themselves, tars and tables, each clip once and with the bytes of the folder's."""
+    from store.objects import Objects
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a reader without a cache of its own keeps what it fetched
+    url, files = f"s3://{bucket}/set", members(place)
+    there = Objects(url, tmp_path / "sent")
+    for file in (f for f in place.rglob("*") if f.is_file()):
+        there.put(file, str(file.relative_to(place)))
+    told: dict[str, Any] = {"collate_fn": as_they_are, "multiprocessing_context": "spawn", "num_workers": 2}
+    tars: DataLoader[Any] = DataLoader(TarClips(url, cache=tmp_path / "cache"), batch_size=2, **told)
+    rows: DataLoader[Any] = DataLoader(TableClips(url, files=("mp4", "json")), batch_size=2, **told)
+    for loader in (tars, rows):
+        clips = [clip for batch in loader for clip in batch]
+        assert sorted(c["clip_id"] for c in clips) == ["a1", "a2", "b1"]
+        for clip in clips:
+            assert clip["mp4"] == files[f"{clip['clip_id']}.mp4"]

@@ -94,6 +94,7 @@ def test_a_renderer_goes_the_same_way_beside_the_motion_and_back_to_the_plain_wa
     deployments.first(place, "aaaaaaaa")
     put_before_renderers_had_canaries(place, "0000", "refused", 1)
     put_before_renderers_had_canaries(place, "rrrr", "serving", 2)
+    deployments.settle(place, "identity", "iiii", "serving", "at once")
     assert deployments.wanted(place).stable == "aaaaaaaa+rrrr"
     revisions = [deployments.wanted(place).revision]
     made = deployments.begin(place, "ssss", "renderer")
@@ -113,6 +114,7 @@ def test_a_renderer_goes_the_same_way_beside_the_motion_and_back_to_the_plain_wa
     revisions.append(now.revision)
     assert (now.stable, now.canary, now.share) == ("aaaaaaaa+ssss", "bbbbbbbb+ssss", 0.3)
     assert deployments.go_back(place).kind == "audio_to_motion", "what is under way ends, whatever its kind"
+    deployments.settle(place, "identity", "jjjj", "serving", "at once")
     back = deployments.go_back(place)
     revisions.append(deployments.wanted(place).revision)
     assert (back.kind, back.checkpoint, back.reason) == (

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from store import record as record_module
 from store.ledger import LostTurn, Turn
 from store.record import Batch, Record, table_of
 from store.schema import VIDEOS
@@ -253,3 +254,22 @@ def test_lancedb_opens_the_same_tables(workspace: Workspace) -> None:
     commit(workspace, "signals", wide(["a", "b"], motion_speed=[1.0, 2.0]))
     table = lancedb.connect(workspace.record.root).open_table("signals")
     assert table.count_rows("motion_speed > 1.5") == 1
+
+
+def test_many_small_commits_do_not_leave_as_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece would cost every later commit and read; what an earlier manifest names stays readable."""
+    monkeypatch.setattr(record_module, "MAX_PIECES", 8 * len(VIDEOS))
+    workspace = open_workspace(tmp_path / "workspace")
+    manifests = []
+    for number in range(30):
+        batch = Batch()
+        batch.add("videos", table_of([{"video_id": f"v{number % 20}", "name": str(number)}], VIDEOS))
+        manifests.append(workspace.commit(batch))
+        dataset = workspace.record.open("videos")
+        assert dataset is not None
+        assert len(dataset.get_fragments()) <= 8
+        assert dataset.version == manifests[-1].versions["videos"]
+    held = workspace.record.read(manifests[-1], "videos", ["video_id", "name"]).to_pylist()
+    assert {r["video_id"]: int(r["name"]) for r in held} == {f"v{n % 20}": n for n in range(10, 30)}
+    assert len(held) == 20
+    assert workspace.record.read(manifests[10], "videos").num_rows == 11

@@ -235,5 +235,5 @@ def test_a_failing_query_answers_in_one_line(query: Any) -> None:
     with pytest.raises(ValueError, match=r"sql: .*nothing_like_it") as failed:
         query("SELECT nothing_like_it FROM clips")
     assert "\n" not in str(failed.value)
-    with pytest.raises(ValueError, match="Did you mean duration_s"):
+    with pytest.raises(ValueError, match="; did you mean duration_s"):
         query("SELECT duration FROM clips")

@@ -8,42 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from flows.ratings import run_ratings
 from modeling import ratings as models
 from modeling.recipes.ratings import Ratings
 from store import registry
-from store.annotation_database import Database, database_url
 from store.workspace import Workspace, open_workspace
 from tasks import freeze, promote, tier
 from tasks.backend import chosen
 from tasks.curate import bring_up_to_date
 from tasks.ingest import ingest
-from tasks.media.media import Media
-from tasks.signal import Column, LoadedSignal, Look, Needs, Output, Signal
+from tasks.signal import LoadedSignal
 from tasks.signals import visual_quality
 from tasks.stale import stale_clips
-from tests.annotators import Crew, rated
 from tests.unit.tasks import stand_in
+from tests.unit.tasks.raters import Desk, keyframes
 
 LUMAS = (60, 90, 120, 150, 180, 210)
 FEW = {"least_clips": 6, "least_groups": 6, "num_folds": 3}
-
-
-def keyframes() -> LoadedSignal:
-    """The measures that the real signal reads; quality rises with the luma, from about 2 to 4."""
-    columns = tuple(Column(n, stand_in.F32, "", n, decimals=3) for n in visual_quality.MEASURES)
-    spec = Signal(grain="video", version=1, timeline=columns, look=Look(frames_fps=1))
-
-    def compute(media: Media, needs: Needs) -> Output:
-        frames = media.at(1)
-        made = {n: pa.array([0.5] * len(frames), stand_in.F32) for n in visual_quality.MEASURES}
-        made["quality"] = pa.array([float(media.image(f, None, "gray").mean()) / 64 + 1 for f in frames], stand_in.F32)
-        return Output(timeline=pa.table({"frame": pa.array(frames, pa.int32()), **made}))
-
-    return stand_in.loaded("keyframes", spec, compute)
 
 
 def quality(setting: str = "") -> LoadedSignal:
@@ -70,18 +53,9 @@ def grades(workspace: Workspace) -> dict[str, float]:
 
 
 def label(workspace: Workspace, grade: Callable[[str], int]) -> None:
-    """Two annotators rate every clip at the desk; the labels wait in the outbox."""
-    with workspace.views() as reader:
-        rows = reader.sql("SELECT c.*, v.proxy_uri FROM clips c JOIN videos v USING (video_id) ORDER BY clip_id")
-    kept = ("clip_id", "video_id", "start_frame", "end_frame", "proxy_uri")
-    crew = Crew(Database(database_url(workspace.settings)))
-    schema = crew.schema()
-    crew.batch(schema, [(0.0, [{k: r[k] for k in kept}]) for r in rows.to_dicts()])
-    for name in ("one", "two"):
-        person = crew.person(name)
-        crew.ready(person, schema)
-        crew.work(person, lambda held: rated(3, visual_quality=grade(held["media"][0]["clip_id"])))
-    crew.database.close()
+    desk = Desk(workspace)
+    desk.rate(grade)
+    desk.close()
 
 
 def test_from_a_rating_to_a_tier_without_the_clips_that_people_find_bad(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,8 +55,9 @@ def hashed() -> str:
 
 
 @pytest.fixture
-def house(filled: Workspace, tmp_path: Path, quick_sql: None) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}")
+def house(filled: Workspace, annotation_url: str, quick_sql: None) -> Iterator[House]:
+    """On SQLite and on PostgreSQL; tests in a browser name a file's URL themselves."""
+    database = Database(annotation_url)
     now = time.time()
 
     def people(c: Any) -> tuple[dict[str, int], dict[str, int]]:

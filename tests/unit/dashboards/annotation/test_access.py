@@ -15,7 +15,7 @@ STYLE = (Path(app.__file__).parent / "static" / "annotation.css").read_text()
 PAIRS = (
     ("text", "back"), ("text", "card"), ("text", "soft"), ("dim", "back"), ("dim", "card"), ("dim", "soft"),
     ("accent", "back"), ("accent", "card"), ("on-accent", "accent"), ("good", "good-back"), ("warn", "warn-back"),
-    ("bad", "bad-back"),
+    ("bad", "bad-back"), ("bad", "card"),
 )  # fmt: skip
 """Which colour is written on which ground."""
 
@@ -112,7 +112,7 @@ def test_every_control_has_a_name_and_its_place_in_the_order_of_keys(house: Hous
         "": ["/sign-in"],
         "annotator": ["/", "/pay", "/leaderboard", f"/guidelines/{house.schemas['likert']}", "/label"],
         "reviewer": ["/"],
-        "administrator": ["/batches", "/batches/new", f"/batches/{batch}", "/schemas/new", "/people", "/payouts", "/log"],
+        "administrator": ["/batches", "/batches/new", f"/batches/{batch}", f"/batches/{batch}/items/1", "/schemas/new", "/schemas/1/preview", "/people", "/payouts", "/log"],
     }  # fmt: skip
     for login, paths in pages.items():
         for path in paths:

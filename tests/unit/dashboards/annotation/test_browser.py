@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ COLOUR = """player.videos.map((v) => { const c = document.createElement('canvas'
 RED_GREEN_BLUE = ("100", "010", "001", "110")
 """Of the clips c0 to c3."""
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
+
+
+@pytest.fixture
+def annotation_url(tmp_path: Path) -> str:
+    """SQLite alone: what a browser shows is the same on either, and takes minutes."""
+    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
 
 
 def act_as(page: Page, house: House, address: str, login: str) -> None:
@@ -190,7 +197,7 @@ def test_what_waits_is_sent_by_nobody_else(house: House, address: str) -> None:
         begin(page, house, address)
         page.context.set_offline(True)
         keys(page, "1", "2", "3", "4", "Enter")
-        expect(page.locator("#note")).to_contain_text("1 answers wait")
+        expect(page.locator("#note")).to_have_text("1 answer waits for the connection.")
         page.close()
         page = page.context.new_page()
         page.context.set_offline(False)

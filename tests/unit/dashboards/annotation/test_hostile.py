@@ -32,11 +32,14 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("POST", "/sign-out"): (A, R, D, S), ("GET", "/"): (A, R, D, S), ("GET", "/leaderboard"): (A, R, D, S),
     ("GET", "/pay"): (A, R), ("GET", "/label"): (A, R),
     ("POST", "/api/claim"): (A, R), ("POST", "/api/keep"): (A, R), ("POST", "/api/submit"): (A, R),
-    ("POST", "/api/clips"): (A, R),
+    ("POST", "/api/clips"): (A, R), ("POST", "/api/report"): (A, R),
     ("GET", "/guidelines/{schema_id:int}"): (A, R), ("POST", "/guidelines/{schema_id:int}"): (A,),
     ("GET", "/batches"): (D, S), ("GET", "/batches/new"): (D, S), ("POST", "/batches/new"): (D, S),
     ("GET", "/batches/{batch_id:int}"): (D, S), ("POST", "/batches/{batch_id:int}"): (D, S),
-    ("GET", "/batches/{batch_id:int}/labels.csv"): (D, S),
+    ("GET", "/batches/{batch_id:int}/labels.csv"): (D, S), ("POST", "/batches/{batch_id:int}/look-again"): (D, S),
+    ("GET", "/batches/{batch_id:int}/answers.csv"): (D, S),
+    ("GET", "/batches/{batch_id:int}/items/{item_id:int}"): (D, S), ("POST", "/batches/{batch_id:int}/review"): (D, S),
+    ("POST", "/schemas/preview"): (D, S), ("GET", "/schemas/{schema_id:int}/preview"): (D, S),
     ("GET", "/schemas/new"): (D, S), ("POST", "/schemas/new"): (D, S),
     ("GET", "/people"): (S,), ("POST", "/people/invite"): (S,), ("POST", "/people/{person_id:int}"): (S,),
     ("POST", "/people/{person_id:int}/reinstate/{schema_id:int}"): (S,), ("POST", "/regions"): (S,),
@@ -217,6 +220,8 @@ def test_whatever_is_sent_gets_an_answer_and_never_a_crash(house: House, data: s
                 "token": ([*held, "x", "x", "x"])[data.draw(st.integers(0, 2))],
                 "key": "a" * 9,
                 "active_s": data.draw(JSON),
+                "reason": data.draw(st.sampled_from(["other", "gone", 1])),
+                "told": data.draw(JSON),
             }
             body["value"] = data.draw(JSON | st.fixed_dictionaries(dict.fromkeys(("visual_quality", "lip_sync"), JSON)))
             told: dict[str, Any] = {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
@@ -226,6 +231,28 @@ def test_whatever_is_sent_gets_an_answer_and_never_a_crash(house: House, data: s
         assert reply.status_code < 500, (method, place, told, reply.text[:300])
         assert "default-src 'self'" in reply.headers["content-security-policy"]
         assert "<script>" not in reply.text.replace('<script src="/static/', ""), "what was sent is never markup"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\0"])
+def test_a_text_that_no_database_holds_is_refused_on_both(house: House, text: str) -> None:
+    """SQLite takes a NUL in a text, PostgreSQL none."""
+    house.batch("likert", "t_wide")
+    clients = {role: _brave(house, role) for role in ROLES}
+    token = clients[A].post("/api/claim", json={}).json()["tasks"][0]["token"]
+    told = {"token": token, "reason": "other", "told": text, "key": text * 9, "value": {"visual_quality": text}}
+    for path in ("/api/report", "/api/submit", "/api/keep"):
+        assert clients[A].post(path, json=told).status_code == 422, path
+        assert clients[A].post(path, json={**told, "token": text}).status_code in (404, 422), path
+    for path, role in (
+        ("/sign-in", S),
+        ("/regions", S),
+        ("/people/invite", S),
+        ("/payouts", S),
+        ("/batches/new", D),
+        ("/schemas/new", D),
+    ):
+        reply = clients[role].post(path, data=dict.fromkeys(FIELDS, text))
+        assert reply.status_code == 422, path
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"\xff", b"[]", b"null", b'{"value": 1e400}', b"{" * 50])

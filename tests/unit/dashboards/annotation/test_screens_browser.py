@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page
 
+from dashboards.annotation import staff
 from store import annotation_people, annotation_queue, annotation_work
-from tests.annotators import rated
-from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, type_in, wait
+from tasks.annotation import batches, desk
+from tests.annotators import clips, rated
+from tests.browser import CHROMIUM, DESK, PHONE, chromium, press, reach, type_in, wait
 from tests.unit.dashboards.annotation.conftest import PASSWORD, House
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
@@ -20,7 +24,14 @@ REACHABLE = """() => [...document.querySelectorAll('a[href], button, input, sele
     .filter((e) => !e.disabled && e.type !== 'hidden' && e.tabIndex >= 0 && e.getClientRects().length).length"""
 FOCUSED = """() => { const e = document.activeElement, s = getComputedStyle(e);
     return [e === document.body ? '' : e.tagName + ' ' + (e.name || e.textContent.trim()).slice(0, 30), parseFloat(s.outlineWidth), s.outlineStyle]; }"""
+ANOTHER = "battery staple"
 SYSTEMS = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system, 'theirs-v2' AS other_system"
+
+
+@pytest.fixture
+def annotation_url(tmp_path: Path) -> str:
+    """SQLite alone: what a browser shows is the same on either, and takes minutes."""
+    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
 
 
 def sign_in(page: Page, address: str, login: str, password: str = PASSWORD) -> None:
@@ -87,12 +98,13 @@ def playing(page: Page) -> None:
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_screen_of_every_role_by_keyboard_alone(
-    house: House, address: str, tmp_path: Path, size: tuple[int, int]
+    house: House, address: str, tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(staff, "LOG_PAGE", 25)
     look = Looker(tmp_path)
     with chromium() as browser:
-        staff = browser.page(size)
-        link_of_newcomer = administration(staff, address, look)
+        boss = browser.page(size)
+        link_of_newcomer = administration(boss, address, look)
         newcomer = browser.page(size)
         newcomer.goto(link_of_newcomer.replace("http://testserver", address))
         work(newcomer, house, look)
@@ -100,9 +112,9 @@ def test_every_screen_of_every_role_by_keyboard_alone(
         training(newcomer, address, house, look)
         task_types(browser.page(size), address, house, look)
         results(browser.page(size), address, look)
-        administrator_after(staff, address, house, look)
+        administrator_after(boss, newcomer, address, house, look)
     assert not look.problems, "\n".join(look.problems)
-    assert len(look.seen) >= 35
+    assert len(look.seen) >= 42
 
 
 def administration(page: Page, address: str, look: Looker) -> str:
@@ -135,8 +147,13 @@ def administration(page: Page, address: str, look: Looker) -> str:
 
     link(page, "People")
     look(page, "people")
-    for name, told in (("name", "in"), ("currency", "inr"), ("floor", "250"), ("rate", "98.5")):
+    for name, told in (("name", "in"), ("currency", "inr"), ("floor", "250.125"), ("rate", "98.5")):
         type_in(field(page, name), told)
+    button(page, "Add or change")
+    page.get_by_role("alert").get_by_text("INR has 2 decimals").wait_for()
+    assert field(page, "rate").input_value() == "98.5"
+    look(page, "region_refused")
+    type_in(field(page, "floor"), "250")
     button(page, "Add or change")
     type_in(field(page, "role"), "annotator")
     type_in(field(page, "region"), "in")
@@ -185,8 +202,22 @@ def work(page: Page, house: House, look: Looker) -> None:
     look(page, "pay")
     link(page, "Leaderboard")
     look(page, "leaderboard")
+    new_password(page, look)
     button(page, "Sign out")
     assert page.url.endswith("/sign-in")
+
+
+def new_password(page: Page, look: Looker) -> None:
+    link(page, "newcomer")
+    look(page, "password")
+    for old, new, name in (("wrong password", ANOTHER, "password_refused"), (PASSWORD, ANOTHER, "")):
+        type_in(field(page, "old"), old)
+        type_in(field(page, "password"), new)
+        button(page, "Save")
+        if name:
+            page.get_by_role("alert").get_by_text("The old password is not right").wait_for()
+            look(page, name)
+    assert page.url.endswith("/")
 
 
 def answer_all(house: House, login: str) -> None:
@@ -217,7 +248,7 @@ def reviewing(page: Page, address: str, house: House, look: Looker) -> None:
 def training(page: Page, address: str, house: House, look: Looker) -> None:
     """The reviewer's answer is gold now: it is shown after a practice item, and the next item is work."""
     house.batch("likert", "SELECT 'c3' AS clip_id", name="speech work", schema_id=5, priority=9, head_start_s=0)
-    sign_in(page, address, "newcomer")
+    sign_in(page, address, "newcomer", ANOTHER)
     press(page.get_by_role("link", name="Read the guidelines").first)
     button(page, "I have read them and will follow them")
     look(page, "home_in_training")
@@ -278,7 +309,7 @@ def results(page: Page, address: str, look: Looker) -> None:
     look(page, "not_for_a_designer")
 
 
-def administrator_after(page: Page, address: str, house: House, look: Looker) -> None:
+def administrator_after(page: Page, newcomer: Page, address: str, house: House, look: Looker) -> None:
     link(page, "People")
     row = page.get_by_role("row", name=re.compile("^other"))
     press(row.get_by_role("button", name="Shut out"))
@@ -286,14 +317,56 @@ def administrator_after(page: Page, address: str, house: House, look: Looker) ->
     page.reload()
     look(page, "people_and_regions")
     press(page.get_by_role("row", name=re.compile("^annotator s_flags")).get_by_role("button", name="Reinstate"))
+    press(page.get_by_role("row", name=re.compile("^newcomer")).get_by_role("button", name="Reset password"))
+    look(page, "people_reset")
+    resets(newcomer, page.inner_text(".link").replace("http://testserver", address), address, look)
     link(page, "Payouts")
     look(page, "payouts_empty")
+    house.site.database.write(lambda c: week_ago(c, house))
     button(page, "Close the week")
+    for told in ("2 accepted in last week x 0.05 EUR", "floor", "bonus begins with 40"):
+        page.get_by_text(told).first.wait_for()
+    look(page, "payouts_closed")
+    reach(page.get_by_role("link", name="CSV"))
     link(page, "Log")
     look(page, "log")
-    assert all(told in page.inner_text("main") for told in ("shut out", "reinstate", "close week", "make schema"))
+    told = page.inner_text("main")
+    link(page, "Older")
+    look(page, "log_older")
+    told += page.inner_text("main")
+    while page.get_by_role("link", name="Older", exact=True).count():
+        link(page, "Older")
+        told += page.inner_text("main")
+    link(page, "Newest")
+    assert page.url.endswith("/log")
+    for action in ("shut out", "reinstate", "close week", "make schema", "change password", "allow reset"):
+        assert action in told, action
     everybody = {p["login"]: p["active"] for p in house.site.database.read(annotation_people.everybody)}
     assert (everybody["other"], everybody["annotator"]) == (False, True)
+
+
+def resets(page: Page, where: str, address: str, look: Looker) -> None:
+    """The newcomer chooses a password by the administrator's link, and comes in by it."""
+    page.goto(where)
+    look(page, "reset")
+    type_in(field(page, "password"), PASSWORD)
+    button(page, "Save")
+    sign_in(page, address, "newcomer")
+    assert page.get_by_role("heading", name="Your work").count() == 1
+
+
+def week_ago(c: Any, house: House) -> None:
+    """Two answers of a week that is over."""
+    then, rng = time.time() - 7 * 86400, random.Random(0)
+    plan = batches.Plan(
+        "last week", house.schemas["likert"], "made", overlap=1, price_milli=5000, budget_milli=10**7, head_start_s=0
+    )
+    batch = batches.make_batch(c, house.ids["designer"], plan, clips(2), then)
+    person = {"person_id": house.ids["annotator"], "role": "annotator", "region": "eu"}
+    for i in range(2):
+        at = then + 600 * i
+        held = next(a for a in desk.claim(c, person, at, rng, 9) if a["batch_id"] == batch)
+        desk.submit(c, person, held["token"], {"value": rated(4), "key": "k" * 9, "active_s": 300}, at + 300)
 
 
 def ban(c: Any) -> None:

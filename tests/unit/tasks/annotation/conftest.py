@@ -13,6 +13,7 @@ from store.annotation_database import Database, database_url
 from store.record import Batch, table_of
 from store.schema import CLIPS, VIDEOS
 from store.workspace import Workspace, open_workspace
+from tasks.annotation import batches, desk
 from tests.annotators import Crew
 
 CLEAN = "SELECT clip_id FROM clips LEFT JOIN labels USING (clip_id) WHERE coalesce(labels.flags, '') = ''"
@@ -31,8 +32,8 @@ def commit_clips(workspace: Workspace, *clips: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, quick_sql: None) -> Workspace:
-    """Three clips of two videos, and a tier that leaves out what is flagged."""
+def workspace(tmp_path: Path, quick_sql: None, either_ledger: str) -> Workspace:
+    """On SQLite and, with its ledger and annotation, on PostgreSQL: three clips of two videos, and a tier that leaves out what is flagged."""
     made = open_workspace(tmp_path / "workspace")
     commit_clips(made, clip("a", "v", 0, 100), clip("b", "v", 200, 300), clip("c", "w", 0, 100))
     folder = made.settings.workspace / "tiers"
@@ -46,6 +47,18 @@ def crew(workspace: Workspace) -> Iterator[Crew]:
     made = Crew(Database(database_url(workspace.settings)))
     yield made
     made.database.close()
+
+
+@pytest.fixture
+def plain_crew(annotation_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+    """Nobody is on probation, and there is neither gold nor a repeat nor an audit: all that is asked is what a batch asks."""
+    monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
+    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
+    monkeypatch.setattr(desk, "REPEAT_RATIO", 0.0)
+    monkeypatch.setattr(batches, "AUDIT_RATIO", 0.0)
+    database = Database(annotation_url)
+    yield Crew(database)
+    database.close()
 
 
 def shown(*clips: tuple[str, str, int, int]) -> list[tuple[float, list[dict[str, Any]]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -15,11 +14,9 @@ from tasks.annotation import active_time, desk
 from tests.annotators import NOW, Crew, clips, rated
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
-    lite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
-    made = Crew(Database(url))
+@pytest.fixture
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
     yield made
     made.database.close()
 

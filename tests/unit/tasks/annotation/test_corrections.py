@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +18,11 @@ NEXT = results.week(OVER)
 AFTER = results.week(results.bounds(NEXT)[1])
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+@pytest.fixture
+def crew(annotation_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
     monkeypatch.setattr(batches, "AUDIT_RATIO", 1.0)
     monkeypatch.setattr(calibration, "MIN_CHECKS", 1000)  # nobody is paused by these audits
-    here = f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-    made = Crew(Database(here if request.param == "sqlite" else request.getfixturevalue("postgres_url")))
+    made = Crew(Database(annotation_url))
     yield made
     made.database.close()
 

@@ -18,13 +18,11 @@ from tasks.annotation import batches, calibration, desk
 from tests.annotators import NOW, Crew, clips, pairs, rated
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
-    lite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
-    database = Database(url)
-    yield Crew(database)
-    database.close()
+@pytest.fixture
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
+    yield made
+    made.database.close()
 
 
 def rows(crew: Crew, table: sa.Table) -> list[dict[str, Any]]:

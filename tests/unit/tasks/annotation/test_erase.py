@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from store import annotation, scrub
+from store import annotation, annotation_reports, annotation_work, scrub
 from store.annotation_database import Database
 from store.annotation_erase import erase_videos
 from store.residue import Searched, Targets, search_file
@@ -19,11 +21,14 @@ GONE, KEPT = "ab" * 8, "cd" * 8
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Crew:
-    return Crew(Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}"))
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
+    yield made
+    made.database.close()
 
 
-def test_an_erased_video_is_shown_to_nobody_and_found_nowhere(crew: Crew, tmp_path: Path) -> None:
+def worked_on(crew: Crew) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two people who answered three of four items each, half of them of a video that is to be forgotten."""
     one, other, schema = crew.person("one"), crew.person("other"), crew.schema()
     media = clips(4)
     for i, (_, told) in enumerate(media):
@@ -32,7 +37,13 @@ def test_an_erased_video_is_shown_to_nobody_and_found_nowhere(crew: Crew, tmp_pa
     for person in (one, other):
         crew.ready(person, schema)
     assert len(crew.work(one, rated(3), num=3)) == len(crew.work(other, rated(3), num=3)) == 3
+    return one, other
+
+
+def test_an_erased_video_is_shown_to_nobody(crew: Crew) -> None:
+    one, other = worked_on(crew)
     (held,) = crew.claim(one, NOW + 100)
+    crew.database.write(lambda c: annotation_reports.hide(c, held["item_id"], NOW))
     before = crew.database.read(lambda c: c.execute(sa.select(annotation.labels.c.item_id)).all())
     assert len(before) == 3
 
@@ -47,9 +58,17 @@ def test_an_erased_video_is_shown_to_nobody_and_found_nowhere(crew: Crew, tmp_pa
         assert crew.submit(one, held["token"], rated(3), NOW + 110)["accepted"] is False
     met = [m["media"][0]["video_id"] for m in crew.claim(other, NOW + 200, num=4)]
     assert GONE not in met
+    (batch,) = crew.database.read(annotation_work.all_batches)
+    left = crew.database.read(lambda c: annotation_reports.unshown_items(c, batch["id"]))
+    assert len(left) == (held["media"][0]["video_id"] != GONE)
 
-    crew.database.close()
+
+def test_an_erased_video_is_found_nowhere_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "annotation.sqlite"
+    crew = Crew(Database(f"sqlite:///{file}"))
+    worked_on(crew)
+    crew.database.write(lambda c: erase_videos(c, [GONE]))
+    crew.database.close()
     targets = Targets(frozenset([GONE]))
     scrub.scrub_sqlite(file, targets)
     told = Searched()

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ YEN = {**EURO, "currency": "JPY", "hourly_floor_minor": 1100, "rate": 160.0}
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
-    made = Crew(Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}"))
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
     yield made
     made.database.close()
 
@@ -83,8 +82,21 @@ def test_amounts_go_there_and_back() -> None:
     for currency, amount, minor in (("EUR", "1.50", 150), ("JPY", "72", 72), ("BHD", "1.500", 1500), ("UGX", "5", 5)):
         assert money.minor(Decimal(amount), currency) == minor
         assert money.decimal(minor, currency) == amount
-    assert money.minor(Decimal("72.5"), "JPY") == 73
     assert money.decimal(-5, "USD") == "-0.05"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "why"),
+    [
+        ("1050.5", "JPY", "1050.5 JPY: JPY has no decimals .ISO 4217.; write 1050 or 1051"),
+        ("0.5", "KRW", "KRW has no decimals .*; write 0 or 1"),
+        ("13.005", "EUR", "13.005 EUR: EUR has 2 decimals .*; write 13.00 or 13.01"),
+        ("1.2345", "KWD", "KWD has 3 decimals .*; write 1.234 or 1.235"),
+    ],
+)
+def test_an_amount_that_a_currency_does_not_have_is_refused_by_name(amount: str, currency: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        money.minor(Decimal(amount), currency)
 
 
 def test_a_currency_is_one_of_the_standard() -> None:
@@ -131,14 +143,13 @@ def test_terms_are_not_changed_backwards(crew: Crew) -> None:
     assert crew.database.read(lambda c: annotation_people.terms(c, "eu", NOW))["currency"] == "EUR"
 
 
-def test_a_database_of_before_gets_the_terms_that_its_regions_have(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-    Crew(old := Database(url))
+def test_a_database_of_before_gets_the_terms_that_its_regions_have(annotation_url: str) -> None:
+    Crew(old := Database(annotation_url))
     yen = {**YEN, "name": "jp", "hourly_floor_minor": 110_000}  # 1,100 yen, as hundredths
     old.write(lambda c: annotation_people.put_region(c, yen))
     old.write(lambda c: c.execute(sa.text(f"DROP TABLE {annotation.region_terms.name}")))
     old.close()
-    new = Database(url)
+    new = Database(annotation_url)
     assert new.read(lambda c: annotation_people.terms(c, "eu", NOW))["hourly_floor_minor"] == 1300
     assert new.read(lambda c: annotation_people.terms(c, "jp", NOW))["hourly_floor_minor"] == 1100
     assert new.read(annotation_people.regions_by_name)["jp"]["hourly_floor_minor"] == 1100

@@ -13,6 +13,8 @@ def test_base_is_accepted_answers_times_price() -> None:
     (base, bonus) = paid(None).lines
     assert (base.amount_minor, base.why) == (650, "100 accepted in b x 0.065 EUR")
     assert (bonus.amount_minor, bonus.why) == (0, "50 audited answers; the bonus begins with 40")
+    for num, told in ((0, "0 audited answers;"), (1, "1 audited answer;"), (2, "2 audited answers;")):
+        assert pay.statement([], 0.0, 0, "EUR", None, num).lines[-1].why.startswith(told)
 
 
 def test_no_hour_is_paid_under_the_floor() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,18 +18,15 @@ TEETH, BLINK = (
 )  # one common, one rare
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+@pytest.fixture
+def crew(annotation_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
     monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
     monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
     monkeypatch.setattr(desk, "REPEAT_RATIO", 0.0)
     monkeypatch.setattr(batches, "AUDIT_RATIO", 0.0)
-    lite = request.param == "sqlite"
-    database = Database(
-        f"sqlite:///{tmp_path / 'annotation.sqlite'}" if lite else request.getfixturevalue("postgres_url")
-    )
-    yield Crew(database)
-    database.close()
+    made = Crew(Database(annotation_url))
+    yield made
+    made.database.close()
 
 
 def rows(crew: Crew, table: sa.Table) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +18,13 @@ from tasks.annotation import desk
 from tests.annotators import NOW, Crew, pairs
 
 TIES = {"identity": "tie", "expression": "tie", "sync": "tie"}
-NUM_PEOPLE, NUM_EACH, NUM_SETTLED = 4, 350, 40
+NUM_PEOPLE, NUM_EACH, NUM_SETTLED = 2, 350, 40
 """The first forty answers of each are left out: probation shows more gold, and nothing is there to be repeated."""
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
-    made = Crew(Database(f"sqlite:///{tmp_path / 'annotation.sqlite'}"))
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
     yield made
     made.database.close()
 

@@ -45,9 +45,10 @@ CASES = [
         lambda m, _, voice: np.array([[w.start_s, w.end_s, w.probability] for w in heard(m, voice)]),
         (2, 3),
     ),
+    Case("videomae", "videomae", lambda m, images, _: m.features([np.stack([i] * 16) for i in images]), (5, 16)),
 ]
 pytest.importorskip("transformers", reason="hub backends need the extra: pip install -e '.[hub]'")
-IDS = ["grades", "image vectors", "match", "features", "classes", "sound vectors", "words"]
+IDS = ["grades", "image vectors", "match", "features", "classes", "sound vectors", "words", "videos"]
 
 
 def heard(model: Any, voice: np.ndarray) -> Any:
@@ -112,6 +113,7 @@ def seen(case: Case, network: Any) -> list[Any]:
         "whisper": lambda: [network.model.decoder],
         "q_align": lambda: [network.model.language_model.layers[0]],
         "wav2vec2": lambda: [network],
+        "videomae": lambda: [network],
     }[case.module]()
 
 
@@ -260,6 +262,35 @@ def test_word_times_need_alignment_heads(tmp_path: Any) -> None:
     file.write_text(json.dumps(told))
     with pytest.raises(NotLoaded, match="alignment_heads"):
         load_whisper(Checkpoint(str(folder), "folder-tiny", "float32", "cpu", 1))
+
+
+def test_features_of_a_video_see_motion_and_order(checkpoint: Made, images: list[np.ndarray]) -> None:
+    model = load(CASES[7], checkpoint)
+    moving = np.stack([images[k % 5] for k in range(16)])
+    made = model.features([moving, moving[::-1], np.stack([images[0]] * 16)])
+    assert len({row.tobytes() for row in made}) == 3
+    assert model.features([]).shape == (0, 16)
+
+
+def test_a_video_network_must_be_one_be_whole_and_take_16_frames(checkpoint: Made, tmp_path: Any) -> None:
+    from dataclasses import replace
+
+    from safetensors.torch import load_file, save_file
+
+    from tasks.backends.hub import NotLoaded
+    from tasks.backends.videomae import load as load_videos
+    from tests.tiny_checkpoints import videomae
+
+    with pytest.raises(NotLoaded, match="is siglip, not videomae"):
+        load_videos(checkpoint("siglip"))
+    told = replace(checkpoint("videomae"), model=str(videomae(tmp_path, num_frames=8)))
+    with pytest.raises(NotLoaded, match="takes 8 frames, FVD is of 16"):
+        load_videos(told)
+    weights = load_file(videomae(tmp_path) / "model.safetensors")
+    lost = next(name for name in weights if "attention" in name)
+    save_file({n: v for n, v in weights.items() if n != lost}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(NotLoaded, match="VideoMAEModel has no weights for encoder.layer.0.attention.* and 0 more"):
+        load_videos(told)
 
 
 def test_json_of_an_answer() -> None:

@@ -1,0 +1,65 @@
+"""What annotators are told of the batches open to them: the price in their currency, what they gave, and about what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from store import annotation_people, annotation_work
+from store.annotation_database import Database
+from tasks.annotation import offered
+from tasks.annotation.offered import Offered
+from tests.annotators import EURO, NOW, Crew, clips, rated
+
+YEN = {**EURO, "name": "jp", "currency": "JPY", "rate": 160.0, "hourly_floor_minor": 1100}
+
+
+@pytest.fixture
+def crew(annotation_url: str) -> Iterator[Crew]:
+    made = Crew(Database(annotation_url))
+    yield made
+    made.database.close()
+
+
+def told(crew: Crew, person: dict[str, object], now: float = NOW) -> list[Offered]:
+    return crew.database.read(lambda c: offered.batches_for(c, person, now))
+
+
+def test_each_batch_is_told_with_its_price_in_the_regions_currency_and_what_is_left(crew: Crew) -> None:
+    crew.database.write(lambda c: annotation_people.put_region(c, YEN))
+    one, schema = crew.person("one"), crew.schema()
+    crew.ready(one, schema)
+    there = {**one, "region": "jp"}
+    crew.batch(schema, clips(35), name="work", price_milli=4500, budget_milli=10**6, priority=2)
+    crew.batch(schema, clips(9), name="gold", goal="gold")
+    assert told(crew, one) == [Offered("work", schema, "0.045", "EUR", 0, 30, "about 30")]
+    assert [(b.price, b.currency) for b in told(crew, there)] == [("7.2", "JPY")]
+    crew.work(one, rated(3), num=12)
+    (now,) = told(crew, one)
+    assert (now.num_given, now.left) == (12, "about 20")
+    num = 12 + len(crew.work(one, rated(3)))
+    assert [(b.num_given, b.left) for b in told(crew, one)] == [(num, "none")], "repeats look like any other"
+
+
+def test_no_more_is_left_than_the_budget_pays_and_a_head_start_hides_a_batch(crew: Crew) -> None:
+    one, schema = crew.person("one"), crew.schema()
+    crew.batch(schema, clips(30), name="poor", price_milli=100, budget_milli=1250)
+    crew.batch(schema, clips(30), name="rich", price_milli=200, budget_milli=10**6, head_start_s=900.0)
+    assert [(b.name, b.left) for b in told(crew, one)] == [("poor", "about 10")]
+    assert [b.name for b in told(crew, one, NOW + 901)] == ["poor", "rich"]
+    crew.database.write(lambda c: annotation_people.update_person(c, one["id"], quality=0.9))
+    assert [b.name for b in told(crew, one)] == ["poor", "rich"]
+    (first, *_) = crew.database.read(annotation_work.all_batches)
+    crew.database.write(lambda c: annotation_work.update_batch(c, first["id"], state="paused"))
+    assert [b.name for b in told(crew, one)] == ["rich"]
+
+
+def test_a_count_is_too_coarse_to_tell_hidden_gold() -> None:
+    found = {
+        n: (offered.rounded(n), offered.told(offered.rounded(n))) for n in (0, 1, 9, 10, 19, 99, 129, 1234, 98_765)
+    }
+    assert found == {
+        0: (0, "none"), 1: (5, "under 10"), 9: (5, "under 10"), 10: (10, "about 10"), 19: (10, "about 10"),
+        99: (90, "about 90"), 129: (120, "about 120"), 1234: (1200, "about 1,200"), 98_765: (98_000, "about 98,000"),
+    }  # fmt: skip
