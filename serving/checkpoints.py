@@ -62,7 +62,8 @@ class Checkpoints:
         )
 
     def follow(self, wanted: Split) -> None:
-        """Loads what is wanted, as `own` gives it, and not held. Takes as long as loading does: not for the thread that answers viewers."""
+        """Loads what is wanted, as `own` gives it, and not held. Takes as long as loading does: not for the thread that answers
+        viewers."""
         refused: dict[str, str] = {}
         for name in sorted(_names(wanted) - set(self.pipelines)):
             try:

@@ -16,7 +16,7 @@ import torch
 from flows import deploy as flow
 from flows import deploy_gates, deploy_renderer
 from flows.deploy_servers import reached
-from serving import refined_face
+from serving import refined_face, routing
 from serving.engine import Module
 from serving.refined_face import Drawing
 from store import deployments, registry
@@ -82,6 +82,7 @@ def test_a_good_one_draws_for_everybody_and_frozen_slow_and_broken_ones_do_not(
 
     monkeypatch.setattr(refined_face, "renderer_module", loaded)
     monkeypatch.setattr(deploy_gates, "LEAST_FPS", 10.0)
+    monkeypatch.setattr(routing, "KEPT_S", 600.0)  # nobody watches the session below
     with served(place) as (sessions, server):
         httpx.post(f"{server.url}/api/sessions", json={"avatar": "drawn"}).raise_for_status()
         (live,) = sessions.lives.values()
@@ -127,7 +128,7 @@ def test_a_good_one_draws_for_everybody_and_frozen_slow_and_broken_ones_do_not(
 
         back = flow.run_rollback(place.settings.workspace)
         assert (back["kind"], back["checkpoint"], back["stable"]) == ("renderer", "", "")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 20
         while live.checkpoint != motion and time.monotonic() < until:
             time.sleep(0.02)
         assert live.checkpoint == sessions.checkpoints.serving == motion, "before the first one was the plain warp"
