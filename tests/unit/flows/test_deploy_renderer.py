@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import headroom
 from flows import deploy as flow
 from flows import deploy_gates, deploy_renderer
 from flows.deploy_servers import reached
@@ -336,3 +337,10 @@ def test_one_that_cannot_be_gone_back_to_is_not(place: Workspace) -> None:
     with pytest.raises(ValueError, match="its weights are not what was published"):
         flow.run_rollback(place.settings.workspace)
     assert deployments.serving(place, "renderer").stable == fine
+
+
+def test_a_kind_is_named_to_go_back_only(place: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    published(place, lively(0))
+    with pytest.raises(SystemExit):
+        headroom.main(["deploy", "--kind", "renderer", "--workspace", str(place.settings.workspace)])
+    assert "deploy: --kind renderer is of --rollback" in " ".join(capsys.readouterr().err.split())
