@@ -27,7 +27,6 @@ SELECT clip_id FROM clips JOIN labels USING (clip_id)
 WHERE coalesce(labels.visual_quality, labels.facial_naturalness, labels.lip_sync_accuracy, labels.motion_smoothness) IS NOT NULL
       -- source: a rating by people, whatever it is
 """
-HIGHEST = 5
 CLIPS_AT_ONCE = 64
 
 
@@ -49,7 +48,7 @@ def rated(workspace: Workspace, *, tier: str | None, snapshot: str | None) -> Fr
 
 def rated_clips(reader: Reader, what: str, dimensions: Sequence[str], clip_ids: Sequence[str]) -> pl.DataFrame:
     """clip_id, video_id, start_frame, end_frame, group (what no fold may split), and of each dimension people's rating, or
-    NULL. Raises ValueError for ratings beyond 5."""
+    NULL."""
     told = ", ".join(f"any_value(l.{d}) AS {d}" for d in dimensions)
     rows = reader.sql(
         f"""SELECT clip_id, any_value(c.video_id) AS video_id, any_value(start_frame) AS start_frame,
@@ -57,11 +56,6 @@ def rated_clips(reader: Reader, what: str, dimensions: Sequence[str], clip_ids: 
             FROM labels l JOIN clips c USING (clip_id) LEFT JOIN identities i USING (clip_id)
             WHERE coalesce({", ".join(f"l.{d}" for d in dimensions)}) IS NOT NULL GROUP BY clip_id ORDER BY clip_id"""
     ).filter(pl.col("clip_id").is_in(list(clip_ids)))
-    for dimension in dimensions:
-        if (most := float(rows[dimension].max() or 0)) > HIGHEST:  # type: ignore[arg-type]
-            raise ValueError(
-                f"{what}: people rated {dimension} up to {most:g}; the signal's grades go from 1 to {HIGHEST}, rate on that scale"
-            )
     groups = groups_of(rows["video_id"].to_list(), rows["who"].to_list())
     return rows.with_columns(pl.Series("group", groups, pl.String)).drop("who")
 

@@ -40,7 +40,7 @@ def run_rated_quality(
     "id", "setting" and "backends", what is to stand in HEADROOM_BACKENDS.
 
     A dimension that is not surely nearer to the ratings than their mean, on people and videos that the judging model did
-    not see, is left out. Raises ValueError for too few ratings, ratings beyond 5, and where all are left out.
+    not see, is left out. Raises ValueError for too few ratings, and where all are left out.
     """
     recipe = rated_quality(**(changed or {}))
     workspace = open_workspace(workspace_root)

@@ -37,7 +37,7 @@ def run_ratings(
     """Fits the default's value to people's ratings on a tier, frozen now (None: all clips that people rated); gives
     `checkpoint.json` with "id" and "setting", the line of HEADROOM_BACKENDS that has the signal computed so.
 
-    Raises ValueError for too few ratings, ratings beyond 5, and a map that is not surely better than the value as it is.
+    Raises ValueError for too few ratings, and a map that is not surely better than the value as it is.
     """
     recipe = ratings(**(changed or {}))
     workspace = open_workspace(workspace_root)

@@ -8,7 +8,9 @@ RATINGS = {
     "lip_sync_accuracy": "lip_sync",
     "motion_smoothness": "motion_smoothness",
 }
-"""Columns of `labels` by the dimension of a likert schema that fills them."""
+"""Columns of `labels`, and the dimension of a likert schema that fills each."""
+RATING_POINTS = 5
+"""Their scale, whoever rated: a schema of another one gives its dimensions other names."""
 BAD_CASES = ("identity_drift", "teeth", "occlusion_glitch", "asymmetric_blink")
 ATTRIBUTES = ("gaze", "emotion", "speaking_style", "gesture")
 
@@ -27,7 +29,8 @@ def per_clip() -> str:
     """One row per labelled clip. Of several answers to one question a label of this very span goes before one that is
     inherited, a reviewer's before a consensus, a later one before an earlier."""
     rating, flag, attribute = (f"FILTER (task_type = '{t}'" for t in ("likert", "flags", "attributes"))
-    columns = [f"max(number) {rating} AND question = '{q}') AS {name}" for name, q in RATINGS.items()]
+    told = f"AND number <= {RATING_POINTS}"  # what an earlier schema of more points gave is no rating on this scale
+    columns = [f"max(number) {rating} AND question = '{q}' {told}) AS {name}" for name, q in RATINGS.items()]
     columns += [
         f"coalesce(string_agg(question, ', ' ORDER BY question) {flag} AND number = 1), max('') {flag})) AS flags",
         f"CAST(sum(number) {flag}) AS INTEGER) AS num_flags",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store.label_views import RATING_POINTS, RATINGS
+
 LIKERT, PAIRWISE, FLAGS, ATTRIBUTES = "likert", "pairwise", "flags", "attributes"
 TASK_TYPES = (LIKERT, PAIRWISE, FLAGS, ATTRIBUTES)
 CHOICES = ("left", "right", "tie", "both_bad")
@@ -68,13 +70,20 @@ def checked_body(task_type: str, body: Mapping[str, Any]) -> dict[str, Any]:
     kept = [_checked_entry(task_type, key, entry) for entry in entries]
     if len({e["name"] for e in kept}) != len(kept):
         raise ValueError(f"two {key} have the same name")
-    return {key: kept} | ({"points": _checked_points(body)} if task_type == LIKERT else {})
+    names = [e["name"] for e in kept]
+    return {key: kept} | ({"points": _checked_points(body, names)} if task_type == LIKERT else {})
 
 
-def _checked_points(body: Mapping[str, Any]) -> int:
+def _checked_points(body: Mapping[str, Any], names: Sequence[str]) -> int:
     points = body.get("points", 5)
     if not isinstance(points, int) or not 2 <= points <= 9:
         raise ValueError(f"points {points!r}: a Likert scale has 2 to 9")
+    taken = [name for name in names if name in RATINGS.values()]
+    if points != RATING_POINTS and taken:
+        raise ValueError(
+            f"points {points}: {taken[0]} is a column of `labels` that tiers compare on a scale of 1 to {RATING_POINTS}; give "
+            f"{RATING_POINTS} points, or the dimension another name, as {taken[0]}_{points}"
+        )
     return points
 
 

@@ -248,6 +248,12 @@ def test_a_schema_is_checked_and_a_change_is_its_next_version(house: House) -> N
     assert "needs 1 to 9 dimensions" in designer.post("/schemas/new", data={**form, "body": "{}"}).text
     body = json.dumps({"points": 3, "dimensions": [{"name": "smile", "label": "<b>Smile</b>"}]})
     assert designer.post("/schemas/new", data={**form, "body": body}).status_code == 303
+    known = json.dumps({"points": 7, "dimensions": [{"name": "visual_quality", "label": "Quality"}]})
+    refused = designer.post("/schemas/new", data={**form, "body": known}).text
+    assert (
+        "tiers compare on a scale of 1 to 5; give 5 points, or the dimension another name, as visual_quality_7"
+        in refused
+    )
     found = house.site.database.read(annotation_work.all_schemas)
     assert [s["version"] for s in found if s["name"] == "s_likert"] == [2, 1]
     flags = json.dumps(answers.DEFAULTS["flags"])

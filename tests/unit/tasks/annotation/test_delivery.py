@@ -21,7 +21,7 @@ from store.record import Batch, table_of
 from store.schema import RIGHTS
 from store.workspace import Workspace
 from tasks import freeze, tier
-from tasks.annotation import delivery, desk
+from tasks.annotation import answers, delivery, desk
 from tasks.annotation.delivery import Delivered, deliver, deliver_existing
 from tests.annotators import NOW, Crew, rated
 from tests.unit.tasks.annotation.conftest import NONE, TEETH, A, B, C, answered, clip, commit_clips, read, shown
@@ -82,6 +82,18 @@ def test_each_task_type_says_what_was_chosen_and_how_surely(workspace: Workspace
     }  # fmt: skip
     (chosen,) = read(workspace, "SELECT list FROM label_values WHERE list_contains(list, 'calm')")
     assert chosen["list"] == ["calm", "reading"]
+
+
+def test_a_rating_of_an_earlier_schema_of_more_points_is_no_rating_of_five(
+    workspace: Workspace, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "RATING_POINTS", 7)  # as it was before names of ratings were held to their scale
+    monkeypatch.setitem(answers.DEFAULTS["likert"], "points", 7)
+    answered(crew, "likert", shown(A), rated(6))
+    deliver(workspace, crew.database)
+    (row,) = read(workspace, "SELECT visual_quality, lip_sync_accuracy FROM labels")
+    assert row == {"visual_quality": None, "lip_sync_accuracy": None}
+    assert len(read(workspace, "SELECT number FROM label_values WHERE number = 6")) == 4, "it is told as it was given"
 
 
 def test_labels_pass_on_to_a_clip_cut_anew_of_nearly_the_same_span(workspace: Workspace, crew: Crew) -> None:
