@@ -134,7 +134,7 @@ ERROR = _object({"error": TEXT})
 
 QUERIES: dict[str, Schema] = {
     "/schemas/new": {"type": {"enum": list(answers.TASK_TYPES)}, "of": ID},
-    "/batches/new": {"schema": ID},
+    "/batches/new": {"schema": ID, "goal": {"enum": ["work", "gold"]}},
     "/log": {"before": ID},
     "/batches/{batch_id:int}": {"page": _whole(1, 2**31 - 1), "state": {"enum": list(STATES)}},
     "/batches/{batch_id:int}/answers.csv": {

@@ -34,9 +34,19 @@ def of_batch(visit: Visit, batch: Mapping[str, Any]) -> dict[str, Any]:
         "items": rows, "sure": {k: confidence.least(s) for k, s in sure.items()}, "counts": counts, "state": state,
         "page": number, "last_page": last, "num_items": total, "doubtful": doubtful[:LOOKED_AT],
         "num_doubtful": len(doubtful), "threshold": confidence.DOUBTFUL,
+        "gold": gold_lacking(visit, batch),
         "lacking": visit.read(lambda c: annotation_items.short_of_raters(c, batch["id"])),
         "max_raters": visit.read(lambda c: annotation_items.max_raters(c, batch["id"])),
     }  # fmt: skip
+
+
+def gold_lacking(visit: Visit, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Where the calibration of the batch's schema has less gold than it asks: {"needed", "there", "awaited"}; else empty."""
+    if batch["goal"] == "gold" or batch["state"] == "closed":
+        return {}
+    there, awaited = visit.read(lambda c: annotation_items.gold_of(c, batch["schema_id"]))
+    needed = int(batch["num_training"] + batch["num_exam"])
+    return {"needed": needed, "there": there, "awaited": awaited} if there < needed else {}
 
 
 def one_item(visit: Visit) -> Response:

@@ -70,7 +70,8 @@ def makes_schema(visit: Visit) -> Response:
 def batch_form(visit: Visit) -> Response:
     from tasks import tier
 
-    told = {"schema_id": visit.request.query_params.get("schema", "")}
+    asked = visit.request.query_params
+    told = {"schema_id": asked.get("schema", ""), "goal": asked.get("goal", "")}
     return _batch_form(visit, told, sorted(tier.sources(visit.site.workspace)))
 
 
