@@ -112,3 +112,21 @@ def test_start_is_offered_only_where_there_is_something(house: House) -> None:
         home = house.client("other").get("/").text
         assert START not in home
         assert why in home
+
+
+def test_designers_read_the_guidelines_that_they_wrote(house: House) -> None:
+    schema = house.schemas["pairwise"]
+    for login in ("designer", "administrator"):
+        client = house.client(login)
+        page = client.get(f"/guidelines/{schema}")
+        assert (page.status_code, "guidelines, version 1" in page.text) == (200, True)
+        assert "I have read them" not in page.text
+        assert client.post(f"/guidelines/{schema}").status_code == 404, "only annotators acknowledge them"
+        assert client.get("/guidelines/99").status_code == 404
+    assert f'href="/guidelines/{schema}"' in house.client("designer").get("/batches").text
+    batch = house.batch("likert", "t_wide")
+    assert f'href="/guidelines/{house.schemas["likert"]}"' in house.client("designer").get(f"/batches/{batch}").text
+    assert house.client("annotator").get(f"/guidelines/{schema}").status_code == 404, "no open work of it"
+    told = house.client("designer").get("/openapi.json").json()["paths"]["/guidelines/{schema_id}"]
+    assert "designer, administrator" in told["get"]["description"]
+    assert told["post"]["description"] == "For annotator."
