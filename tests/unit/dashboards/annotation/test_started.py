@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from store import annotation_people, annotation_work
-from tasks.annotation import answers, batches
+from tasks.annotation import answers, batches, results
 from tests.annotators import rated
 from tests.unit.dashboards.annotation.conftest import House
 
@@ -130,3 +132,24 @@ def test_designers_read_the_guidelines_that_they_wrote(house: House) -> None:
     told = house.client("designer").get("/openapi.json").json()["paths"]["/guidelines/{schema_id}"]
     assert "designer, administrator" in told["get"]["description"]
     assert told["post"]["description"] == "For annotator."
+
+
+def test_closing_a_week_says_where_there_is_nothing_to_close(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    boss, now = house.client("administrator"), time.time()
+    week = results.week(now)
+
+    def logged() -> int:
+        rows = house.site.database.read(annotation_people.log_rows)
+        return sum(r["action"] == "close_week" for r in rows)
+
+    empty = boss.post("/payouts", data={"period": "2020-W48"})
+    assert (empty.status_code, "Nobody is owed anything for 2020-W48." in empty.text) == (200, True)
+    assert logged() == 1
+    house.batch("likert", "t_wide", price_milli=5000, budget_milli=10**9)
+    assert answers_all(house, "annotator") > 0
+    monkeypatch.setattr(time, "time", lambda: now + 8 * 86400)
+    boss = house.client("administrator")
+    assert boss.post("/payouts", data={"period": week}).status_code == 303
+    again = boss.post("/payouts", data={"period": week})
+    assert (again.status_code, f"{week} is closed already." in again.text) == (200, True)
+    assert logged() == 2, "nothing was done, so nothing is written of it"
