@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from store import annotation_work
 from store.annotation import (
+    SHOWN,
     STANDS,
     assignments,
     batches,
@@ -171,6 +172,25 @@ def short_of_raters(c: Connection, batch_id: int) -> dict[int, int]:
     )
     counted = sa.select(each.c.lacking, sa.func.count()).where(each.c.lacking > 0).group_by(each.c.lacking)
     return {int(more): int(num) for more, num in c.execute(counted.order_by(each.c.lacking))}
+
+
+def gold_of(c: Connection, schema_id: int) -> tuple[int, int]:
+    """How many gold items of a schema can be shown, and how many more wait for a reviewer in open batches for gold."""
+    mine = (items.c.schema_id == schema_id) & SHOWN
+    there = sa.select(sa.func.count()).select_from(items).where(mine, items.c.kind == "gold", items.c.state == "done")
+    awaited = (
+        sa.select(sa.func.count())
+        .select_from(items)
+        .join(batches, batches.c.id == items.c.batch_id)
+        .where(mine, items.c.state == "review", batches.c.goal == "gold", batches.c.state == "open")
+    )
+    return int(c.execute(there).scalar_one()), int(c.execute(awaited).scalar_one())
+
+
+def paused_work(c: Connection) -> bool:
+    """Whether there is a batch for annotators that its designer paused."""
+    query = sa.select(batches.c.id).where(batches.c.state == "paused", batches.c.goal == "work").limit(1)
+    return c.execute(query).scalar() is not None
 
 
 def limit_raters(c: Connection, batch_id: int, most: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from store.annotation import assignments, items, reports, unshown
+from store.annotation import assignments, items, people, reports, unshown
 
 Row = dict[str, Any]
 
@@ -57,6 +57,31 @@ def unshown_items(c: Connection, batch_id: int) -> list[tuple[int, list[Row]]]:
     query = sa.select(items.c.id, items.c.media).join(unshown, unshown.c.item_id == items.c.id)
     rows = c.execute(query.where(items.c.batch_id == batch_id, items.c.state != "retired").order_by(items.c.id))
     return [(int(key), json.loads(media)) for key, media in rows]
+
+
+def of_item(c: Connection, item_id: int) -> list[Row]:
+    """Who gave the item back: `login`, `reason`, `told` in their words, `at` and `purpose`, the first before the last."""
+    query = (
+        sa.select(people.c.login, reports.c.reason, reports.c.told, reports.c.at, assignments.c.purpose)
+        .join(assignments, assignments.c.id == reports.c.assignment_id)
+        .join(people, people.c.id == assignments.c.person_id)
+        .where(assignments.c.item_id == item_id)
+    )
+    return [dict(r) for r in c.execute(query.order_by(reports.c.at, reports.c.assignment_id)).mappings()]
+
+
+def items_given_back(c: Connection, batch_id: int, limit: int) -> list[int]:
+    """Items of the batch that were given back, by whatever reason, the latest first."""
+    query = (
+        sa.select(items.c.id)
+        .join(assignments, assignments.c.item_id == items.c.id)
+        .join(reports, reports.c.assignment_id == assignments.c.id)
+        .where(items.c.batch_id == batch_id, items.c.kind != "repeat")
+        .group_by(items.c.id)
+        .order_by(sa.func.max(reports.c.at).desc(), items.c.id)
+        .limit(limit)
+    )
+    return [int(key) for key in c.execute(query).scalars()]
 
 
 def of_batch(c: Connection, batch_id: int) -> Row:

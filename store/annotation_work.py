@@ -205,8 +205,9 @@ def update_batch(c: Connection, batch_id: int, **values: Any) -> bool:
 
 def batch(c: Connection, batch_id: int) -> Row | None:
     query = sa.select(
-        batches, schemas.c.task_type, schemas.c.body, schemas.c.name.label("schema_name"), schemas.c.version
-    )
+        batches, schemas.c.task_type, schemas.c.body, schemas.c.name.label("schema_name"), schemas.c.version,
+        schemas.c.num_training, schemas.c.num_exam,
+    )  # fmt: skip
     return next(
         iter(_rows(c, query.join(schemas, schemas.c.id == batches.c.schema_id).where(batches.c.id == batch_id))), None
     )

@@ -48,7 +48,7 @@ ROUTES: list[tuple[str, str, tuple[str, ...], Handler]] = [
     ("GET", "/", EVERYBODY, pages.home),
     ("GET", "/pay", RATERS, pages.pay),
     ("GET", "/leaderboard", EVERYBODY, pages.leaderboard),
-    ("GET", "/guidelines/{schema_id:int}", RATERS, pages.guidelines),
+    ("GET", "/guidelines/{schema_id:int}", EVERYBODY, pages.guidelines),
     ("POST", "/guidelines/{schema_id:int}", ("annotator",), pages.acknowledges),
     ("GET", "/label", RATERS, labelling.page),
     ("POST", "/api/claim", RATERS, labelling.claim),

@@ -134,7 +134,7 @@ ERROR = _object({"error": TEXT})
 
 QUERIES: dict[str, Schema] = {
     "/schemas/new": {"type": {"enum": list(answers.TASK_TYPES)}, "of": ID},
-    "/batches/new": {"schema": ID},
+    "/batches/new": {"schema": ID, "goal": {"enum": ["work", "gold"]}},
     "/log": {"before": ID},
     "/batches/{batch_id:int}": {"page": _whole(1, 2**31 - 1), "state": {"enum": list(STATES)}},
     "/batches/{batch_id:int}/answers.csv": {
@@ -152,6 +152,8 @@ PATHS: dict[str, Schema] = {
 }
 REFUSED = {401: "sign in first", 403: "a form that is too old, or from elsewhere", 404: "not there, or not yours",
            413: "too much", 422: "what was sent is not allowed; it says why"}  # fmt: skip
+_SHOWN_AT_ONCE = ("/people/invite", "/people/{person_id:int}/reset", "/schemas/preview", "/payouts")
+"""Forms that may be answered by a page, where others send on to one."""
 PAGE, JSON, CSV = "text/html", "application/json", "text/csv"
 
 
@@ -196,7 +198,7 @@ def _answers(method: str, path: str, roles: tuple[str, ...]) -> dict[int, Schema
             add(status, "no such range", "text/plain")
     elif path == "/openapi.json":
         add(200, "this description", JSON, {"type": "object"})
-    elif method == "GET" or path in ("/people/invite", "/people/{person_id:int}/reset", "/schemas/preview"):
+    elif method == "GET" or path in _SHOWN_AT_ONCE:
         add(200, "a page")
     if kind == PAGE and (roles or method == "POST"):
         found[303] = {"description": "done; or, without a session, to /sign-in"}

@@ -9,13 +9,15 @@ from fastapi.responses import PlainTextResponse, Response
 
 from dashboards.annotation import media
 from dashboards.annotation.visit import MAX_ID, Missing, Visit
-from store import annotation_items, annotation_work
+from store import annotation_items, annotation_reports, annotation_work
 from tasks.annotation import batches, confidence, exports
 from tasks.annotation.confidence import Sure
 
 PAGE = 50
 LOOKED_AT = 20
 """Doubtful labels that the batch's page lists; a click sends all."""
+GIVEN_BACK = 20
+"""Items that raters gave back, the latest ones, that the batch's page links."""
 
 
 def of_batch(visit: Visit, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,9 +36,21 @@ def of_batch(visit: Visit, batch: Mapping[str, Any]) -> dict[str, Any]:
         "items": rows, "sure": {k: confidence.least(s) for k, s in sure.items()}, "counts": counts, "state": state,
         "page": number, "last_page": last, "num_items": total, "doubtful": doubtful[:LOOKED_AT],
         "num_doubtful": len(doubtful), "threshold": confidence.DOUBTFUL,
+        "given_back": visit.read(lambda c: annotation_reports.items_given_back(c, batch["id"], GIVEN_BACK)),
+        "most_given_back": GIVEN_BACK,
+        "gold": gold_lacking(visit, batch),
         "lacking": visit.read(lambda c: annotation_items.short_of_raters(c, batch["id"])),
         "max_raters": visit.read(lambda c: annotation_items.max_raters(c, batch["id"])),
     }  # fmt: skip
+
+
+def gold_lacking(visit: Visit, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Where the calibration of the batch's schema has less gold than it asks: {"needed", "there", "awaited"}; else empty."""
+    if batch["goal"] == "gold" or batch["state"] == "closed":
+        return {}
+    there, awaited = visit.read(lambda c: annotation_items.gold_of(c, batch["schema_id"]))
+    needed = int(batch["num_training"] + batch["num_exam"])
+    return {"needed": needed, "there": there, "awaited": awaited} if there < needed else {}
 
 
 def one_item(visit: Visit) -> Response:
@@ -56,6 +70,7 @@ def one_item(visit: Visit) -> Response:
         item=item,
         clips=clips,
         given=given,
+        reports=visit.read(lambda c: annotation_reports.of_item(c, item["id"])),
         sure=sure,
         may_send=by_raters and batch["state"] != "closed",
     )

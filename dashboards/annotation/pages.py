@@ -7,7 +7,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from dashboards.annotation.visit import COOKIE, Missing, Visit, keep_session
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_work
 from tasks.annotation import calibration, desk, offered, results, sign_in, terms
 from tasks.annotation.pay import MIN_AUDITED
 
@@ -81,8 +81,18 @@ def home(visit: Visit) -> Response:
     rows = [{**s, "stage": desk.stage_of(s), "told": _stage(visit, s)} for s in schemas]
     open_to = visit.read(lambda c: offered.batches_for(c, visit.person, visit.now))
     rows = [{**row, "batches": [b for b in open_to if b.schema_id == row["id"]]} for row in rows]
+    begins, waits = visit.read(lambda c: offered.waits_in(c, visit.person, schemas, open_to, visit.now))
+    for row in rows:
+        if (wait := waits.get(row["id"])) in ("train", "exam"):
+            row["told"] += f" {_sentence(offered.WAITS[wait])}"
+    why = "; ".join(dict.fromkeys(offered.WAITS[w] for w in waits.values()))
     told = visit.read(lambda c: {"num_answers": annotation_work.count_answers(c, visit.by), **_quality(c, visit.by)})
-    return visit.page("home.html", schemas=rows, **told)
+    paused = not schemas and visit.read(annotation_items.paused_work)
+    return visit.page("home.html", schemas=rows, begins=begins, why=why, paused=paused, **told)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _quality(c: Any, person_id: int) -> dict[str, Any]:
@@ -123,9 +133,9 @@ def acknowledges(visit: Visit) -> Response:
 
 
 def _open_schema(visit: Visit) -> dict[str, Any]:
-    """A schema with open work, which is all that an annotator may see; a reviewer decides items of any."""
+    """A schema with open work, which is all that an annotator may see; reviewers decide items of any, designers write them."""
     wanted = visit.request.path_params["schema_id"]
-    if visit.person["role"] == "reviewer" and (any_ := visit.read(lambda c: annotation_work.schema(c, wanted))):
+    if visit.person["role"] != "annotator" and (any_ := visit.read(lambda c: annotation_work.schema(c, wanted))):
         return dict(any_)
     found = visit.read(lambda c: annotation_work.open_schemas(c, visit.by))
     schema = next((s for s in found if s["id"] == wanted), None)

@@ -70,7 +70,8 @@ def makes_schema(visit: Visit) -> Response:
 def batch_form(visit: Visit) -> Response:
     from tasks import tier
 
-    told = {"schema_id": visit.request.query_params.get("schema", "")}
+    asked = visit.request.query_params
+    told = {"schema_id": asked.get("schema", ""), "goal": asked.get("goal", "")}
     return _batch_form(visit, told, sorted(tier.sources(visit.site.workspace)))
 
 
@@ -184,19 +185,28 @@ def _batch(visit: Visit) -> dict[str, Any]:
     return dict(found)
 
 
-def payouts(visit: Visit, refused: ValueError | None = None) -> Response:
+def payouts(visit: Visit, refused: ValueError | None = None, note: str = "") -> Response:
     rows = visit.read(annotation_work.ledger_rows)
     last = visit.told.get("period", results.week(visit.now - 7 * 86400))
-    shown = {"rows": rows, "closed": results.closed(rows), "last": last}
+    shown = {"rows": rows, "closed": results.closed(rows), "last": last, "note": note}
     return visit.refuse("payouts.html", refused, **shown) if refused else visit.page("payouts.html", **shown)
 
 
 def closes_week(visit: Visit) -> Response:
     period = str(visit.told.get("period", "")).strip()
+
+    def close(c: Any) -> tuple[int, bool]:
+        before = results.closed(annotation_work.ledger_rows(c, period=period))
+        return results.close_week(c, visit.by, period, visit.now), bool(before)
+
     try:
-        visit.write(lambda c: results.close_week(c, visit.by, period, visit.now))
+        num, closed_before = visit.write(close)
     except ValueError as error:
         return payouts(visit, Unfit("period", str(error)))
+    if not num:
+        return payouts(
+            visit, note=f"{period} is closed already" if closed_before else f"Nobody is owed anything for {period}"
+        )
     return visit.go("/payouts")
 
 

@@ -14,8 +14,7 @@ from dashboards.terminal import out
 def rankings(told: Mapping[str, Any]) -> None:
     """For each question the systems by rank with their strengths, and how often each wins over each other."""
     for question, found in told["questions"].items():
-        counts = [(found[f"num_{what}s"], what) for what in ("item", "prompt", "rater")]
-        line = ", ".join(f"{num} {what}{'s' if num != 1 else ''}" for num, what in counts)
+        line = ", ".join(_counted(found[f"num_{what}s"], what) for what in ("item", "prompt", "rater"))
         out.print(f"[bold]{escape(question.replace('_', ' '))}[/]  {line}")
         rows = found["systems"]
         table = Table("rank", "system", "Elo", "95 %", "not told apart from", box=None, header_style="dim")
@@ -32,7 +31,16 @@ def rankings(told: Mapping[str, Any]) -> None:
         out.print(rates)
         if rows[0]["rank"] is None:
             out.print("[dim]no interval separates these systems: ask more raters about more prompts[/]")
+        if found["num_prompts"] == 1:
+            out.print("[dim]what one prompt shows can't be told from the systems' difference; ask about others too[/]")
+        if found["num_raters"] == 1:
+            out.print("[dim]one rater's taste can't be told from the systems' difference; ask others too[/]")
 
 
 def answers_written(told: Mapping[str, Any]) -> None:
-    out.print(f"{escape(told['path'])}: {told['answers']} answers of {told['raters']} raters, {told['rows']} rows")
+    given, rows = f"{_counted(told['answers'], 'answer')} of {_counted(told['raters'], 'rater')}", told["rows"]
+    out.print(f"{escape(told['path'])}: {given}, {_counted(rows, 'row')}")
+
+
+def _counted(num: int, what: str) -> str:
+    return f"{num} {what}{'s' if num != 1 else ''}"

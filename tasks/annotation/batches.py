@@ -248,9 +248,15 @@ def _check(c: Any, plan: Plan) -> None:
         raise Unfit("schema_id", f"batch {plan.name}: there is no schema {plan.schema_id}")
     if plan.goal not in ("work", "gold"):
         raise Unfit("goal", f"batch {plan.name}: goal {plan.goal!r} is neither work nor gold")
-    if not 1 <= plan.overlap <= plan.max_raters <= MAX_RATERS:
-        told = f"batch {plan.name}: {plan.overlap} raters, at most {plan.max_raters}: from 1 to {MAX_RATERS}"
-        raise Unfit("max_raters" if 1 <= plan.overlap <= MAX_RATERS else "overlap", told)
+    for field, label, num in (
+        ("overlap", "raters per item", plan.overlap),
+        ("max_raters", "raters at most", plan.max_raters),
+    ):
+        if not 1 <= num <= MAX_RATERS:
+            raise Unfit(field, f"batch {plan.name}: {label} {num}: from 1 to {MAX_RATERS}")
+    if plan.overlap > plan.max_raters:
+        told = f"{plan.overlap} raters per item, but {plan.max_raters} at most, if they disagree"
+        raise Unfit("max_raters", f"batch {plan.name}: {told}; lower the raters per item, or raise the most")
     if min(plan.price_milli, plan.budget_milli, plan.head_start_s or 0) < 0:
         raise ValueError(f"batch {plan.name}: price, budget and head start are not below 0")
     if plan.goal == "work" and plan.budget_milli < plan.price_milli:

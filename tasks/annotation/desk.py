@@ -192,15 +192,22 @@ def stage_of(schema: Mapping[str, Any]) -> str:
 
 
 def _calibration(c: Any, person: Mapping[str, Any], schema: Row, stage: str, rng: random.Random) -> Offer | None:
-    round_ = int(schema["round"] or 1)
-    done = [_num_done(c, person["person_id"], schema, k, round_) for k in ("train", "exam")]
+    purpose, left = calibration_left(c, person["person_id"], schema, stage)
     pending = sum(h["schema_id"] == schema["id"] for h in queue.held(c, person["person_id"], 0.0))
-    training = stage == calibration.TRAINING and done[0] < schema["num_training"]
-    left = schema["num_training"] - done[0] if training else schema["num_exam"] - done[1]
     if pending >= left:
         return None
+    round_ = int(schema["round"] or 1)
     found = _gold(c, person["person_id"], schema["id"], round_, rng)
-    return _of(found, schema, "train" if training else "exam", rng, round_=round_) if found else None
+    return _of(found, schema, purpose, rng, round_=round_) if found else None
+
+
+def calibration_left(c: Any, person_id: int, schema: Row, stage: str) -> tuple[str, int]:
+    """What of a calibration is next for a person, `train` or `exam`, and how many items of it are left."""
+    round_ = int(schema["round"] or 1)
+    done = [_num_done(c, person_id, schema, k, round_) for k in ("train", "exam")]
+    if stage == calibration.TRAINING and done[0] < schema["num_training"]:
+        return "train", schema["num_training"] - done[0]
+    return "exam", schema["num_exam"] - done[1]
 
 
 def _num_done(c: Any, person_id: int, schema: Row, kind: str, round_: int) -> int:

@@ -1,13 +1,23 @@
-"""What an annotator is told of the batches that are open to them: what an answer pays, what they gave, what is left."""
+"""What an annotator is told of the batches that are open to them: what an answer pays, what they gave, what is left, and why
+there is nothing to begin with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store import annotation_people, annotation_work
-from tasks.annotation import money, results, terms
+from store import annotation_people, annotation_queue, annotation_work
+from tasks.annotation import calibration, desk, money, results, terms
+
+WAITS = {
+    "train": "training waits for gold, which reviewers have yet to make",
+    "exam": "the exam waits for gold, which reviewers have yet to make",
+    "paused": "you are paused until an administrator lets you go on",
+    "banned": "it is closed for you",
+    "none_left": "nothing that is open is left for you until there is another batch",
+}
+"""Why a schema has nothing for a person."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,40 @@ def batches_for(c: Any, person: Mapping[str, Any], now: float) -> list[Offered]:
         price = money.price(milli, held["currency"])
         found.append(Offered(row["name"], row["schema_id"], price, held["currency"], row["num_given"], num, told(num)))
     return found
+
+
+def waits_in(
+    c: Any, person: Mapping[str, Any], schemas: Sequence[Mapping[str, Any]], offers: Sequence[Offered], now: float
+) -> tuple[bool, dict[int, str]]:
+    """Whether there is something to begin with, by the rules of desk.claim; and, for each schema whose guidelines the person
+    acknowledged and that has nothing for them, which of WAITS it is.
+
+    `schemas` is store.annotation_work.open_schemas, `offers` is batches_for.
+    """
+    person_id, begins = int(person["person_id"]), False
+    waits: dict[int, str] = {}
+    qualified = False
+    for schema in schemas:
+        if schema["acknowledged_at"] is None:
+            continue
+        stage = desk.stage_of(schema)
+        if stage == calibration.QUALIFIED:
+            qualified = True
+            if any(o.num_left for o in offers if o.schema_id == schema["id"]):
+                begins = True
+            else:
+                waits[schema["id"]] = "none_left"
+        elif stage == calibration.BANNED:
+            waits[schema["id"]] = "banned"
+        else:
+            purpose, left = desk.calibration_left(c, person_id, dict(schema), stage)
+            if left <= 0:
+                waits[schema["id"]] = "paused"  # out of a schema without a calibration that could bring back
+            elif not annotation_queue.gold_left(c, person_id, schema["id"], int(schema["round"] or 1)):
+                waits[schema["id"]] = purpose
+            elif not qualified:  # calibration comes before work, and not after
+                begins = True
+    return begins or bool(annotation_queue.held(c, person_id, now)), waits
 
 
 def _funded(row: Mapping[str, Any]) -> int:

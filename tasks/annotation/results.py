@@ -176,6 +176,7 @@ def worked(c: Any, person: Mapping[str, Any], period: str, terms: Mapping[str, A
 
 def close_week(c: Any, by: int, period: str, now: float) -> int:
     """Writes everybody's statement of a week that is over into the ledger, once; gives how many people were added.
+    A week that was closed before, and has nobody to be added, leaves no line in the log.
 
     Raises ValueError for a week that still runs.
     """
@@ -197,7 +198,8 @@ def close_week(c: Any, by: int, period: str, now: float) -> int:
             for i, x in enumerate(told)
         ])  # fmt: skip
         num += 1
-    annotation_people.log(c, now, by, "close_week", period, people=num)
+    if num or not written:
+        annotation_people.log(c, now, by, "close_week", period, people=num)
     return num
 
 

@@ -33,7 +33,7 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
     ("GET", "/pay"): (A, R), ("GET", "/label"): (A, R),
     ("POST", "/api/claim"): (A, R), ("POST", "/api/keep"): (A, R), ("POST", "/api/submit"): (A, R),
     ("POST", "/api/clips"): (A, R), ("POST", "/api/report"): (A, R),
-    ("GET", "/guidelines/{schema_id:int}"): (A, R), ("POST", "/guidelines/{schema_id:int}"): (A,),
+    ("GET", "/guidelines/{schema_id:int}"): (A, R, D, S), ("POST", "/guidelines/{schema_id:int}"): (A,),
     ("GET", "/batches"): (D, S), ("GET", "/batches/new"): (D, S), ("POST", "/batches/new"): (D, S),
     ("GET", "/batches/{batch_id:int}"): (D, S), ("POST", "/batches/{batch_id:int}"): (D, S),
     ("GET", "/batches/{batch_id:int}/labels.csv"): (D, S), ("POST", "/batches/{batch_id:int}/look-again"): (D, S),

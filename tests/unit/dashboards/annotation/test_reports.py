@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import uuid
@@ -43,6 +44,8 @@ def test_media_that_are_gone_are_told_and_the_item_is_given_back(house: House) -
     page = designer.get(f"/batches/{batch}").text
     assert "1 item can't be shown: media are gone" in page
     assert designer.get("/batches").text.count("1 can't be shown") == 1
+    (item,) = set(re.findall(rf'"(/batches/{batch}/items/\d+)">item \d+</a>\.</p>', page))
+    assert "its media are gone" in designer.get(item).text
     logged = house.site.database.read(annotation_people.log_rows)
     (line,) = [r for r in logged if r["action"] == "report"]
     assert (line["login"], json.loads(line["detail"])["reason"]) == ("annotator", "gone")
@@ -82,6 +85,12 @@ def test_a_clip_that_is_there_is_given_back_for_a_reason_that_designers_see(hous
     page = house.client("designer").get(f"/batches/{batch}").text
     assert "Raters gave back: 1 as disturbing." in page
     assert "media are gone" not in page
+    assert "audit log" not in page, "which a designer can't read"
+    (item,) = set(re.findall(rf'"(/batches/{batch}/items/\d+)">item \d+</a>\.</p>', page))
+    told_of = house.client("designer").get(item).text
+    given_back = told_of[told_of.index("Given back") :]
+    for said in ("annotator", "it is disturbing", "&lt;b&gt;blood&lt;/b&gt;", time.strftime("%Y-%m-%d", time.gmtime())):
+        assert said in given_back
     assert "&lt;b&gt;blood" in house.client("administrator").get("/log").text
     assert len(house.client("other").post("/api/claim", json={}).json()["tasks"]) == 1
     assert client.get("/").text.count("0 answers so far") == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from store import annotation_people, annotation_work
+from store import annotation_items, annotation_people, annotation_work
+from store.annotation import items
 from store.annotation_database import Database
 from tasks.annotation import offered
 from tasks.annotation.offered import Offered
@@ -63,3 +65,63 @@ def test_a_count_is_too_coarse_to_tell_hidden_gold() -> None:
         0: (0, "none"), 1: (5, "under 10"), 9: (5, "under 10"), 10: (10, "about 10"), 19: (10, "about 10"),
         99: (90, "about 90"), 129: (120, "about 120"), 1234: (1200, "about 1,200"), 98_765: (98_000, "about 98,000"),
     }  # fmt: skip
+
+
+def test_what_there_is_to_begin_with_is_what_a_claim_gives(plain_crew: Crew) -> None:
+    crew = plain_crew
+    one, schema = crew.person("one"), crew.schema("likert", training=2, exam=1)
+    crew.batch(schema, clips(2), name="work")
+
+    def waits() -> tuple[bool, dict[int, str]]:
+        def look(c: Any) -> tuple[bool, dict[int, str]]:
+            schemas = annotation_work.open_schemas(c, one["person_id"])
+            return offered.waits_in(c, one, schemas, offered.batches_for(c, one, NOW), NOW)
+
+        found = crew.database.read(look)
+        (held,) = crew.claim(one) or [{"purpose": ""}]
+        assert found[0] == bool(held["purpose"])
+        if held["purpose"]:
+            crew.submit(one, held["token"], rated(3), NOW + 1)
+        return found
+
+    assert waits() == (False, {}), "the guidelines are not acknowledged"
+    crew.ready(one, schema)
+    assert waits() == (False, {schema: "train"})
+    reviewer = crew.person("reviewer", "reviewer")
+    for num, then in ((1, "train"), (1, "exam")):
+        crew.batch(schema, clips(num), name=f"gold for {then}", goal="gold")
+        assert crew.database.read(lambda c: annotation_items.gold_of(c, schema))[1] == num
+        crew.work(reviewer, rated(3))
+        assert waits() == (True, {})
+        assert waits() == (False, {schema: then})
+    assert crew.database.read(lambda c: annotation_items.gold_of(c, schema)) == (2, 0)
+    crew.batch(schema, clips(1), name="gold for work", goal="gold")
+    crew.work(reviewer, rated(3))
+    assert [waits() for _ in range(4)] == [(True, {})] * 3 + [(False, {schema: "none_left"})]
+    told = {"round": 3, "failures": 3, "why": "exam not passed", "changed_at": NOW}
+    for stage, why in (("banned", "banned"), ("training", "train")):
+        put = {**told, "stage": stage}
+        crew.database.write(lambda c, p=put: annotation_work.put_qualification(c, one["id"], schema, **p))
+        crew.database.write(lambda c: without_gold(c, schema))
+        assert waits() == (False, {schema: why})
+
+
+def without_gold(c: Any, schema_id: int) -> None:
+    """Nothing of the schema's gold can be shown."""
+    c.execute(items.update().where(items.c.schema_id == schema_id, items.c.kind == "gold").values(state="retired"))
+
+
+def test_who_is_out_of_a_schema_without_a_calibration_is_told_to_be_let_in(plain_crew: Crew) -> None:
+    one, schema = plain_crew.person("one"), plain_crew.schema()
+    plain_crew.ready(one, schema)
+    plain_crew.batch(schema, clips(2), name="work")
+    told = {"stage": "training", "round": 1, "failures": 1, "why": "paused", "changed_at": NOW}
+    plain_crew.database.write(lambda c: annotation_work.put_qualification(c, one["id"], schema, **told))
+    assert plain_crew.claim(one) == []
+
+    def look(c: Any) -> tuple[bool, dict[int, str]]:
+        return offered.waits_in(
+            c, one, annotation_work.open_schemas(c, one["id"]), offered.batches_for(c, one, NOW), NOW
+        )
+
+    assert plain_crew.database.read(look) == (False, {schema: "paused"})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import headroom
+from dashboards.annotation import terminal
 from store.workspace import Workspace
 from tasks.annotation import results
 from tests.annotators import Crew, pairs
@@ -62,6 +63,24 @@ def test_ranks_stand_only_where_intervals_separate(
     assert [line.split()[:2] for line in identity.splitlines()[2:5]] == [["1", "best"], ["2", "fair"], ["3", "poor"]]
     assert [line.split()[:2] for line in sync.splitlines()[2:5]] == [["–", name] for name in ORDER]
     assert "no interval separates these systems" in sync
+
+
+def test_one_rater_or_one_prompt_alone_is_warned_of(
+    workspace: Workspace, crew: Crew, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rater, prompt = "one rater's taste can't be told", "what one prompt shows can't be told"
+    for num_prompts, num_raters in ((1, 1), (2, 1), (1, 2), (2, 2)):
+        batch = benchmark(crew, num_prompts, num_raters)
+        _, out, _ = told(workspace, capsys, str(batch))
+        said = " ".join(out.split())
+        assert (prompt in said, rater in said) == (num_prompts == 1, num_raters == 1), out
+
+
+def test_answers_are_counted_in_the_singular_and_the_plural(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.answers_written({"path": "a.csv", "answers": 8, "raters": 1, "rows": 32})
+    terminal.answers_written({"path": "a.csv", "answers": 1, "raters": 1, "rows": 1})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["a.csv: 8 answers of 1 rater, 32 rows", "a.csv: 1 answer of 1 rater, 1 row"]
 
 
 def test_what_has_no_ranking_says_why(workspace: Workspace, crew: Crew, capsys: pytest.CaptureFixture[str]) -> None:
