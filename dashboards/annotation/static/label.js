@@ -3,12 +3,14 @@
 const $ = (id) => document.getElementById(id);
 const IDLE_MS = 30000;
 let queue = [], player = null, next = null, task = null, value = {}, at = 0, started = {}, drawing = null, feedback = null;
+// That a clip has no bad case is an answer of its own: an untouched list is none.
+let clean = false;
 // A claim may pass an answer on its way, and its reply would then bring the answered task back.
 const sentOff = new Set();
 let activeMs = 0, touched = Date.now(), ticked = Date.now();
 
 const DRAFTS = `headroom.${who}.draft.`, draftName = (token) => DRAFTS + token;
-function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, started, activeMs })); }
+function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, started, activeMs, clean, shownMs: player.shownMs })); }
 function note(text) { $("note").textContent = text; }
 function node(tag, told = {}, ...inside) { const made = Object.assign(document.createElement(tag), told); made.append(...inside); return made; }
 
@@ -34,7 +36,7 @@ function finished() {
   if (player) player.pause();
   task = null;
   document.body.classList.add("finished");
-  $("screen").replaceChildren(); $("questions").replaceChildren(); $("send").disabled = true;
+  $("screen").replaceChildren(); $("questions").replaceChildren(); drawSend();
   const waits = Outbox.all().length;
   note(waits ? `${waits} answer${waits > 1 ? "s wait" : " waits"} for the connection.` : "Nothing more for you now. Thank you!");
 }
@@ -46,12 +48,13 @@ function show(told) {
   next = null;
   const draft = JSON.parse(localStorage.getItem(draftName(task.token)) || "{}");
   value = draft.value || empty(); at = draft.at || 0; activeMs = draft.activeMs || 0; started = draft.started || {}; drawing = null; feedback = null;
+  clean = Boolean(draft.clean); player.shownMs = draft.shownMs || 0;
   document.body.classList.remove("finished");
   $("about").replaceChildren(`${task.schema.name.replaceAll("_", " ")} ${task.schema.version} · `, node("a", { href: guide(), target: "_blank", textContent: "Guidelines" }));
   $("screen").className = task.clips.length > 1 ? "two" : "one";
   $("screen").replaceChildren(...player.sides);
   const spans = task.questions.some((q) => listed(q));
-  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>B</kbd> box: arrows move, <kbd>Shift</kbd> sizes" : "")
+  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>0</kbd> no bad case <kbd>B</kbd> box: arrows move, <kbd>Shift</kbd> sizes" : "")
     + (task.clips.length > 1 ? " <kbd>S</kbd> other sound" : "");
   note({ train: "Training: you will see the right answer.", exam: "Exam.", review: "Review: your answer decides." }[task.kind] || "");
   draw(); player.play();
@@ -60,7 +63,28 @@ function show(told) {
 const guide = () => `/guidelines/${task.schema.id}`;
 const listed = (q) => q.how === "spans" || q.how === "flags";
 function empty() { return Object.fromEntries(task.questions.filter((q) => q.how !== "one").map((q) => [q.name, []])); }
-function complete() { return task && task.questions.every((q) => value[q.name] !== undefined) && !Object.keys(started).length; }
+const answered = (q) => q.how === "flags" ? value.flags.length > 0 || clean : value[q.name] !== undefined;
+function complete() { return task && task.questions.every(answered) && !Object.keys(started).length; }
+// Why nothing can be sent yet; nothing when it can.
+function lacks() {
+  if (!task || feedback) return "";
+  if (sentOff.has(task.token)) return "Sending …";
+  if (!player.watched) return player.videos.length > 1 ? "Watch the clips first." : "Watch the clip first.";
+  if (Object.keys(started).length) return "A span has begun: end it first.";
+  if (!complete()) return task.type === "flags" ? "Mark the bad cases, or press 0: no bad case." : "Answer every question first.";
+  return "";
+}
+function drawSend() {
+  const why = lacks();
+  $("send").disabled = !task || Boolean(why);
+  if ($("lacks").textContent !== why) $("lacks").textContent = why;
+}
+
+function noBadCase() {
+  if (feedback || task.type !== "flags" || value.flags.length || Object.keys(started).length) return;
+  clean = !clean;
+  saveDraft(); draw();
+}
 
 function choose(q, option) {
   if (feedback) return;
@@ -72,6 +96,7 @@ function choose(q, option) {
 
 // The first press begins a span at the present frame, the second ends it; a span is one frame long at least.
 function span(q, option) {
+  clean = false;
   const key = q.how === "flags" ? "kind" : "label", id = `${q.name}:${option.value}`, now = player.time;
   if (started[id] === undefined) { started[id] = now; return; }
   let [from, to] = [started[id], now].sort((a, b) => a - b);
@@ -85,6 +110,7 @@ function undo() {
   if (feedback || !listed(q)) return;
   const open = Object.keys(started);
   if (open.length) delete started[open.at(-1)]; else value[q.name].pop();
+  clean = false;
   drawing = null; saveDraft(); draw();
 }
 
@@ -107,7 +133,7 @@ function moveBox(key, sizing) {
 
 function draw() {
   $("questions").replaceChildren(...task.questions.map(question));
-  $("send").disabled = !feedback && !complete();
+  drawSend();
   $("cannot").disabled = Boolean(feedback);
   $("send").firstChild.textContent = feedback ? "Go on " : "Send ";
   const marks = task.questions.filter(listed).flatMap((q) => value[q.name]);
@@ -131,6 +157,13 @@ function question(q, i) {
     button.addEventListener("click", () => { at = i; choose(q, option); });
     options.append(button);
   });
+  if (q.how === "flags") {
+    const none = node("button", { type: "button", tabIndex: -1, disabled: Boolean(value.flags.length || Object.keys(started).length) }, node("kbd", { textContent: 0 }), " No bad case");
+    none.setAttribute("aria-pressed", clean);
+    if (feedback && !feedback.truth.flags.length) none.classList.add("truth");
+    none.addEventListener("click", noBadCase);
+    options.append(none);
+  }
   const made = node("div", { className: `question${i === at ? " at" : ""}` }, node("h2", { textContent: q.label }), options);
   if (q.low || q.high) made.append(node("p", { className: "ends" }, node("span", { textContent: q.low }), node("span", { textContent: q.high })));
   if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
@@ -152,7 +185,7 @@ function drawBoxes() {
 
 async function send() {
   if (feedback) return advance();
-  if (!complete()) return note("Answer every question first.");
+  if (!task || lacks()) return drawSend();
   const sent = task, training = task.kind === "train";
   // crypto.randomUUID needs HTTPS; random bytes do not.
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
@@ -197,6 +230,7 @@ document.addEventListener("keydown", (event) => {
   else if (k === "g" || k === "G") open(guide());
   else if (k === "x" || k === "X") Report.open();
   else if (k === "Enter") { if (event.repeat) return; send(); }
+  else if (k === "0") noBadCase();
   else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
   else return;
   event.preventDefault();
@@ -212,6 +246,8 @@ setInterval(() => {
   ticked = now;
   if (!task || !player) return;
   if (!document.hidden && (now - touched < IDLE_MS || player.playing)) activeMs += passed;
+  if (!document.hidden && player.ready) player.shownMs += passed;
+  drawSend();
   player.align();
   const waits = player.waits();
   if ($("loading").textContent !== waits) $("loading").textContent = waits;
