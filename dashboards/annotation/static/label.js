@@ -198,8 +198,9 @@ async function send() {
   const reply = (await going)[sent.token];
   if (!reply || !reply.feedback) { await advance(); return tell({ [sent.token]: reply }, sent.token); }
   feedback = reply.feedback;
-  const mean = Object.values(feedback.scores).reduce((a, b) => a + b, 0) / Object.keys(feedback.scores).length;
-  note(`You agree by ${Math.round(100 * mean)} %. The right answers are ringed.`);
+  // No question has a score where neither raised a flag: there is nothing to be alike in.
+  const scores = Object.values(feedback.scores), mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+  note(scores.length ? `You agree by ${Math.round(100 * mean)} %. The right answers are ringed.` : "You agree: no bad case.");
   draw();
 }
 

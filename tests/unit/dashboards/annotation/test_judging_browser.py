@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from store import annotation_work
+from tasks.annotation import answers, batches
 from tests.browser import CHROMIUM, chromium, wait
 from tests.unit.dashboards.annotation.conftest import House
 from tests.unit.dashboards.annotation.test_browser import act_as, at_task, done, given, keys
@@ -50,3 +54,44 @@ def test_nothing_is_sent_before_the_clip_was_seen_and_no_bad_case_is_said(house:
         done(page)
     values = [a["value"]["flags"] for a in given(house, batch)]
     assert [len(flags) for flags in values] == [0, 1]
+
+
+def calibrated(house: House, task_type: str, truth: dict[str, Any], num_training: int, num_exam: int) -> None:
+    """A schema of this type with gold of one truth, which the annotator has not begun yet; and work to do after it."""
+
+    def make(c: Any) -> int:
+        body = answers.DEFAULTS[task_type]
+        told = (house.ids["designer"], "calibrated", task_type, body, "Look.", num_training, num_exam, time.time())
+        schema = batches.make_schema(c, *told)
+        annotation_work.acknowledge(c, house.ids["annotator"], schema, time.time())
+        return schema
+
+    house.schemas["calibrated"] = house.site.database.write(make)
+    gold = " UNION ALL ".join(f"SELECT 'c{i}' AS clip_id" for i in range(num_training + num_exam))
+    for goal, source in (("gold", gold), ("work", "SELECT 'c3' AS clip_id")):
+        plan = batches.Plan(name=goal, schema_id=house.schemas["calibrated"], source=source, goal=goal, head_start_s=0)
+        media = batches.media_of(house.site.workspace, plan, task_type)
+
+        def put(c: Any, plan: batches.Plan = plan, media: Any = media) -> int:
+            return batches.make_batch(c, house.ids["designer"], plan, media, time.time())
+
+        house.site.database.write(put)
+        if goal == "gold":
+            client = house.client("reviewer")
+            while tasks := client.post("/api/claim", json={}).json()["tasks"]:
+                told = {"token": tasks[0]["token"], "value": truth, "key": "k" * 9, "active_s": 1}
+                assert client.post("/api/submit", json=told).status_code == 200
+
+
+def test_training_says_that_both_found_no_bad_case(house: House, address: str) -> None:
+    calibrated(house, "flags", {"flags": []}, 1, 0)
+    with chromium() as browser:
+        page = browser.page()
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        at_task(page, "flags")
+        keys(page, "0", "Enter")
+        expect(page.locator("#note")).to_have_text("You agree: no bad case.")
+        expect(page.get_by_role("button", name="No bad case")).to_have_class("truth")
+        keys(page, "Enter")
+        wait(page, "task && task.kind === 'label'")
