@@ -194,7 +194,7 @@ async function send() {
   localStorage.removeItem(draftName(sent.token));
   $("send").disabled = true;
   const going = Outbox.flush();
-  if (!training) { going.then((r) => tell(r, sent.token)); await advance(); return; }
+  if (!training) { going.then((r) => tell(r, sent.token)); await advance(); return tellVerdict(await going); }
   const reply = (await going)[sent.token];
   if (!reply || !reply.feedback) { await advance(); return tell({ [sent.token]: reply }, sent.token); }
   feedback = reply.feedback;
@@ -209,6 +209,15 @@ function tell(replies, token) {
   if (!reply && Outbox.waits(token)) note("No connection: your answer is kept and goes out later.");
   else if (reply && reply.error) { sentOff.delete(token); note(`The last answer was not taken: ${reply.error}.`); }
   else if (reply && reply.state === "late") note("The last answer came after its time; your time counts, the answer does not.");
+}
+
+// How an exam ended, before what the page says anyhow.
+function tellVerdict(replies) {
+  const told = Object.values(replies).map((r) => r.verdict).find(Boolean);
+  if (!told) return;
+  const failure = `failure ${told.failures} of ${told.max_failures}`;
+  const after = told.closed ? `This was ${failure}: these tasks are closed to you until an administrator reinstates you.` : `Calibration begins anew (${failure}).`;
+  note(`${told.passed ? "Exam passed." : `${told.why[0].toUpperCase()}${told.why.slice(1)}. ${after}`} ${$("note").textContent}`);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -261,6 +270,6 @@ setInterval(() => {
   for (const p of [player, next && next.player]) if (p && task) p.keepFresh();
   for (const t of queue) if (!Outbox.waits(t.token)) ask("/api/keep", { token: t.token }).catch((failed) => { if (failed.status === 404 && task && t.token === task.token) note("This clip's time is over; what you send may come too late."); });
 }, 30000);
-setInterval(() => { if (Outbox.all().length) Outbox.flush().then((r) => { if (!task && Object.keys(r).length) advance(); }); }, 5000);
-addEventListener("online", () => Outbox.flush().then(() => { if (!feedback) note(""); }));
-Outbox.flush().then(advance);
+setInterval(() => { if (Outbox.all().length) Outbox.flush().then(async (r) => { if (!task && Object.keys(r).length) await advance(); tellVerdict(r); }); }, 5000);
+addEventListener("online", () => Outbox.flush().then((r) => { if (!feedback) note(""); tellVerdict(r); }));
+Outbox.flush().then(async (r) => { await advance(); tellVerdict(r); });

@@ -95,3 +95,21 @@ def test_training_says_that_both_found_no_bad_case(house: House, address: str) -
         expect(page.get_by_role("button", name="No bad case")).to_have_class("truth")
         keys(page, "Enter")
         wait(page, "task && task.kind === 'label'")
+
+
+def test_the_exam_tells_at_once_how_it_ended(house: House, address: str) -> None:
+    calibrated(house, "flags", {"flags": [{"kind": "teeth", "start_s": 0.0, "end_s": 1.0, "box": None}]}, 0, 1)
+    with chromium() as browser:
+        page = browser.page()
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        first = at_task(page, "flags")
+        keys(page, "0", "Enter")
+        expect(page.locator("#note")).to_contain_text(
+            "Exam not passed: under 0.75 on flags 0.00. Calibration begins anew (failure 1 of 3)."
+        )
+        wait(page, f"task && task.token !== '{first}'")
+        at_task(page, "flags")
+        keys(page, "2", "ArrowRight", "2", "Enter")
+        expect(page.locator("#note")).to_contain_text("Exam passed.")
+        wait(page, "task && task.kind === 'label'")
