@@ -190,7 +190,7 @@ async function send() {
   // crypto.randomUUID needs HTTPS; random bytes do not.
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   sentOff.add(sent.token);
-  Outbox.add({ token: sent.token, value, key, active_s: activeMs / 1000 });
+  Outbox.add({ token: sent.token, value, key, active_s: (activeMs + Owed.take()) / 1000 });
   localStorage.removeItem(draftName(sent.token));
   $("send").disabled = true;
   const going = Outbox.flush();
@@ -202,6 +202,8 @@ async function send() {
   const scores = Object.values(feedback.scores), mean = scores.reduce((a, b) => a + b, 0) / scores.length;
   note(scores.length ? `You agree by ${Math.round(100 * mean)} %. The right answers are ringed.` : "You agree: no bad case.");
   draw();
+  // The next lease runs from now on, so that the server counts the time at the feedback.
+  if (!queue.some((t) => t.token !== sent.token)) await fill();
 }
 
 function tell(replies, token) {
@@ -255,7 +257,10 @@ setInterval(() => {
   const now = Date.now(), passed = Math.min(1000, now - ticked);
   ticked = now;
   if (!task || !player) return;
-  if (!document.hidden && (now - touched < IDLE_MS || player.playing)) activeMs += passed;
+  if (!document.hidden && (now - touched < IDLE_MS || player.playing)) {
+    // What comes after the answer, as training's feedback, goes with the next.
+    if (sentOff.has(task.token)) Owed.add(passed); else activeMs += passed;
+  }
   if (!document.hidden && player.ready) player.shownMs += passed;
   drawSend();
   player.align();

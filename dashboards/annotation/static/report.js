@@ -10,10 +10,11 @@ const Report = {
   async send(reason) {
     const given = task;
     $("report").close();
-    try { await ask("/api/report", { token: given.token, reason, told: $("told").value, active_s: activeMs / 1000 }); } catch (failed) {
+    try { await ask("/api/report", { token: given.token, reason, told: $("told").value, active_s: (activeMs + Owed.ms) / 1000 }); } catch (failed) {
       if (!failed.status) return note("No connection: the clip is still yours. Give it back in a moment.");
       if (failed.status !== 404) return note(`The clip was not given back: ${failed.message}.`);
     }
+    Owed.take();
     sentOff.add(given.token);
     localStorage.removeItem(draftName(given.token));
     if (task === given) await advance();

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import expect
 
 from store import annotation_work
-from tasks.annotation import answers, batches
+from store.annotation import assignments
+from tasks.annotation import answers, batches, desk
 from tests.browser import CHROMIUM, chromium, wait
 from tests.unit.dashboards.annotation.conftest import House
 from tests.unit.dashboards.annotation.test_browser import act_as, at_task, done, given, keys
@@ -113,3 +115,45 @@ def test_the_exam_tells_at_once_how_it_ended(house: House, address: str) -> None
         keys(page, "2", "ArrowRight", "2", "Enter")
         expect(page.locator("#note")).to_contain_text("Exam passed.")
         wait(page, "task && task.kind === 'label'")
+
+
+def test_time_at_feedback_and_guidelines_goes_with_the_next_answer(
+    house: House, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "PROBATION", (0, 0.0))
+    monkeypatch.setattr(desk, "GOLD_RATIO", 0.0)
+    calibrated(house, "flags", {"flags": []}, 1, 0)
+    with chromium() as browser:
+        page = browser.page()
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        at_task(page, "flags")
+        keys(page, "0", "Enter")
+        expect(page.locator("#note")).to_have_text("You agree: no bad case.")
+        wait(page, "queue.some((t) => t.token !== task.token)")  # the next one's lease runs
+        leased = time.monotonic()
+        wait(page, "Owed.ms >= 3000")
+        keys(page, "Enter")
+        wait(page, "task && task.kind === 'label'")
+        at_task(page, "flags")
+        at_feedback = page.evaluate("Owed.ms")
+        with page.context.expect_page() as opened:
+            keys(page, "g")
+        opened.value.wait_for_load_state()
+        wait(opened.value, f"Owed.ms >= {at_feedback + 2000}")
+        opened.value.close()
+        keys(page, "0")
+        own, owed = page.evaluate("[activeMs, Owed.ms]")
+        with page.expect_request("**/api/submit") as sent:
+            keys(page, "Enter")
+        passed_s = time.monotonic() - leased
+        told = sent.value.post_data_json["active_s"]
+        assert told == pytest.approx((own + owed) / 1000, abs=0.3)
+        assert owed >= 5000
+        done(page)
+        assert page.evaluate("Owed.ms") < 1000, "it goes once"
+    counted = sa.select(assignments.c.active_s).where(assignments.c.purpose == "label")
+    (counted_s,) = house.site.database.read(lambda c: c.execute(counted).scalars().all())
+    # No browser tab hides the other here, so both count at once; the server's clock is the bound.
+    assert counted_s == pytest.approx(min(told, passed_s), abs=1.0)
+    assert counted_s >= 7.5, "feedback, guidelines and the clip's own three seconds"
