@@ -54,7 +54,7 @@ function show(told) {
   $("screen").className = task.clips.length > 1 ? "two" : "one";
   $("screen").replaceChildren(...player.sides);
   const spans = task.questions.some((q) => listed(q));
-  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>0</kbd> no bad case <kbd>B</kbd> box: arrows move, <kbd>Shift</kbd> sizes" : "")
+  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>0</kbd> no bad case <kbd>B</kbd> box: drag, or arrows move, <kbd>Shift</kbd> sizes" : "")
     + (task.clips.length > 1 ? " <kbd>S</kbd> other sound" : "");
   note({ train: "Training: you will see the right answer.", exam: "Exam.", review: "Review: your answer decides." }[task.kind] || "");
   draw(); player.play();
@@ -108,27 +108,10 @@ function span(q, option) {
 function undo() {
   const q = task.questions[at];
   if (feedback || !listed(q)) return;
-  const open = Object.keys(started);
+  const open = Object.keys(started).filter((id) => id.startsWith(`${q.name}:`));
   if (open.length) delete started[open.at(-1)]; else value[q.name].pop();
   clean = false;
   drawing = null; saveDraft(); draw();
-}
-
-function box(event) {
-  const last = task.type === "flags" && value.flags.at(-1);
-  if (!last) return note("Mark a bad case first, then give it a box.");
-  if (!drawing) { drawing = last; last.box = last.box || [0.35, 0.3, 0.65, 0.7]; player.pause(); note("Arrows move the box, Shift and arrows size it, B ends."); }
-  else { drawing = null; note(""); }
-  saveDraft(); draw(); event.preventDefault();
-}
-
-function moveBox(key, sizing) {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key].map((d) => d * 0.02);
-  let [x0, y0, x1, y1] = drawing.box;
-  if (sizing) { x1 = Math.min(1, Math.max(x0 + 0.02, x1 + dx)); y1 = Math.min(1, Math.max(y0 + 0.02, y1 + dy)); }
-  else { const mx = Math.min(1 - x1, Math.max(-x0, dx)), my = Math.min(1 - y1, Math.max(-y0, dy)); [x0, x1, y0, y1] = [x0 + mx, x1 + mx, y0 + my, y1 + my]; }
-  drawing.box = [x0, y0, x1, y1].map((v) => Math.round(v * 1000) / 1000);
-  saveDraft(); drawBoxes();
 }
 
 function draw() {
@@ -166,21 +149,21 @@ function question(q, i) {
   }
   const made = node("div", { className: `question${i === at ? " at" : ""}` }, node("h2", { textContent: q.label }), options);
   if (q.low || q.high) made.append(node("p", { className: "ends" }, node("span", { textContent: q.low }), node("span", { textContent: q.high })));
-  if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
+  if (listed(q)) made.append(tools(q, i), node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
   return made;
 }
 
-function drawBoxes() {
-  document.querySelectorAll(".box").forEach((b) => b.remove());
-  if (task.type !== "flags") return;
-  const side = player.sides[0], video = player.videos[0], scale = Math.min(side.clientWidth / (video.videoWidth || 1), side.clientHeight / (video.videoHeight || 1));
-  const [w, h] = [video.videoWidth * scale, video.videoHeight * scale], [x, y] = [(side.clientWidth - w) / 2, (side.clientHeight - h) / 2];
-  for (const flag of value.flags) {
-    if (!flag.box || (flag !== drawing && (player.time < flag.start_s || player.time > flag.end_s))) continue;
-    const b = node("div", { className: "box" }), [x0, y0, x1, y1] = flag.box;
-    Object.assign(b.style, { left: `${x + x0 * w}px`, top: `${y + y0 * h}px`, width: `${(x1 - x0) * w}px`, height: `${(y1 - y0) * h}px` });
-    side.append(b);
-  }
+// What the keys do to spans and boxes, for who has none.
+function tools(q, i) {
+  const tool = (label, key, act, possible) => {
+    const button = node("button", { type: "button", className: "quiet", tabIndex: -1, disabled: Boolean(feedback) || !possible }, `${label} `, node("kbd", { textContent: key }));
+    button.addEventListener("click", () => { at = i; act(); });
+    return button;
+  };
+  const begun = Object.keys(started).some((id) => id.startsWith(`${q.name}:`));
+  const made = node("div", { className: "tools" }, tool("Undo", "⌫", undo, begun || value[q.name].length));
+  if (q.how === "flags") made.append(tool(drawing ? "End the box" : "Box", "B", box, value.flags.length));
+  return made;
 }
 
 async function send() {
@@ -227,7 +210,6 @@ document.addEventListener("keydown", (event) => {
   if (!task || $("report").open || event.ctrlKey || event.metaKey || event.altKey) return;
   const k = event.key, q = task.questions[at], arrow = k.startsWith("Arrow");
   if ((k === "Enter" || k === " ") && event.target.closest("a, header button")) return;
-  if (k === "b" || k === "B") return box(event);
   if (drawing && arrow) moveBox(k, event.shiftKey);
   else if (k === " ") player.toggle();
   else if (k === ",") player.step(-1);
@@ -242,6 +224,7 @@ document.addEventListener("keydown", (event) => {
   else if (k === "g" || k === "G") open(guide());
   else if (k === "x" || k === "X") Report.open();
   else if (k === "Enter") { if (event.repeat) return; send(); }
+  else if (k === "b" || k === "B") box();
   else if (k === "0") noBadCase();
   else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
   else return;

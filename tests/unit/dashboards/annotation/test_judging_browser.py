@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from store import annotation_work
 from store.annotation import assignments
 from tasks.annotation import answers, batches, desk
-from tests.browser import CHROMIUM, chromium, wait
+from tests.browser import CHROMIUM, DESK, PHONE, chromium, wait
 from tests.unit.dashboards.annotation.conftest import House
 from tests.unit.dashboards.annotation.test_browser import act_as, at_task, done, given, keys
 
@@ -157,3 +157,44 @@ def test_time_at_feedback_and_guidelines_goes_with_the_next_answer(
     # No browser tab hides the other here, so both count at once; the server's clock is the bound.
     assert counted_s == pytest.approx(min(told, passed_s), abs=1.0)
     assert counted_s >= 7.5, "feedback, guidelines and the clip's own three seconds"
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["mouse", "touch"])
+def test_a_box_is_dragged_and_a_span_is_undone_without_keys(house: House, address: str, size: tuple[int, int]) -> None:
+    batch = house.batch("flags", "SELECT 'c1' AS clip_id")
+    with chromium() as browser:
+        page = browser.page(size)
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        at_task(page, "flags")
+        teeth = page.locator(".options button").nth(1)
+        for _ in range(4):  # two spans, of a frame each
+            teeth.click()
+        assert page.locator(".spans li").count() == 2
+        page.get_by_role("button", name="Undo").click()
+        assert page.locator(".spans li").count() == 1
+        page.get_by_role("button", name="Box").click()
+        shown = page.evaluate(
+            "(() => { const at = picture(), r = at.side.getBoundingClientRect(); return [r.left + at.x, r.top + at.y, at.w, at.h]; })()"
+        )
+        x, y, w, h = shown
+        corners = [(x + 0.75 * w, y + 0.2 * h), (x + 0.5 * w, y + 0.5 * h), (x + 0.25 * w, y + 0.6 * h)]
+        if size == DESK:
+            page.mouse.move(*corners[0])
+            page.mouse.down()
+            page.mouse.move(*corners[1])
+            page.mouse.move(*corners[2])
+            page.mouse.up()
+        else:
+            finger = page.context.new_cdp_session(page)
+            kinds = ["touchStart", "touchMove", "touchMove"]
+            for kind, (at_x, at_y) in zip(kinds, corners, strict=True):
+                finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": at_x, "y": at_y}]})
+            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        wait(page, "!drawing")
+        assert page.locator(".box").count() == 1
+        page.get_by_role("button", name="Send").click()
+        done(page)
+    ((flag,),) = (a["value"]["flags"] for a in given(house, batch))
+    assert flag["kind"] == "teeth"
+    assert flag["box"] == pytest.approx([0.25, 0.2, 0.75, 0.6], abs=0.01)
