@@ -5,7 +5,14 @@ const Report = {
     if (!task || feedback) return;
     player.pause();
     $("told").value = "";
+    this.word(false);
     $("report").showModal();
+  },
+  // Something else has words before it goes, though none are needed.
+  word(shown) {
+    $("words").hidden = !shown;
+    reasons.at(-1).setAttribute("aria-expanded", shown);
+    if (shown) $("told").focus();
   },
   async send(reason) {
     const given = task;
@@ -22,7 +29,8 @@ const Report = {
   },
 };
 const reasons = [...document.querySelectorAll("#report [data-reason]")];
-reasons.forEach((button) => button.addEventListener("click", () => Report.send(button.dataset.reason)));
+reasons.forEach((button) => button.addEventListener("click", () => { if (button.dataset.reason === "other") Report.word(true); else Report.send(button.dataset.reason); }));
+$("give").addEventListener("click", () => Report.send("other"));
 $("cannot").addEventListener("click", () => Report.open());
 $("report").addEventListener("keydown", (event) => {
   touched = Date.now();
