@@ -198,3 +198,27 @@ def test_a_box_is_dragged_and_a_span_is_undone_without_keys(house: House, addres
     ((flag,),) = (a["value"]["flags"] for a in given(house, batch))
     assert flag["kind"] == "teeth"
     assert flag["box"] == pytest.approx([0.25, 0.2, 0.75, 0.6], abs=0.01)
+
+
+def test_a_long_status_leaves_the_send_button_free(house: House, address: str) -> None:
+    house.batch("likert", "SELECT 'c1' AS clip_id")
+    with chromium() as browser:
+        page = browser.page(DESK)
+        act_as(page, house, address, "annotator")
+        page.goto(f"{address}/label")
+        at_task(page, "likert")
+        page.evaluate("note('The last answer came after its time; your time counts, the answer does not.')")
+        keys(page, "1", "2", "3", "4")
+        said, lacking, sends = (page.locator(f"#{name}").bounding_box() for name in ("note", "lacks", "send"))
+        assert said is not None
+        assert lacking is not None
+        assert sends is not None
+        height = page.evaluate(
+            "(() => { const r = document.createRange(); r.selectNodeContents($('note')); return r.getBoundingClientRect().height; })()"
+        )
+        assert height > 1.5 * lacking["height"], "it takes two lines"
+        assert said["y"] + height <= lacking["y"] + 1
+        assert lacking["y"] + lacking["height"] <= sends["y"] + 1
+        assert sends["y"] + sends["height"] <= DESK[1], "and the button is on the screen"
+        page.locator("#send").click()
+        done(page)
