@@ -97,6 +97,15 @@ TASK = _object({
     "clips": CLIPS,
 })  # fmt: skip
 FEEDBACK = _object({"truth": {"type": "object"}, "yours": {"type": "object"}, "scores": {"type": "object"}})
+VERDICT = _object(
+    {
+        "passed": {"type": "boolean"},
+        "why": TEXT,
+        "failures": {"type": "integer", "minimum": 0},
+        "max_failures": {"type": "integer", "minimum": 1},
+        "closed": {"type": "boolean", "description": "until an administrator reinstates the person"},
+    }
+)
 TOKEN = {"token": {**TEXT, "description": "of a task that /api/claim gave"}}
 CALLS: dict[str, tuple[Schema, Schema]] = {
     "/api/claim": (_object({}), _object({"tasks": {"type": "array", "items": TASK, "maxItems": 2}})),
@@ -126,7 +135,14 @@ CALLS: dict[str, tuple[Schema, Schema]] = {
                 "active_s": {"type": "number", "minimum": 0},
             }
         ),
-        _object({"state": {"enum": ["answered", "late", "expired"]}, "feedback": FEEDBACK}, optional=("feedback",)),
+        _object(
+            {
+                "state": {"enum": ["answered", "late", "expired"]},
+                "feedback": {**FEEDBACK, "description": "of a training item"},
+                "verdict": {**VERDICT, "description": "with the answer that ends an exam"},
+            },
+            optional=("feedback", "verdict"),
+        ),
     ),
 }
 """By path: what is sent, and what comes back."""

@@ -366,13 +366,29 @@ def _reviewed(c: Any, mine: Row, now: float) -> None:
 
 
 def _reply(c: Any, mine: Row, state: str) -> dict[str, Any]:
-    """What the person is told; the truth only in training."""
+    """What the person is told; the truth only in training, the verdict with the exam's last answer."""
     told: dict[str, Any] = {"state": state}
     if mine["purpose"] == "train":
         by_question = answers.alike(mine["task_type"], mine["body"], mine["value"], mine["truth"])
         shown = [answers.unswapped(mine["task_type"], v, mine["swapped"]) for v in (mine["truth"], mine["value"])]
         told["feedback"] = {"truth": shown[0], "yours": shown[1], "scores": by_question}
+    if mine["purpose"] == "exam" and (verdict := _told_verdict(c, mine)):
+        told["verdict"] = verdict
     return told
+
+
+def _told_verdict(c: Any, mine: Row) -> dict[str, Any] | None:
+    """How the exam ended that this answer ended, {passed, why, failures, max_failures, closed}; None while it goes on."""
+    had = annotation_work.qualification(c, mine["person_id"], mine["schema_id"])
+    if had is None or had["changed_at"] != mine["submitted_at"] or had["stage"] == calibration.EXAM:
+        return None
+    return {
+        "passed": had["stage"] == calibration.QUALIFIED,
+        "why": had["why"],
+        "failures": had["failures"],
+        "max_failures": calibration.MAX_FAILURES,
+        "closed": had["stage"] == calibration.BANNED,
+    }
 
 
 _FOLLOWS: dict[str, Any] = {

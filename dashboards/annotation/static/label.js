@@ -3,12 +3,14 @@
 const $ = (id) => document.getElementById(id);
 const IDLE_MS = 30000;
 let queue = [], player = null, next = null, task = null, value = {}, at = 0, started = {}, drawing = null, feedback = null;
+// That a clip has no bad case is an answer of its own: an untouched list is none.
+let clean = false;
 // A claim may pass an answer on its way, and its reply would then bring the answered task back.
 const sentOff = new Set();
 let activeMs = 0, touched = Date.now(), ticked = Date.now();
 
 const DRAFTS = `headroom.${who}.draft.`, draftName = (token) => DRAFTS + token;
-function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, started, activeMs })); }
+function saveDraft() { localStorage.setItem(draftName(task.token), JSON.stringify({ value, at, started, activeMs, clean, shownMs: player.shownMs })); }
 function note(text) { $("note").textContent = text; }
 function node(tag, told = {}, ...inside) { const made = Object.assign(document.createElement(tag), told); made.append(...inside); return made; }
 
@@ -34,7 +36,7 @@ function finished() {
   if (player) player.pause();
   task = null;
   document.body.classList.add("finished");
-  $("screen").replaceChildren(); $("questions").replaceChildren(); $("send").disabled = true;
+  $("screen").replaceChildren(); $("questions").replaceChildren(); drawSend();
   const waits = Outbox.all().length;
   note(waits ? `${waits} answer${waits > 1 ? "s wait" : " waits"} for the connection.` : "Nothing more for you now. Thank you!");
 }
@@ -46,12 +48,13 @@ function show(told) {
   next = null;
   const draft = JSON.parse(localStorage.getItem(draftName(task.token)) || "{}");
   value = draft.value || empty(); at = draft.at || 0; activeMs = draft.activeMs || 0; started = draft.started || {}; drawing = null; feedback = null;
+  clean = Boolean(draft.clean); player.shownMs = draft.shownMs || 0;
   document.body.classList.remove("finished");
   $("about").replaceChildren(`${task.schema.name.replaceAll("_", " ")} ${task.schema.version} · `, node("a", { href: guide(), target: "_blank", textContent: "Guidelines" }));
   $("screen").className = task.clips.length > 1 ? "two" : "one";
   $("screen").replaceChildren(...player.sides);
   const spans = task.questions.some((q) => listed(q));
-  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>B</kbd> box: arrows move, <kbd>Shift</kbd> sizes" : "")
+  $("morekeys").innerHTML = (spans ? "(once: begins, again: ends) <kbd>⌫</kbd> undo " : "") + (task.type === "flags" ? "<kbd>0</kbd> no bad case <kbd>B</kbd> box: drag, or arrows move, <kbd>Shift</kbd> sizes" : "")
     + (task.clips.length > 1 ? " <kbd>S</kbd> other sound" : "");
   note({ train: "Training: you will see the right answer.", exam: "Exam.", review: "Review: your answer decides." }[task.kind] || "");
   draw(); player.play();
@@ -60,7 +63,28 @@ function show(told) {
 const guide = () => `/guidelines/${task.schema.id}`;
 const listed = (q) => q.how === "spans" || q.how === "flags";
 function empty() { return Object.fromEntries(task.questions.filter((q) => q.how !== "one").map((q) => [q.name, []])); }
-function complete() { return task && task.questions.every((q) => value[q.name] !== undefined) && !Object.keys(started).length; }
+const answered = (q) => q.how === "flags" ? value.flags.length > 0 || clean : value[q.name] !== undefined;
+function complete() { return task && task.questions.every(answered) && !Object.keys(started).length; }
+// Why nothing can be sent yet; nothing when it can.
+function lacks() {
+  if (!task || feedback) return "";
+  if (sentOff.has(task.token)) return "Sending …";
+  if (!player.watched) return player.videos.length > 1 ? "Watch the clips first." : "Watch the clip first.";
+  if (Object.keys(started).length) return "A span has begun: end it first.";
+  if (!complete()) return task.type === "flags" ? "Mark the bad cases, or press 0: no bad case." : "Answer every question first.";
+  return "";
+}
+function drawSend() {
+  const why = lacks();
+  $("send").disabled = !task || Boolean(why);
+  if ($("lacks").textContent !== why) $("lacks").textContent = why;
+}
+
+function noBadCase() {
+  if (feedback || task.type !== "flags" || value.flags.length || Object.keys(started).length) return;
+  clean = !clean;
+  saveDraft(); draw();
+}
 
 function choose(q, option) {
   if (feedback) return;
@@ -72,6 +96,7 @@ function choose(q, option) {
 
 // The first press begins a span at the present frame, the second ends it; a span is one frame long at least.
 function span(q, option) {
+  clean = false;
   const key = q.how === "flags" ? "kind" : "label", id = `${q.name}:${option.value}`, now = player.time;
   if (started[id] === undefined) { started[id] = now; return; }
   let [from, to] = [started[id], now].sort((a, b) => a - b);
@@ -83,31 +108,15 @@ function span(q, option) {
 function undo() {
   const q = task.questions[at];
   if (feedback || !listed(q)) return;
-  const open = Object.keys(started);
+  const open = Object.keys(started).filter((id) => id.startsWith(`${q.name}:`));
   if (open.length) delete started[open.at(-1)]; else value[q.name].pop();
+  clean = false;
   drawing = null; saveDraft(); draw();
-}
-
-function box(event) {
-  const last = task.type === "flags" && value.flags.at(-1);
-  if (!last) return note("Mark a bad case first, then give it a box.");
-  if (!drawing) { drawing = last; last.box = last.box || [0.35, 0.3, 0.65, 0.7]; player.pause(); note("Arrows move the box, Shift and arrows size it, B ends."); }
-  else { drawing = null; note(""); }
-  saveDraft(); draw(); event.preventDefault();
-}
-
-function moveBox(key, sizing) {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key].map((d) => d * 0.02);
-  let [x0, y0, x1, y1] = drawing.box;
-  if (sizing) { x1 = Math.min(1, Math.max(x0 + 0.02, x1 + dx)); y1 = Math.min(1, Math.max(y0 + 0.02, y1 + dy)); }
-  else { const mx = Math.min(1 - x1, Math.max(-x0, dx)), my = Math.min(1 - y1, Math.max(-y0, dy)); [x0, x1, y0, y1] = [x0 + mx, x1 + mx, y0 + my, y1 + my]; }
-  drawing.box = [x0, y0, x1, y1].map((v) => Math.round(v * 1000) / 1000);
-  saveDraft(); drawBoxes();
 }
 
 function draw() {
   $("questions").replaceChildren(...task.questions.map(question));
-  $("send").disabled = !feedback && !complete();
+  drawSend();
   $("cannot").disabled = Boolean(feedback);
   $("send").firstChild.textContent = feedback ? "Go on " : "Send ";
   const marks = task.questions.filter(listed).flatMap((q) => value[q.name]);
@@ -131,43 +140,53 @@ function question(q, i) {
     button.addEventListener("click", () => { at = i; choose(q, option); });
     options.append(button);
   });
+  if (q.how === "flags") {
+    const none = node("button", { type: "button", tabIndex: -1, disabled: Boolean(value.flags.length || Object.keys(started).length) }, node("kbd", { textContent: 0 }), " No bad case");
+    none.setAttribute("aria-pressed", clean);
+    if (feedback && !feedback.truth.flags.length) none.classList.add("truth");
+    none.addEventListener("click", noBadCase);
+    options.append(none);
+  }
   const made = node("div", { className: `question${i === at ? " at" : ""}` }, node("h2", { textContent: q.label }), options);
   if (q.low || q.high) made.append(node("p", { className: "ends" }, node("span", { textContent: q.low }), node("span", { textContent: q.high })));
-  if (listed(q)) made.append(node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
+  if (listed(q)) made.append(tools(q, i), node("ul", { className: "spans" }, ...value[q.name].map((s) => node("li", {}, `${named(q, s.kind || s.label)} ${s.start_s.toFixed(2)} – ${s.end_s.toFixed(2)} s`, s.box ? " ▢" : ""))));
   return made;
 }
 
-function drawBoxes() {
-  document.querySelectorAll(".box").forEach((b) => b.remove());
-  if (task.type !== "flags") return;
-  const side = player.sides[0], video = player.videos[0], scale = Math.min(side.clientWidth / (video.videoWidth || 1), side.clientHeight / (video.videoHeight || 1));
-  const [w, h] = [video.videoWidth * scale, video.videoHeight * scale], [x, y] = [(side.clientWidth - w) / 2, (side.clientHeight - h) / 2];
-  for (const flag of value.flags) {
-    if (!flag.box || (flag !== drawing && (player.time < flag.start_s || player.time > flag.end_s))) continue;
-    const b = node("div", { className: "box" }), [x0, y0, x1, y1] = flag.box;
-    Object.assign(b.style, { left: `${x + x0 * w}px`, top: `${y + y0 * h}px`, width: `${(x1 - x0) * w}px`, height: `${(y1 - y0) * h}px` });
-    side.append(b);
-  }
+// What the keys do to spans and boxes, for who has none.
+function tools(q, i) {
+  const tool = (label, key, act, possible) => {
+    const button = node("button", { type: "button", className: "quiet", tabIndex: -1, disabled: Boolean(feedback) || !possible }, `${label} `, node("kbd", { textContent: key }));
+    button.addEventListener("click", () => { at = i; act(); });
+    return button;
+  };
+  const begun = Object.keys(started).some((id) => id.startsWith(`${q.name}:`));
+  const made = node("div", { className: "tools" }, tool("Undo", "⌫", undo, begun || value[q.name].length));
+  if (q.how === "flags") made.append(tool(drawing ? "End the box" : "Box", "B", box, value.flags.length));
+  return made;
 }
 
 async function send() {
   if (feedback) return advance();
-  if (!complete()) return note("Answer every question first.");
+  if (!task || lacks()) return drawSend();
   const sent = task, training = task.kind === "train";
   // crypto.randomUUID needs HTTPS; random bytes do not.
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   sentOff.add(sent.token);
-  Outbox.add({ token: sent.token, value, key, active_s: activeMs / 1000 });
+  Outbox.add({ token: sent.token, value, key, active_s: (activeMs + Owed.take()) / 1000 });
   localStorage.removeItem(draftName(sent.token));
   $("send").disabled = true;
   const going = Outbox.flush();
-  if (!training) { going.then((r) => tell(r, sent.token)); await advance(); return; }
+  if (!training) { going.then((r) => tell(r, sent.token)); await advance(); return tellVerdict(await going); }
   const reply = (await going)[sent.token];
   if (!reply || !reply.feedback) { await advance(); return tell({ [sent.token]: reply }, sent.token); }
   feedback = reply.feedback;
-  const mean = Object.values(feedback.scores).reduce((a, b) => a + b, 0) / Object.keys(feedback.scores).length;
-  note(`You agree by ${Math.round(100 * mean)} %. The right answers are ringed.`);
+  // No question has a score where neither raised a flag: there is nothing to be alike in.
+  const scores = Object.values(feedback.scores), mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+  note(scores.length ? `You agree by ${Math.round(100 * mean)} %. The right answers are ringed.` : "You agree: no bad case.");
   draw();
+  // The next lease runs from now on, so that the server counts the time at the feedback.
+  if (!queue.some((t) => t.token !== sent.token)) await fill();
 }
 
 function tell(replies, token) {
@@ -177,12 +196,20 @@ function tell(replies, token) {
   else if (reply && reply.state === "late") note("The last answer came after its time; your time counts, the answer does not.");
 }
 
+// How an exam ended, before what the page says anyhow.
+function tellVerdict(replies) {
+  const told = Object.values(replies).map((r) => r.verdict).find(Boolean);
+  if (!told) return;
+  const failure = `failure ${told.failures} of ${told.max_failures}`;
+  const after = told.closed ? `This was ${failure}: these tasks are closed to you until an administrator reinstates you.` : `Calibration begins anew (${failure}).`;
+  note(`${told.passed ? "Exam passed." : `${told.why[0].toUpperCase()}${told.why.slice(1)}. ${after}`} ${$("note").textContent}`);
+}
+
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
   if (!task || $("report").open || event.ctrlKey || event.metaKey || event.altKey) return;
   const k = event.key, q = task.questions[at], arrow = k.startsWith("Arrow");
   if ((k === "Enter" || k === " ") && event.target.closest("a, header button")) return;
-  if (k === "b" || k === "B") return box(event);
   if (drawing && arrow) moveBox(k, event.shiftKey);
   else if (k === " ") player.toggle();
   else if (k === ",") player.step(-1);
@@ -197,6 +224,8 @@ document.addEventListener("keydown", (event) => {
   else if (k === "g" || k === "G") open(guide());
   else if (k === "x" || k === "X") Report.open();
   else if (k === "Enter") { if (event.repeat) return; send(); }
+  else if (k === "b" || k === "B") box();
+  else if (k === "0") noBadCase();
   else if (/^[1-9]$/.test(k) && q.options[k - 1]) choose(q, q.options[k - 1]);
   else return;
   event.preventDefault();
@@ -211,7 +240,12 @@ setInterval(() => {
   const now = Date.now(), passed = Math.min(1000, now - ticked);
   ticked = now;
   if (!task || !player) return;
-  if (!document.hidden && (now - touched < IDLE_MS || player.playing)) activeMs += passed;
+  if (!document.hidden && (now - touched < IDLE_MS || player.playing)) {
+    // What comes after the answer, as training's feedback, goes with the next.
+    if (sentOff.has(task.token)) Owed.add(passed); else activeMs += passed;
+  }
+  if (!document.hidden && player.ready) player.shownMs += passed;
+  drawSend();
   player.align();
   const waits = player.waits();
   if ($("loading").textContent !== waits) $("loading").textContent = waits;
@@ -224,6 +258,6 @@ setInterval(() => {
   for (const p of [player, next && next.player]) if (p && task) p.keepFresh();
   for (const t of queue) if (!Outbox.waits(t.token)) ask("/api/keep", { token: t.token }).catch((failed) => { if (failed.status === 404 && task && t.token === task.token) note("This clip's time is over; what you send may come too late."); });
 }, 30000);
-setInterval(() => { if (Outbox.all().length) Outbox.flush().then((r) => { if (!task && Object.keys(r).length) advance(); }); }, 5000);
-addEventListener("online", () => Outbox.flush().then(() => { if (!feedback) note(""); }));
-Outbox.flush().then(advance);
+setInterval(() => { if (Outbox.all().length) Outbox.flush().then(async (r) => { if (!task && Object.keys(r).length) await advance(); tellVerdict(r); }); }, 5000);
+addEventListener("online", () => Outbox.flush().then((r) => { if (!feedback) note(""); tellVerdict(r); }));
+Outbox.flush().then(async (r) => { await advance(); tellVerdict(r); });

@@ -17,6 +17,14 @@ async function ask(path, told) {
   return text;
 }
 
+// Time at work that no answer has told yet, as over training's feedback or the guidelines, in ms: it goes with the next one.
+const Owed = {
+  name: `headroom.${who}.owed`,
+  get ms() { return Number(localStorage.getItem(this.name)) || 0; },
+  add(ms) { localStorage.setItem(this.name, this.ms + ms); },
+  take() { const ms = this.ms; localStorage.removeItem(this.name); return ms; },
+};
+
 const Outbox = {
   name: `headroom.${who}.outbox`,
   busy: null,

@@ -1,11 +1,13 @@
 // One or two videos on one clock: the longer leads, the other is brought back when it drifts by more than a frame.
 "use strict";
-const RENEW_MS = 3600000, SLOW_MS = 10000;
+const RENEW_MS = 3600000, SLOW_MS = 10000, WATCHED_MS = 3000;
 class Player {
   constructor(task) {
     this.duration = task.duration_s; this.token = task.token; this.signed = this.since = Date.now();
     // Set where the server says that the clip's media are not there any more: then it is fetched no more.
     this.gone = false;
+    // For how long there was a picture on the screen, of both clips where there are two.
+    this.shownMs = 0;
     this.sides = task.clips.map((address, i) => {
       const side = document.createElement("div");
       side.className = "side";
@@ -45,6 +47,8 @@ class Player {
   }
   keepFresh() { if (Date.now() - this.signed > RENEW_MS && !this.playing) this.renew(); }
   get ready() { return this.videos.every((v) => v.readyState >= 2); }
+  // Nobody judges what was not on the screen: three seconds of it, or all of a shorter clip.
+  get watched() { return this.shownMs >= Math.min(WATCHED_MS, 1000 * this.duration); }
   // What there is to say while there is no picture; nothing when there is one. A seek has none for a moment.
   waits() {
     if (this.gone) return `${this.videos.length > 1 ? "A clip" : "The clip"} can't be shown: its media are gone. Press X, or the button, to give it back.`;

@@ -46,9 +46,10 @@ def begin(page: Page, house: House, address: str, login: str = "annotator") -> N
 
 
 def at_task(page: Page, task_type: str = "") -> str:
-    """The token of the task that is shown, of this type if one is named; its clips are paused at their beginning."""
+    """The token of the task that is shown, of this type if one is named; its clips are paused at their beginning, and were seen."""
     wait(page, f"task && task.type.startsWith('{task_type}') && player.videos.every((v) => v.readyState >= 2)")
     keys(page, ",", *["ArrowLeft"] * 5)  # a step back pauses
+    wait(page, "player.watched")
     return str(page.evaluate("task.token"))
 
 

@@ -93,7 +93,7 @@ def button(page: Page, name: str) -> None:
 
 
 def playing(page: Page) -> None:
-    wait(page, "task && player.videos.every((v) => v.readyState >= 2)")
+    wait(page, "task && player.watched && player.videos.every((v) => v.readyState >= 2)")
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -232,6 +232,29 @@ def test_from_training_by_the_exam_to_work_and_out_again(crew: Crew, monkeypatch
     assert (found["stage"], found["failures"]) == ("banned", 3)
 
 
+def test_the_last_answer_of_an_exam_tells_the_verdict(crew: Crew) -> None:
+    reviewer, good, bad = crew.person("r", "reviewer"), crew.person("good"), crew.person("bad")
+    schema = crew.schema(training=0, exam=2)
+    crew.batch(schema, clips(3), goal="gold", name="gold")
+    crew.batch(schema, clips(5), name="work")
+    assert crew.work(reviewer, rated(4)) == ["review"] * 3
+    for person in (good, bad):
+        crew.ready(person, schema)
+
+    def examined(person: dict[str, Any], value: dict[str, Any]) -> list[Any]:
+        return [crew.submit(person, crew.claim(person)[0]["token"], value).get("verdict") for _ in range(2)]
+
+    assert examined(good, rated(4)) == [
+        None,
+        {"passed": True, "why": "mean 1.00 of 2 items", "failures": 0, "max_failures": 3, "closed": False},
+    ]
+    for failures in (1, 2, 3):
+        first, last = examined(bad, rated(1))
+        assert first is None
+        assert last["why"].startswith("exam not passed: under 0.75 on ")
+        assert (last["passed"], last["failures"], last["closed"]) == (False, failures, failures == 3)
+
+
 def test_gold_is_hidden_in_work_and_pauses_who_misses_it(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "GOLD_RATIO", 1.0)
     monkeypatch.setattr(calibration, "MIN_CHECKS", 3)
