@@ -173,16 +173,22 @@ def _offer(c: Any, person: Mapping[str, Any], now: float, rng: random.Random, wo
         schema = annotation_work.schema(c, found["schema_id"]) if found else None
         return _of(found, schema, "review", rng) if found and schema else None
     schemas, batches = work
-    ready = {}
+    ready, later = {}, list[tuple[Row, str]]()
     for schema in schemas():
         if schema["acknowledged_at"] is None:
             continue
         stage = stage_of(schema)
         if stage == calibration.QUALIFIED:
             ready[schema["id"]] = schema
-        elif stage != calibration.BANNED and not ready and (offer := _calibration(c, person, schema, stage, rng)):
+        elif stage != calibration.BANNED and ready:
+            later.append((schema, stage))
+        elif stage != calibration.BANNED and (offer := _calibration(c, person, schema, stage, rng)):
             return offer
-    return _work(c, person, ready, batches(), rng) if ready else None
+    if ready and (offer := _work(c, person, ready, batches(), rng)):
+        return offer
+    # Who has nothing left of what they are qualified for goes on to be calibrated for what comes after it.
+    offers = (_calibration(c, person, schema, stage, rng) for schema, stage in later)
+    return next((offer for offer in offers if offer), None)
 
 
 def stage_of(schema: Mapping[str, Any]) -> str:

@@ -59,13 +59,11 @@ def waits_in(
     """
     person_id, begins = int(person["person_id"]), False
     waits: dict[int, str] = {}
-    qualified = False
     for schema in schemas:
         if schema["acknowledged_at"] is None:
             continue
         stage = desk.stage_of(schema)
         if stage == calibration.QUALIFIED:
-            qualified = True
             if any(o.num_left for o in offers if o.schema_id == schema["id"]):
                 begins = True
             else:
@@ -78,7 +76,7 @@ def waits_in(
                 waits[schema["id"]] = "paused"  # out of a schema without a calibration that could bring back
             elif not annotation_queue.gold_left(c, person_id, schema["id"], int(schema["round"] or 1)):
                 waits[schema["id"]] = purpose
-            elif not qualified:  # calibration comes before work, and not after
+            else:
                 begins = True
     return begins or bool(annotation_queue.held(c, person_id, now)), waits
 

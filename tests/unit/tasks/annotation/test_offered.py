@@ -106,6 +106,28 @@ def test_what_there_is_to_begin_with_is_what_a_claim_gives(plain_crew: Crew) -> 
         assert waits() == (False, {schema: why})
 
 
+def test_who_has_done_what_they_are_qualified_for_is_calibrated_for_what_comes_after(plain_crew: Crew) -> None:
+    crew = plain_crew
+    one, reviewer = crew.person("one"), crew.person("reviewer", "reviewer")
+    first, second = crew.schema("likert"), crew.schema("likert", training=1, exam=1)
+    crew.batch(second, clips(2), name="gold", goal="gold")
+    crew.work(reviewer, rated(3))
+    for schema in (first, second):
+        crew.ready(one, schema)
+    crew.batch(first, clips(1), name="work", overlap=1, max_raters=1)
+    crew.batch(second, clips(1), name="more", overlap=1, max_raters=1)
+
+    def begins() -> bool:
+        schemas = lambda c: annotation_work.open_schemas(c, one["person_id"])  # noqa: E731
+        told = crew.database.read(lambda c: offered.waits_in(c, one, schemas(c), offered.batches_for(c, one, NOW), NOW))
+        return told[0]
+
+    assert begins()
+    assert crew.work(one, rated(3), num=1) == ["label"], "work that one is qualified for comes first"
+    assert begins()
+    assert crew.work(one, rated(3), num=2) == ["train", "exam"]
+
+
 def without_gold(c: Any, schema_id: int) -> None:
     """Nothing of the schema's gold can be shown."""
     c.execute(items.update().where(items.c.schema_id == schema_id, items.c.kind == "gold").values(state="retired"))
