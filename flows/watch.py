@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def _observer(paths: Sequence[str], touched: threading.Event) -> Any:
             if event.event_type in ("created", "modified", "moved", "deleted", "closed"):
                 touched.set()
 
+    # A folder that appears while those beside it are taken up is taken up twice, which does no harm and is warned of.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
     observer = Observer()
     for path in {str(p if p.is_dir() else p.parent) for p in map(Path, paths) if "://" not in str(p)}:
         if Path(path).is_dir():

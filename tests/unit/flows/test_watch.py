@@ -80,6 +80,25 @@ def test_a_file_is_told_of_when_it_is_complete(tmp_path: Path) -> None:
     assert settled.seen == [["b.mp4"]]
 
 
+def test_folders_may_appear_while_others_are_taken_up(tmp_path: Path) -> None:
+    """The system's events then tell of a folder twice, which must not end the thread that listens to them."""
+    settled = Settled(tmp_path)
+
+    def fill(folder: Path) -> None:
+        for k in range(50):
+            (folder / str(k) / "below" / "deeper").mkdir(parents=True)
+        (folder / "late.mp4").write_bytes(b"a")
+
+    for n in range(5):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        filling = threading.Thread(target=fill, args=(folder,))
+        filling.start()
+        with watching(folder, settled):
+            assert until(lambda n=n: bool(settled.seen) and len(settled.seen[-1]) == n + 1)  # type: ignore[misc]
+        filling.join()
+
+
 def test_what_was_not_taken_care_of_is_told_again(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"a")
     settled = Settled(tmp_path, answers=[False, True])
