@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -35,20 +36,28 @@ class Hubert:
         chunks = [_chunk(audio, start, min(start + CHUNK_FRAMES, num_frames)) for start in starts]
 
         def run(part: Sequence[tuple[np.ndarray, int, int]]) -> list[np.ndarray]:
-            return [self._of(*chunk) for chunk in part]  # a group normalisation over time forbids padding
+            made: list[np.ndarray] = []
+            for _, alike in groupby(
+                part, key=lambda chunk: len(chunk[0])
+            ):  # its normalisation over time forbids padding
+                made += self._of(list(alike))
+            return made
 
         with torch.inference_mode():
             made = in_batches(chunks, self.checkpoint.batch_size, run)
         return np.concatenate(made) if made else np.zeros((0, self.network.config.hidden_size), np.float32)
 
-    def _of(self, sound: np.ndarray, before: int, num_frames: int) -> np.ndarray:
-        inputs = self.extractor(sound, sampling_rate=AUDIO_HZ, return_tensors="pt")
-        hidden = self.network(**moved({"input_values": inputs["input_values"]}, self.network)).last_hidden_state[0]
-        steps_TD = hidden.float().cpu().numpy()  # 50 a second; the last one, which would need more sound, is repeated
-        num_steps = 2 * (len(sound) // SAMPLES_PER_FRAME)
-        steps_TD = np.pad(steps_TD[:num_steps], ((0, max(0, num_steps - len(steps_TD))), (0, 0)), mode="edge")
-        frames_TD = steps_TD.reshape(-1, 2, steps_TD.shape[1]).mean(axis=1)
-        return np.asarray(frames_TD[before : before + num_frames], np.float32)
+    def _of(self, chunks: Sequence[tuple[np.ndarray, int, int]]) -> list[np.ndarray]:
+        """Of chunks whose sounds are equally long."""
+        sounds = [sound for sound, _, _ in chunks]
+        inputs = self.extractor(sounds, sampling_rate=AUDIO_HZ, return_tensors="pt")
+        hidden = self.network(**moved({"input_values": inputs["input_values"]}, self.network)).last_hidden_state
+        steps_BTD = hidden.float().cpu().numpy()  # 50 a second; the last one, which would need more sound, is repeated
+        num_steps = 2 * (len(sounds[0]) // SAMPLES_PER_FRAME)
+        lacking = max(0, num_steps - steps_BTD.shape[1])
+        steps_BTD = np.pad(steps_BTD[:, :num_steps], ((0, 0), (0, lacking), (0, 0)), mode="edge")
+        frames_BTD = steps_BTD.reshape(len(sounds), -1, 2, steps_BTD.shape[2]).mean(axis=2).astype(np.float32)
+        return [frames_TD[before : before + n] for frames_TD, (_, before, n) in zip(frames_BTD, chunks, strict=True)]
 
 
 def _chunk(audio: np.ndarray, start: int, end: int) -> tuple[np.ndarray, int, int]:

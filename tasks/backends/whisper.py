@@ -39,7 +39,7 @@ class Whisper:
 
         spans = windows(voice)
         with torch.inference_mode():
-            language, probability, doubt = self._language(voice[slice(*spans[0])])
+            ((language, probability), *_), doubt = self._first_step(voice[slice(*spans[0])])
 
             def run(part: Sequence[tuple[int, int]]) -> list[tuple[list[Word], float]]:
                 return self._words([voice[slice(*span)] for span in part], [s / AUDIO_HZ for s, _ in part], language)
@@ -52,8 +52,15 @@ class Whisper:
         told = self.extractor(list(voices), sampling_rate=AUDIO_HZ, return_tensors="pt", return_attention_mask=True)
         return moved(dict(told), self.network)
 
-    def _language(self, voice: np.ndarray) -> tuple[str, float, float]:
-        """(language, probability, no-speech probability), read from the first step of the decoder."""
+    def languages(self, voice: np.ndarray) -> list[tuple[str, float]]:
+        """(language, probability), the likeliest first, of the first 30 s; one of an English-only checkpoint."""
+        import torch
+
+        with torch.inference_mode():
+            return self._first_step(voice[: windows(voice)[0][1]])[0]
+
+    def _first_step(self, voice: np.ndarray) -> tuple[list[tuple[str, float]], float]:
+        """(languages as above, no-speech probability), read from the first step of the decoder."""
         import torch
 
         config = self.network.generation_config
@@ -64,11 +71,11 @@ class Whisper:
         known = [t for t in no_speech if t is not None and t != self.tokenizer.unk_token_id]
         doubt = float(logits.softmax(-1)[known[0]]) if known else 0.0
         if not getattr(config, "is_multilingual", False):
-            return "en", 1.0, doubt
+            return [("en", 1.0)], doubt
         names = sorted(config.lang_to_id)
-        shares = logits[[config.lang_to_id[n] for n in names]].softmax(-1)
-        best = int(shares.argmax())
-        return names[best].strip("<|>"), float(shares[best]), doubt
+        shares = logits[[config.lang_to_id[n] for n in names]].softmax(-1).tolist()
+        told = [(name.strip("<|>"), share) for name, share in zip(names, shares, strict=True)]
+        return sorted(told, key=lambda of: -of[1]), doubt
 
     def _words(
         self, voices: Sequence[np.ndarray], starts_s: Sequence[float], language: str
@@ -163,3 +170,10 @@ def speech(model: Whisper, media: Media, needs: Needs, default: Compute) -> Outp
     from tasks.signals.speech import transcribe
 
     return transcribe(media, needs, model.recognise)
+
+
+def language(model: Whisper, media: Media, needs: Needs, default: Compute) -> Output:
+    """The signal's own guards and columns around this model's languages. Raises NotApplicable for an English-only model."""
+    from tasks.signals.language import of_voice
+
+    return of_voice(media, needs, model.languages)

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from infra import weights
+from tasks.backend import Backend
 from tasks.content_features import ECC_ROUNDS, KINDS, MAX_FRAMES, SIDE_PX, features, spread
 from tasks.face_life import FILLING_HEIGHT, LIVING_HEIGHT, LIVING_MOTION, RED_LIPS, Life, life_of
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, Output, Signal
+from tasks.signal import Column, Look, Needs, Output, Resources, Signal
 
 WEIGHTS = "content"
 FPS = 1
@@ -69,6 +70,16 @@ SIGNAL = Signal(
     summary="Nine kinds by a small network trained on drawn scenes only; a living face rules some of them out.",
     source="Our own; calibrated by temperature (Guo et al., ICML 2017); the vector is that of `embedding`.",
 )
+
+BACKENDS = {
+    "qwen_vl": Backend(
+        run="tasks.backends.qwen_vl:content",
+        model="Qwen/Qwen2.5-VL-7B-Instruct",
+        licence="Apache-2.0",
+        source="Bai et al., Qwen2.5-VL Technical Report, arXiv 2502.13923, 2025.",
+        changes={"needs": (), "weights": (), "resources": Resources(gpu_gib=20.0)},
+    ),
+}
 
 
 def compute(media: Media, needs: Needs) -> Output:

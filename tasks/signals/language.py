@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
 import pyarrow as pa
 
+from tasks.backend import Backend
 from tasks.media.media import Media
 from tasks.recognise import BEAM_SIZE, CERTAIN, MARGIN_S, MAX_COMPRESSION_RATIO, identify, voice_of
-from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Signal
+from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Resources, Signal
 from tasks.whisper import RECOGNISER, weights_of
 
 SPEECH_PROB = 0.5
@@ -45,14 +49,37 @@ SIGNAL = Signal(
 )  # fmt: skip
 
 
+BACKENDS = {
+    "whisper": Backend(
+        run="tasks.backends.whisper:language",
+        model="openai/whisper-large-v3",
+        licence="Apache-2.0",
+        dtype="float16",
+        source="Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023.",
+        changes={"weights": (), "resources": Resources(gpu_gib=5.0)},
+    ),
+}
+
+
 def compute(media: Media, needs: Needs) -> Output:
     """Raises NotApplicable: no audio, under 1 s of speech."""
+    return of_voice(media, needs, identify)
+
+
+def of_voice(media: Media, needs: Needs, languages: Callable[[np.ndarray], Sequence[tuple[str, float]]]) -> Output:
+    """The row, from what `languages` makes of the voice: (code, probability), the likeliest first.
+
+    Raises NotApplicable: no audio, under 1 s of speech, a model of one language.
+    """
     if media.audio is None:
         raise NotApplicable("no audio")
     speaks = needs["vad"]["speech_prob"].to_numpy() >= SPEECH_PROB
     if speaks.sum() < MIN_SPEECH_S * GRID_FPS:
         raise NotApplicable("under 1 s of speech")
-    (language, probability), (second, second_probability), *_ = identify(voice_of(media.audio, speaks)[0])
+    told = languages(voice_of(media.audio, speaks)[0])
+    if len(told) < 2:
+        raise NotApplicable("the model knows one language only, so it can't tell it from others")
+    (language, probability), (second, second_probability), *_ = told
     return Output(
         row={
             "language": language if probability >= MIN_PROBABILITY else None,

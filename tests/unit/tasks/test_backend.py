@@ -144,13 +144,14 @@ def test_signals_by_hub_models_keep_their_columns(tmp_path: Path, monkeypatch: p
 
     vl, sig, wh = (make(tmp_path / n) for n, make in (("v", tiny.qwen2_5_vl), ("s", tiny.siglip), ("w", tiny.whisper)))
     told = f"visual_quality=q_align?model={vl} embedding=siglip?model={sig} speech=whisper?model={wh}&dtype=float32"
+    told += f" content=qwen_vl?model={vl} language=whisper?model={wh}&dtype=float32"
     monkeypatch.setenv("HEADROOM_BACKENDS", told)
     monkeypatch.setattr("tasks.signals.embedding.BACKENDS", _of_16(embedding.BACKENDS))
     scene = media_of({f: wall(96, 64) for f in range(75)}, 75)
     scene.audio = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
     vad = pa.table({"frame": pa.array(range(75), pa.int32()), "speech_prob": pa.array([0.9] * 75, pa.float32())})
     needs = {"vad": vad, "keyframes": keyframes.compute(scene, {}).timeline}
-    for name in ("visual_quality", "embedding", "speech"):
+    for name in ("visual_quality", "embedding", "speech", "content", "language"):
         signal = discover()[name]
 
         def run(signal: object = signal) -> Output:
@@ -158,6 +159,30 @@ def test_signals_by_hub_models_keep_their_columns(tmp_path: Path, monkeypatch: p
 
         held = attempt(signal, run, 0, None, 0.0)
         assert held.status == "ok", held.reason
+
+
+def test_every_function_of_a_backend_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of the shape (model, media, needs, default) that no signal names is code no user can reach."""
+    import importlib
+    import inspect
+    import pkgutil
+
+    import tasks.backends
+    import tasks.signals
+
+    reachable = {
+        backend.run
+        for found in pkgutil.iter_modules(tasks.signals.__path__)
+        for backend in getattr(importlib.import_module(f"tasks.signals.{found.name}"), "BACKENDS", {}).values()
+    }
+    written = {
+        f"tasks.backends.{found.name}:{name}"
+        for found in pkgutil.iter_modules(tasks.backends.__path__)
+        for name, made in vars(importlib.import_module(f"tasks.backends.{found.name}")).items()
+        if inspect.isfunction(made)
+        and list(inspect.signature(made).parameters) == ["model", "media", "needs", "default"]
+    }
+    assert not written - reachable
 
 
 def _of_16(backends: dict[str, Backend]) -> dict[str, Backend]:

@@ -15,7 +15,7 @@ import torch
 from tasks.backends.q_align import grades
 from tasks.backends.qwen_vl import Prompt
 from tasks.media.media import Media
-from tasks.signal import Output
+from tasks.signal import NotApplicable, Output
 
 from .conftest import Made
 
@@ -29,26 +29,27 @@ class Case:
     run: Callable[[Any, Sequence[np.ndarray], np.ndarray], np.ndarray]
     shape: tuple[int, ...]
     told: Callable[[Any], Any] = lambda model: model.network
-    batched: bool = True
 
 
-CASES = [
-    Case("q_align", "qwen2_5_vl", lambda m, images, _: grades(m, images), (5,)),
-    Case("siglip", "siglip", lambda m, images, _: m.image_vectors(images), (5, 16)),
-    Case("siglip", "siglip", lambda m, images, _: m.match(images, ["one", "two", "three words here"]), (5, 3)),
-    Case("hubert", "hubert", lambda m, _, voice: m.features(voice), (225, 16), batched=False),
-    Case("wav2vec2", "wav2vec2", lambda m, _, voice: np.array(list(m.probabilities(voice).values())), (2,)),
-    Case("clap", "clap", lambda m, _, voice: m.sound_vectors(np.tile(voice, 2)), (2, 8)),
-    Case(
+CASES = {
+    "grades": Case("q_align", "qwen2_5_vl", lambda m, images, _: grades(m, images), (5,)),
+    "answers": Case("qwen_vl", "qwen2_5_vl", lambda m, images, _: spelled(m, images), (5, 2)),
+    "image vectors": Case("siglip", "siglip", lambda m, images, _: m.image_vectors(images), (5, 16)),
+    "match": Case("siglip", "siglip", lambda m, images, _: m.match(images, ["one", "two", "three words here"]), (5, 3)),
+    "features": Case("hubert", "hubert", lambda m, _, voice: m.features(np.tile(voice, 7)), (1575, 16)),
+    "classes": Case("wav2vec2", "wav2vec2", lambda m, _, voice: np.array(list(m.probabilities(voice).values())), (2,)),
+    "sound vectors": Case("clap", "clap", lambda m, _, voice: m.sound_vectors(np.tile(voice, 2)), (2, 8)),
+    "words": Case(
         "whisper",
         "whisper",
         lambda m, _, voice: np.array([[w.start_s, w.end_s, w.probability] for w in heard(m, voice)]),
         (2, 3),
     ),
-    Case("videomae", "videomae", lambda m, images, _: m.features([np.stack([i] * 16) for i in images]), (5, 16)),
-]
+    "videos": Case(
+        "videomae", "videomae", lambda m, images, _: m.features([np.stack([i] * 16) for i in images]), (5, 16)
+    ),
+}
 pytest.importorskip("transformers", reason="hub backends need the extra: pip install -e '.[hub]'")
-IDS = ["grades", "image vectors", "match", "features", "classes", "sound vectors", "words", "videos"]
 
 
 def heard(model: Any, voice: np.ndarray) -> Any:
@@ -56,11 +57,17 @@ def heard(model: Any, voice: np.ndarray) -> Any:
     return model.recognise(np.tile(voice, 4))[2].words
 
 
+def spelled(model: Any, images: Sequence[np.ndarray]) -> np.ndarray:
+    """An answer about each image, told by its length and its letters."""
+    answers = model.answers([Prompt((image,), "What?") for image in images], max_new_tokens=6)
+    return np.array([[len(answer), sum(answer.encode())] for answer in answers], np.float64)
+
+
 def load(case: Case, checkpoint: Made, **more: Any) -> Any:
     return importlib.import_module(f"tasks.backends.{case.module}").load(checkpoint(case.kind, **more))
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_shape_determinism_and_batches(
     case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray
 ) -> None:
@@ -74,7 +81,7 @@ def test_shape_determinism_and_batches(
     np.testing.assert_allclose(first, alone, atol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_dtype_is_the_one_asked_for(
     case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray
 ) -> None:
@@ -83,7 +90,7 @@ def test_the_dtype_is_the_one_asked_for(
     assert np.isfinite(case.run(half, images, voice)).all()
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.batched], ids=[i for c, i in zip(CASES, IDS) if c.batched])  # noqa: B905
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_batch_that_is_too_large_is_halved(
     case: Case, checkpoint: Made, images: list[np.ndarray], voice: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,15 +117,17 @@ def seen(case: Case, network: Any) -> list[Any]:
     return {
         "siglip": lambda: [network.vision_model, network.text_model],
         "clap": lambda: [network.audio_model, network.text_model],
-        "whisper": lambda: [network.model.decoder],
+        "whisper": lambda: [network.model.encoder, network.model.decoder],
         "q_align": lambda: [network.model.language_model.layers[0]],
+        "qwen_vl": lambda: [network.model.language_model.layers[0]],
+        "hubert": lambda: [network],
         "wav2vec2": lambda: [network],
         "videomae": lambda: [network],
     }[case.module]()
 
 
 def test_one_item_that_is_too_large_is_tried_again_later(checkpoint: Made, images: list[np.ndarray]) -> None:
-    model = load(CASES[1], checkpoint)
+    model = load(CASES["image vectors"], checkpoint)
 
     def refuse(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -129,7 +138,7 @@ def test_one_item_that_is_too_large_is_tried_again_later(checkpoint: Made, image
 
 
 def test_another_error_is_not_taken_for_lack_of_memory(checkpoint: Made, images: list[np.ndarray]) -> None:
-    model = load(CASES[1], checkpoint)
+    model = load(CASES["image vectors"], checkpoint)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -140,7 +149,7 @@ def test_another_error_is_not_taken_for_lack_of_memory(checkpoint: Made, images:
 
 
 def test_answers_come_per_prompt_whatever_is_beside_them(checkpoint: Made, images: list[np.ndarray]) -> None:
-    model = load(CASES[0], checkpoint)
+    model = load(CASES["grades"], checkpoint)
     prompts = [Prompt((images[0],), "What?"), Prompt((images[1], images[2]), "Who is it?"), Prompt((images[3],), "?")]
     together = model.answers(prompts, max_new_tokens=6)
     assert len(together) == 3
@@ -149,7 +158,7 @@ def test_answers_come_per_prompt_whatever_is_beside_them(checkpoint: Made, image
 
 
 def test_choices_are_probabilities_and_depend_on_the_picture(checkpoint: Made, images: list[np.ndarray]) -> None:
-    model = load(CASES[0], checkpoint)
+    model = load(CASES["grades"], checkpoint)
     made = model.choices([Prompt((i,), "How good?") for i in images[:2]], [" good", " bad"])
     np.testing.assert_allclose(made.sum(axis=1), 1)
     assert not np.array_equal(made[0], made[1])
@@ -158,7 +167,7 @@ def test_choices_are_probabilities_and_depend_on_the_picture(checkpoint: Made, i
 
 
 def test_a_synthetic_voice_is_what_the_labels_call_so(checkpoint: Made, voice: np.ndarray) -> None:
-    model = load(CASES[4], checkpoint)
+    model = load(CASES["classes"], checkpoint)
     told = model.probabilities(voice)
     assert sum(told.values()) == pytest.approx(1)
     of_windows = model.synthetic(voice)
@@ -171,7 +180,7 @@ def test_the_signal_takes_the_classes_of_a_checkpoint(checkpoint: Made, voice: n
     from tasks.media.media import Media
     from tests.moving_mouth import vad
 
-    model = load(CASES[4], checkpoint)
+    model = load(CASES["classes"], checkpoint)
     media = Media(0, 225, 64, 64, audio=voice)
 
     def default(*_: Any) -> Any:
@@ -186,7 +195,7 @@ def test_the_signal_takes_the_classes_of_a_checkpoint(checkpoint: Made, voice: n
 def test_clap_tells_music_and_leaves_the_rest_to_the_default(checkpoint: Made, voice: np.ndarray) -> None:
     from tasks.backends.clap import MUSIC, OTHER, speech_quality
 
-    model = load(CASES[5], checkpoint)
+    model = load(CASES["sound vectors"], checkpoint)
     media = Media(0, 225, 64, 64, audio=voice)
     row = speech_quality(model, media, {}, lambda *_: Output(row={"snr_db": 20.0, "music_ratio": 0.0})).row
     told = model.probabilities(voice, (*MUSIC, *OTHER))
@@ -195,11 +204,33 @@ def test_clap_tells_music_and_leaves_the_rest_to_the_default(checkpoint: Made, v
 
 
 def test_whisper_reads_language_and_doubt_off_the_first_step(checkpoint: Made, voice: np.ndarray) -> None:
-    language, probability, found = load(CASES[6], checkpoint).recognise(voice)
+    language, probability, found = load(CASES["words"], checkpoint).recognise(voice)
     assert language in ("en", "fr")
     assert 0.5 <= probability <= 1
     assert 0 < found.no_speech_prob < 1
     assert all(0 <= w.start_s <= w.end_s <= 9 for w in found.words)
+
+
+def test_whisper_ranks_the_languages_of_a_voice(checkpoint: Made, voice: np.ndarray) -> None:
+    from tasks.backends.whisper import language
+    from tests.moving_mouth import vad
+
+    model = load(CASES["words"], checkpoint)
+    ranked = model.languages(voice)
+    assert sorted(name for name, _ in ranked) == ["en", "fr"]
+    assert ranked[0] == model.recognise(voice)[:2]
+    assert sum(p for _, p in ranked) == pytest.approx(1)
+
+    def default(*_: Any) -> Any:
+        raise AssertionError("every column is the model's")
+
+    media = Media(0, 225, 64, 64, audio=voice)
+    row = language(model, media, {"vad": vad(225)}, default).row
+    assert (row["language"], row["second_language"]) == (ranked[0][0], ranked[1][0])
+    assert row["probability"] == pytest.approx(ranked[0][1], abs=0.05)
+    model.network.generation_config.is_multilingual = False
+    with pytest.raises(NotApplicable, match="one language only"):
+        language(model, media, {"vad": vad(225)}, default)
 
 
 def test_a_long_voice_is_cut_where_it_is_quiet() -> None:
@@ -213,7 +244,7 @@ def test_a_long_voice_is_cut_where_it_is_quiet() -> None:
 
 
 def test_tokens_become_words_at_spaces_and_characters_stay_whole(checkpoint: Made) -> None:
-    model = load(CASES[6], checkpoint)
+    model = load(CASES["words"], checkpoint)
     ids = model.tokenizer(" hello there é", add_special_tokens=False)["input_ids"]
     tokens = [(token, 0.1 * i, 0.5) for i, token in enumerate(ids)]
     words = model._joined(tokens, 2.0, "en")
@@ -265,7 +296,7 @@ def test_word_times_need_alignment_heads(tmp_path: Any) -> None:
 
 
 def test_features_of_a_video_see_motion_and_order(checkpoint: Made, images: list[np.ndarray]) -> None:
-    model = load(CASES[7], checkpoint)
+    model = load(CASES["videos"], checkpoint)
     moving = np.stack([images[k % 5] for k in range(16)])
     made = model.features([moving, moving[::-1], np.stack([images[0]] * 16)])
     assert len({row.tobytes() for row in made}) == 3
@@ -314,7 +345,7 @@ def test_qwen_fills_what_the_default_of_categories_can_not_tell(
 ) -> None:
     from tasks.backends import qwen_vl
 
-    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    model = load(CASES["answers"], checkpoint)
     given = {"setting": None, "accessories": None, "age_band": None, "view": "frontal", "num_told": 1}
     unsure = qwen_vl.categories(model, still(), {}, lambda media, needs: Output(row=given)).row
     assert unsure == given, "a model with random weights is sure of nothing"
@@ -328,7 +359,7 @@ def test_qwen_fills_what_the_default_of_categories_can_not_tell(
 def test_qwen_weighs_the_kinds_of_content(checkpoint: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks.backends import qwen_vl
 
-    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    model = load(CASES["answers"], checkpoint)
     row = qwen_vl.content(model, still(), {}, lambda media, needs: Output())
     shares = {k: v for k, v in row.row.items() if k != "kind"}
     assert sum(shares.values()) == pytest.approx(1)
@@ -341,7 +372,7 @@ def test_qwen_weighs_the_kinds_of_content(checkpoint: Made, monkeypatch: pytest.
 def test_aesthetics_are_graded_by_their_own_question(checkpoint: Made, images: list[np.ndarray]) -> None:
     from tasks.backends import q_align
 
-    model = load(CASES[0], checkpoint)
+    model = load(CASES["grades"], checkpoint)
     given = {"score": 0.0, "score_min": 0.0, "contrast": 0.4}
     row = q_align.aesthetic(model, still(), {}, lambda media, needs: Output(row=given)).row
     assert 0 < row["score_min"] <= row["score"] < 1
@@ -352,7 +383,7 @@ def test_aesthetics_are_graded_by_their_own_question(checkpoint: Made, images: l
 def test_captions_are_the_models_and_windows_the_templates(checkpoint: Made) -> None:
     from tasks.backends import qwen_vl
 
-    model = load(Case("qwen_vl", "qwen2_5_vl", CASES[0].run, ()), checkpoint)
+    model = load(CASES["answers"], checkpoint)
     asked: list[Any] = []
 
     class Says:
@@ -373,7 +404,7 @@ def test_captions_are_the_models_and_windows_the_templates(checkpoint: Made) -> 
 def test_siglip_says_how_well_a_caption_fits(checkpoint: Made) -> None:
     from tasks.backends import siglip
 
-    model = load(CASES[1], checkpoint)
+    model = load(CASES["image vectors"], checkpoint)
     given = Output(row={"agreement": 1.0, "video_match": None})
     row = siglip.caption_agreement(model, still(), {"caption": {"short": "A wall."}}, lambda media, needs: given).row
     assert row["agreement"] == 1
