@@ -120,9 +120,8 @@ def make_app(
     @app.websocket("/api/sessions/{session_id}")
     async def talks(socket: WebSocket, session_id: str) -> None:
         await socket.accept()
-        talk = await greeted(gateway, socket, session_id)
-        if talk is not None:
-            await watched_by_socket(gateway, talk, socket)
+        if (greeting := await greeted(gateway, socket, session_id)) is not None:
+            await watched_by_socket(gateway, *greeting, socket)
 
     @app.post("/api/sessions/{session_id}/webrtc")
     async def offers(request: Request, session_id: str) -> Response:
