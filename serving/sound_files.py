@@ -23,6 +23,8 @@ MOST_FILE_S = 600.0
 MEMORY_BYTES = 1 << 30
 CPU_S, WALL_S = 60.0, 120.0
 """Ten minutes of AAC take 2 s of processor time."""
+MOST_SOUND_BYTES, MOST_WORDS_BYTES = int(2.1 * MOST_FILE_S * SAMPLE_HZ), 1 << 20
+"""Of what a child writes; it stops before by itself, unless what it was given has got hold of it."""
 HEAD_BYTES = 16
 KINDS: Sequence[tuple[int, bytes, str]] = (
     (8, b"WAVE", "wav"), (0, b"fLaC", "flac"), (0, b"OggS", "ogg"), (0, b"ID3", "mp3"), (4, b"ftyp", "mov"),
@@ -67,8 +69,14 @@ async def from_child(module: str, told: Mapping[str, object], given: IO[bytes], 
         *command, words, stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment,
         start_new_session=True,
     )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stderr is not None
     try:
-        sound, complaints = await asyncio.wait_for(child.communicate(), wall_s)
+        async with asyncio.timeout(wall_s):
+            sound, complaints = await asyncio.gather(
+                _at_most(child.stdout, MOST_SOUND_BYTES), _at_most(child.stderr, MOST_WORDS_BYTES)
+            )
+            await child.wait()
     except TimeoutError:
         raise SoundError(422, f"it could not be made into sound within {wall_s:.0f} s; send less") from None
     finally:
@@ -82,6 +90,16 @@ async def from_child(module: str, told: Mapping[str, object], given: IO[bytes], 
         said = json.loads(complaints.splitlines()[-1])
         raise SoundError(int(said["status"]), str(said["error"]))
     raise SoundError(422, "it can't be made into sound within the memory and time that are given; it may be damaged")
+
+
+async def _at_most(stream: asyncio.StreamReader, most_bytes: int) -> bytes:
+    """All of it. Raises SoundError."""
+    held = bytearray()
+    while part := await stream.read(1 << 16):
+        held += part
+        if len(held) > most_bytes:
+            raise SoundError(422, "more came of it than can be; it may be damaged")
+    return bytes(held)
 
 
 def seconds_of(sound_N: np.ndarray) -> float:

@@ -124,6 +124,10 @@ def test_a_child_that_needs_too_much_ends_alone(monkeypatch: pytest.MonkeyPatch)
         tight.setattr(sound_files, "MEMORY_BYTES", 1 << 20)
         with pytest.raises(SoundError, match="can't be"):
             decoded(WAV)
+    with monkeypatch.context() as tight:
+        tight.setattr(sound_files, "MOST_SOUND_BYTES", 1000)
+        with pytest.raises(SoundError, match="more came of it than can be"):
+            decoded(WAV)
     monkeypatch.setattr(sound_files, "WALL_S", 0.01)
     with pytest.raises(SoundError, match="could not be made into sound within"):
         decoded(WAV)
