@@ -20,12 +20,14 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import HTTPConnection
 
+from serving import tts
 from serving.avatar import Avatar
 from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
 from serving.metrics import CONTENT_TYPE, exposition, held_by_all
 from serving.offer import MOST_OFFER_BYTES, OfferError
 from serving.remote import RefusedError
 from serving.routing import Gateway
+from serving.spoken import routes
 from serving.viewer import greeted, watched_by_socket
 from serving.watching import reached
 from serving.webrtc import Peers
@@ -74,7 +76,7 @@ def make_app(
         if not gateway.workers:
             return _refused(503, "no worker is here yet to draw them; try again in a minute")
         offered = [{"key": a.key, "name": a.name} for a in gateway.avatars.values()]
-        return JSONResponse({"avatars": offered, "free": gateway.free})
+        return JSONResponse({"avatars": offered, "free": gateway.free, "tts": tts.installed()})
 
     @app.get("/api/avatars/{key}.jpg")
     async def picture(key: str) -> Response:
@@ -120,9 +122,8 @@ def make_app(
     @app.websocket("/api/sessions/{session_id}")
     async def talks(socket: WebSocket, session_id: str) -> None:
         await socket.accept()
-        talk = await greeted(gateway, socket, session_id)
-        if talk is not None:
-            await watched_by_socket(gateway, talk, socket)
+        if (greeting := await greeted(gateway, socket, session_id)) is not None:
+            await watched_by_socket(gateway, *greeting, socket)
 
     @app.post("/api/sessions/{session_id}/webrtc")
     async def offers(request: Request, session_id: str) -> Response:
@@ -155,6 +156,7 @@ def make_app(
         kind = "application/vnd.apple.mpegurl" if name == "index.m3u8" else "video/mp4"
         return Response(found, media_type=kind) if found else _refused(404, "it is not there yet, or not any more")
 
+    app.include_router(routes(gateway))
     app.mount("/static", StaticFiles(directory=PAGES), name="static")
     return app
 

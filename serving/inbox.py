@@ -19,7 +19,9 @@ TICK_FRAMES = 2
 TICK_SAMPLES = TICK_FRAMES * SAMPLES_PER_FRAME
 TICK_S = TICK_SAMPLES / SAMPLE_HZ
 MOST_AHEAD_S = 30.0
-"""Of sound that has arrived and was not said yet."""
+"""Of sound that streams in and was not said yet."""
+MOST_QUEUED_S = 600.0
+"""Of whole sounds, a file's or a text's, that were not said yet."""
 SETTLE_S = 0.2
 """When less than a tick is left and nothing more comes for so long, it is said with silence after it."""
 RING_S = 4.0
@@ -32,8 +34,8 @@ class TooFarAheadError(Exception):
 
 @dataclass(frozen=True)
 class Due:
-    """A tick's sound, int16 (TICK_SAMPLES,), how many samples of it are the viewer's, and when the first of these arrived
-    (`time.monotonic`; None when none is)."""
+    """A tick's sound, int16 (TICK_SAMPLES,), how many samples of it streamed in from the viewer, and when the first of these
+    arrived (`time.monotonic`; None when none is)."""
 
     sound: np.ndarray
     taken: int
@@ -41,17 +43,19 @@ class Due:
 
 
 class Inbox:
-    """`hear` and `interrupt` from the viewer's side; `due` and `said` from the clock's."""
+    """`hear`, `queue` and `interrupt` from the viewer's side; `due` and `said` from the clock's."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[np.ndarray, float]] = deque()
-        self._num_waiting = 0
+        self._waiting: deque[tuple[np.ndarray, float | None]] = deque()
+        """Sound and when it arrived; None of a sound that was queued whole."""
+        self._num_waiting = self._num_queued = 0
         self._last_heard_at = 0.0
         self._due: Due | None = None
         self._ring: deque[np.ndarray] = deque(maxlen=round(RING_S / TICK_S))
         self._asked_at: float | None = None
         self.taken = 0
-        """Samples of the viewer's sound that were said."""
+        """Samples that streamed in from the viewer and were said."""
+        self.interrupts = 0
         self.place = 0
         """Frames of sound that were said: the session's clock."""
         self.first_s: float | None = None
@@ -62,9 +66,20 @@ class Inbox:
         """Of sound that waits to be said."""
         return self._num_waiting / SAMPLE_HZ
 
+    def queue(self, sound_N: np.ndarray) -> None:
+        """A whole sound, int16 at 16 kHz, to be said after what waits. Raises TooFarAheadError, and holds none of it, beyond
+        the limit."""
+        if self._num_queued + len(sound_N) > MOST_QUEUED_S * SAMPLE_HZ:
+            raise TooFarAheadError(
+                f"more than {MOST_QUEUED_S / 60:.0f} minutes of sound wait to be said; wait, or interrupt"
+            )
+        self._waiting.append((sound_N, None))
+        self._num_waiting += len(sound_N)
+        self._num_queued += len(sound_N)
+
     def hear(self, sound_N: np.ndarray, held_s: float = 0.0) -> None:
         """Sound, int16 at 16 kHz, that arrived so long ago. Raises TooFarAheadError, and holds none of it, beyond the limit."""
-        if self._num_waiting + len(sound_N) > MOST_AHEAD_S * SAMPLE_HZ:
+        if self._num_waiting - self._num_queued + len(sound_N) > MOST_AHEAD_S * SAMPLE_HZ:
             raise TooFarAheadError(
                 f"more than {MOST_AHEAD_S:.0f} s of sound wait to be said; send it no faster than it is said"
             )
@@ -77,7 +92,8 @@ class Inbox:
     def interrupt(self) -> None:
         """What waits is not said any more: somebody else speaks."""
         self._waiting.clear()
-        self._num_waiting = 0
+        self._num_waiting = self._num_queued = 0
+        self.interrupts += 1
 
     def due(self) -> np.ndarray:
         """The sound of the next tick, int16 (TICK_SAMPLES,); the same until `said`."""
@@ -106,7 +122,7 @@ class Inbox:
         whole = self._num_waiting >= TICK_SAMPLES
         if not whole and (not self._num_waiting or time.monotonic() - self._last_heard_at < SETTLE_S):
             return Due(sound, 0, None)
-        filled, heard_at = 0, self._waiting[0][1]
+        filled, taken, heard_at = 0, 0, None
         while self._waiting and filled < TICK_SAMPLES:
             part, at = self._waiting.popleft()
             room = TICK_SAMPLES - filled
@@ -115,5 +131,9 @@ class Inbox:
                 part = part[:room]
             sound[filled : filled + len(part)] = part
             filled += len(part)
+            if at is None:
+                self._num_queued -= len(part)
+            else:
+                taken, heard_at = taken + len(part), at if heard_at is None else heard_at
         self._num_waiting -= filled
-        return Due(sound, filled, heard_at)
+        return Due(sound, taken, heard_at)

@@ -63,6 +63,9 @@ class Talk:
     made_at: float = field(default_factory=time.monotonic)
     seen_at: float = field(default_factory=time.monotonic)
     inbox: Inbox = field(default_factory=Inbox)
+    asked: int = 0
+    """Files and texts that are being made into sound, one at a time (`asking`)."""
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_frame: int = 0
     """The one to be put out next: those before it were acknowledged."""
     sent: Sent | None = None

@@ -10,8 +10,9 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from serving.opus import OPUS, PCM, OpusPackets
 from serving.routing import Gateway, Talk
-from serving.watching import GONE, WRONG, Ended, heard, reached, run, watched
+from serving.watching import GONE, MALFORMED, WRONG, Ended, heard, reached, run, watched
 
 GREETING_S = 5.0
 """Within which a viewer must tell the token."""
@@ -19,24 +20,28 @@ MOST_QUEUED = 50
 """Messages that wait for a viewer's line, about 4 s: beyond it the line is too slow, and the viewer must come again."""
 
 
-async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> Talk | None:
-    """The session, when the first message tells its token."""
+async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> tuple[Talk, str] | None:
+    """The session, when the first message tells its token, and whether its sound will be PCM (unless told) or Opus."""
     told: Any = None
     with suppress(TimeoutError, ValueError, KeyError, WebSocketDisconnect):
         told = json.loads(await asyncio.wait_for(socket.receive_text(), GREETING_S))
     talk = reached(gateway, session_id, told.get("token") if isinstance(told, dict) else None)
-    if talk is None:
-        with suppress(RuntimeError, WebSocketDisconnect):
-            await socket.close(WRONG, "no session with this id and token; open one")
-    return talk
+    refused: Ended = (WRONG, "no session with this id and token; open one")
+    if talk is not None:
+        if (sound := told.get("sound", PCM)) in (PCM, OPUS):
+            return talk, sound
+        refused = (MALFORMED, f'sound {ascii(sound)[:20]} is not taken; "{PCM}" and "{OPUS}" are')
+    with suppress(RuntimeError, WebSocketDisconnect):
+        await socket.close(*refused)
+    return None
 
 
-async def watched_by_socket(gateway: Gateway, talk: Talk, socket: WebSocket) -> None:
+async def watched_by_socket(gateway: Gateway, talk: Talk, sound: str, socket: WebSocket) -> None:
     """Runs a session for as long as this viewer watches it."""
     queue: asyncio.Queue[bytes | str] = asyncio.Queue(MOST_QUEUED)
     parts = (
-        partial(_listen, talk, socket),
-        partial(run, gateway, talk, queue.put_nowait),
+        partial(_listen, talk, socket, OpusPackets() if sound == OPUS else None),
+        partial(run, gateway, talk, queue.put_nowait, sound),
         partial(_send, socket, queue),
     )
     code, reason = await watched(gateway, talk, parts)
@@ -44,14 +49,14 @@ async def watched_by_socket(gateway: Gateway, talk: Talk, socket: WebSocket) -> 
         await socket.close(code, reason)
 
 
-async def _listen(talk: Talk, socket: WebSocket) -> Ended:
+async def _listen(talk: Talk, socket: WebSocket, opus: OpusPackets | None) -> Ended:
     """Takes in sound and words of the viewer."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return GONE
         data = message.get("bytes")
-        if (ended := heard(talk, message.get("text") or "" if data is None else data)) is not None:
+        if (ended := heard(talk, message.get("text") or "" if data is None else data, opus)) is not None:
             return ended
 
 

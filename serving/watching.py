@@ -17,6 +17,7 @@ import numpy as np
 
 from serving.engine import SAMPLE_HZ
 from serving.inbox import TICK_S, TooFarAheadError
+from serving.opus import PCM, OpusError, OpusPackets
 from serving.remote import RefusedError
 from serving.routing import LONGEST_S, Gateway, NoWorkerError, Talk
 
@@ -73,8 +74,13 @@ async def watched(gateway: Gateway, talk: Talk, parts: Sequence[Part]) -> Ended:
     return code, reason
 
 
-def heard(talk: Talk, message: bytes | str) -> Ended | None:
-    """Takes in sound, 16-bit PCM at 16 kHz, or a word of the viewer; not None when that ends the line."""
+def heard(talk: Talk, message: bytes | str, opus: OpusPackets | None = None) -> Ended | None:
+    """Takes in sound, 16-bit PCM at 16 kHz or a packet for `opus`, or a word of the viewer; not None when that ends the line."""
+    if isinstance(message, bytes) and opus is not None:
+        try:
+            return said(talk, opus.decoded(message))
+        except OpusError as error:
+            return MALFORMED, str(error)
     if isinstance(message, bytes):
         if len(message) % 2 or len(message) > MOST_MESSAGE_BYTES:
             return MALFORMED, f"sound is 16-bit PCM at 16 kHz, mono, at most {MOST_MESSAGE_BYTES} bytes a message"
@@ -94,8 +100,9 @@ def said(talk: Talk, sound_N: np.ndarray, held_s: float = 0.0) -> Ended | None:
     return None
 
 
-async def run(gateway: Gateway, talk: Talk, put: Callable[[bytes | str], None]) -> Ended:
+async def run(gateway: Gateway, talk: Talk, put: Callable[[bytes | str], None], sound: str = PCM) -> Ended:
     """Ticks in real time; `put` takes fragments and words for the viewer, and raises asyncio.QueueFull when its line is slow.
+    `sound` is what the viewer's messages are taken for.
 
     A tick that comes late moves all later ones: the clock is the sound's, not the wall's. Only what a dead worker left undone
     is caught up with: its viewer would be behind for good.
@@ -103,7 +110,7 @@ async def run(gateway: Gateway, talk: Talk, put: Callable[[bytes | str], None]) 
     loop = asyncio.get_running_loop()
     try:
         mime, header = await gateway.watch(talk)
-        put(json.dumps({"type": "begin", "mime": mime}))
+        put(json.dumps({"type": "begin", "mime": mime, "sound": sound}))
         put(header)
         due, number, late, behind = loop.time(), 0, 0.0, False
         while time.monotonic() - talk.made_at < LONGEST_S:

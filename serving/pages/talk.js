@@ -1,4 +1,5 @@
 // One session at a time, by one of two lines: the stream, or interactive. Both take in sound and show the avatar on one screen.
+import { give } from "/static/given.js";
 import { Interactive } from "/static/interactive.js";
 import { Stream } from "/static/stream.js";
 
@@ -11,7 +12,7 @@ const say = (text, warn = false) => { by("line").textContent = text; by("line").
 const check = (buttons, chosen) => buttons.forEach((b) => b.setAttribute("aria-checked", String(b === chosen)));
 
 function ready(is) {
-  for (const id of ["microphone", "file", "interrupt", "leave"]) by(id).disabled = !is;
+  for (const id of ["microphone", "file", "interrupt", "leave", "text", "read"]) by(id).disabled = !is;
   by("choose").setAttribute("aria-disabled", String(!is));
   by("poster").hidden = is;
 }
@@ -74,6 +75,18 @@ async function speakFile(file) {
   if (mine === session) say(LIVE);
 }
 
+// The server says it after what waits; a microphone would wait behind it.
+async function given(path, body, name) {
+  const mine = session, told = `Saying ${name} …`;
+  stopMicrophone(); say(`Making ${name} ready …`);
+  try {
+    const { ahead_s } = await give(mine, path, body);
+    if (mine !== session) return;
+    say(told);
+    setTimeout(() => { if (mine === session && by("line").textContent === told) say(LIVE); }, 1000 * ahead_s);
+  } catch ({ message }) { if (mine === session) say(message, true); }
+}
+
 let frames = 0, second = performance.now();
 function each() {
   session?.shown();
@@ -91,8 +104,9 @@ function each() {
 requestAnimationFrame(each);
 
 by("microphone").onclick = () => microphone ? stopMicrophone() : startMicrophone().catch((e) => say(`No microphone: ${e.message}`, true));
-by("file").onchange = ({ target }) => { if (target.files[0]) speakFile(target.files[0]).catch(() => say("That file holds no sound this browser can read.", true)); target.value = ""; };
-by("interrupt").onclick = () => session?.interrupt();
+by("file").onchange = ({ target }) => { const file = target.files[0]; if (file) speakFile(file).catch(() => given("sound", file, file.name)); target.value = ""; };
+by("say").onsubmit = (event) => { event.preventDefault(); given("say", JSON.stringify({ text: by("text").value }), "your text"); };
+by("interrupt").onclick = () => { session?.interrupt(); if (by("line").textContent.startsWith("Saying")) say(LIVE); };
 by("leave").onclick = () => { leave(); ready(false); say("Choose who speaks."); };
 screen.onclick = () => { screen.muted = false; screen.play(); say(LIVE); };
 
@@ -108,6 +122,7 @@ for (const button of ways) {
 
 const offered = await (await fetch("/api/avatars")).json();
 if (offered.error) say(offered.error, true);
+by("say").hidden = !offered.tts;
 for (const { key, name } of offered.avatars ?? []) {
   const button = document.createElement("button"), picture = document.createElement("img"), label = document.createElement("span");
   picture.src = `/api/avatars/${key}.jpg`; picture.alt = ""; label.textContent = name; button.title = name;

@@ -5,12 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 
+from serving import tts
+from serving.inbox import Inbox
 from tests.browser import CHROMIUM, FAKE_MICROPHONE, chromium, wait
+from tests.unit.serving.sounds import TONE, sound_file
 from tests.unit.serving.talker import head, held, served
+from tests.unit.serving.test_spoken import HIBARI
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
@@ -91,3 +97,44 @@ def test_interactive_plays_sound_and_picture_and_hears_a_microphone(address: str
         wait(page, "document.getElementById('screen').currentTime > 0.5 && !document.getElementById('screen').paused")
         page.click("#leave")
         wait(page, "document.getElementById('line').textContent === 'Choose who speaks.'")
+
+
+def test_a_text_and_a_file_that_the_browser_cannot_decode_are_said_by_the_server(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hibari.py").write_text(HIBARI)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said, queue = [], Inbox.queue
+    monkeypatch.setattr(Inbox, "queue", lambda inbox, sound: (said.append(len(sound)), queue(inbox, sound)))
+    aiff = tmp_path / "said.aiff"
+    aiff.write_bytes(sound_file("aiff", "pcm_s16be", np.tile(TONE, 600), 16_000))
+    with chromium() as browser:
+        page = browser.page((1100, 900))
+        page.goto(address)
+        wait(page, "document.querySelectorAll('#avatars img').length === 2")
+        wait(page, "!document.getElementById('say').hidden && document.getElementById('text').disabled")
+        page.click("#avatars button")
+        wait(page, "document.getElementById('screen').currentTime > 0.5")
+        page.fill("#text", "One two three.")
+        page.click("#read")
+        wait(page, "document.getElementById('line').textContent === 'Saying your text …'")
+        wait(page, "document.getElementById('line').textContent.startsWith('Live.')")
+        assert said == [pytest.approx(4800, abs=100)]
+        page.set_input_files("#file", aiff)
+        wait(page, "document.getElementById('line').textContent === 'Saying said.aiff …'")
+        assert said[1:] == [600 * len(TONE)]
+        page.click("#interrupt")
+        wait(page, "document.getElementById('line').textContent.startsWith('Live.')")
+        page.fill("#text", "\u4f60\u597d")
+        page.click("#read")
+        wait(page, "document.getElementById('line').textContent.startsWith('there is nothing in the text')")
+        page.click("#leave")
+
+
+def test_without_a_synthesizer_the_page_has_no_field_for_a_text(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tts, "installed", lambda: None)
+    with chromium() as browser:
+        page = browser.page((1100, 760))
+        page.goto(address)
+        wait(page, "document.querySelectorAll('#avatars img').length === 2")
+        assert page.evaluate("document.getElementById('say').hidden && !document.getElementById('text').offsetParent")
