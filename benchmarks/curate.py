@@ -1,10 +1,10 @@
 """What curating costs: CPU-seconds per second of video or clip, stage by stage and signal by signal.
 
-    python -m benchmarks.curate [FOLDER|FILES ...] [--json] [--runs 1] [--repeats 3] [--long [MINUTES]]
+    python -m benchmarks.curate [FOLDER|FILES ...] [--json] [--runs 1] [--repeats 3]
 
 The engine itself runs, on one core, in a workspace of its own, with clocks around its parts (benchmarks/meter.py);
 children (FFmpeg, the decoder) are counted. Models are loaded before. Then the decodes that it asked for are run again
-beside a bare PyAV pass over the same proxies, interleaved. `--long` adds the memory of a long video.
+beside a bare PyAV pass over the same proxies, interleaved.
 Without FOLDER: HEADROOM_MEDIA/talk, else ../shared/media/talk beside the checkout, else the sample footage.
 """
 
@@ -15,7 +15,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from typing import Any
 
 import benchmarks.one_thread  # noqa: F401 - before anything numeric
 from benchmarks.decoding import bare_pass, child_start_s, report, rounds
+from benchmarks.long_video import LIMIT_PEAK_MIB
 from benchmarks.machine import machine
 from benchmarks.memory import Peak, Watch
 from benchmarks.meter import Meter
@@ -40,7 +40,6 @@ from tasks.reclip import params_in_force
 from tasks.signals import discover
 
 LIMIT_CPU_S = 0.6
-LIMIT_PEAK_MIB = 1536
 COSTLY = ("speech", "language", "overlay_text", "transnetv2")
 """Left out of the limit of 0.6: ASR, OCR and TransNetV2. `language` and `speech` share one pass of the recogniser, and
 the clock of whichever comes first counts it."""
@@ -229,22 +228,6 @@ def prefilter_saving(run: Run, per_s: float) -> dict[str, float]:
     }
 
 
-def long_video(run: Run, folder: Path, minutes: float) -> tuple[Run, list[Peak]]:
-    """The clip-bearing file with the largest proxy, repeated to the length asked for, through the whole engine."""
-    from tasks.media.transcode import ffmpeg_binary
-
-    with run.workspace.views() as reader:
-        uri = reader.sql(
-            """SELECT uri FROM videos JOIN clips USING (video_id)
-               ORDER BY width_px * height_px DESC, name LIMIT 1"""
-        ).item()
-    source, made = run.workspace.objects.local(uri), folder / "long.mkv"
-    command = [ffmpeg_binary(), "-v", "error", "-nostdin", "-stream_loop", "-1", "-i", f"file:{source}"]
-    subprocess.run([*command, "-t", str(minutes * 60), "-c", "copy", str(made)], check=True)
-    watch = Watch()
-    return engine([made], folder / "long", watch), watch.peaks()
-
-
 def footage(told: Sequence[str]) -> list[Path]:
     """The video files meant. Raises ValueError when there are none."""
     media = Path(os.environ.get("HEADROOM_MEDIA") or Path(__file__).resolve().parents[2] / "shared" / "media")
@@ -269,7 +252,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, the rest to stderr")
     parser.add_argument("--runs", type=int, default=1, help="runs of the engine")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of the decoding comparison")
-    parser.add_argument("--long", type=float, nargs="?", const=30.0, metavar="MINUTES", help="a long video's memory")
     options = parser.parse_args(arguments)
     shown = sys.stderr if options.json else sys.stdout
     try:
@@ -277,15 +259,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="curate") as folder:
-        told = measured(
-            paths, Path(folder), options.runs, options.repeats, options.long, lambda s: print(s, file=shown)
-        )
+        told = measured(paths, Path(folder), options.runs, options.repeats, lambda s: print(s, file=shown))
     if options.json:
         print(json.dumps(told))
 
 
 def measured(
-    paths: Sequence[Path], folder: Path, num_runs: int, repeats: int, minutes: float | None, say: Callable[[str], None]
+    paths: Sequence[Path], folder: Path, num_runs: int, repeats: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
     say(f"{machine()}; load {os.getloadavg()[0]:.1f}\n")
     warm = warmed(paths, folder / "warm")
@@ -320,10 +300,6 @@ def measured(
         "normalise_ratio": round(ratio, 3), "prefilter": saving, "decoding": decoding,
         "peaks": [asdict(p) for p in peaks], "wall_s": round(last.wall_s, 1),
     }  # fmt: skip
-    if minutes:
-        run, peaks = long_video(last, folder, minutes)
-        _say_peaks(f"{minutes:g} minutes, {run.media_s['signals']:.0f} s in clips", peaks, say)
-        told["long"] = {"minutes": minutes, "peaks": [asdict(p) for p in peaks], "failed": run.failed}
     return told
 
 
