@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from flows import deploy_gates, deploy_probe, deploy_renderer
+from flows import deploy_gates, deploy_probe, deploy_renderer, renderer_beside
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
 from modeling.made_motion import idle_of, network, refuse_not_live
@@ -208,8 +208,8 @@ def usable(workspace: Workspace, checkpoint: str, kind: str = KIND) -> registry.
 
 
 def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) -> Judged:
-    """By its evaluation, beside that of the checkpoint that serves on the same snapshot, or, of a renderer, beside the warp;
-    one that was never evaluated is evaluated now."""
+    """By its evaluation, beside that of the checkpoint that serves on the same snapshot; of a renderer beside the warp, and
+    beside what the one that serves makes of the same faces. One that was never evaluated is evaluated now."""
     try:
         found = usable(workspace, checkpoint, kind)
     except ValueError as error:
@@ -222,9 +222,16 @@ def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) 
     if kind == RENDERER:
         try:
             drawn = deploy_renderer.renderer_gates(own, deploy_renderer.frame_ms(workspace, found))
-            return Judged(tuple(drawn), failures(drawn), (), deploy_gates.compared_on(own))
         except ValueError as error:
             return Judged((), f"checkpoint {checkpoint}: {str(error).removeprefix(f'checkpoint {checkpoint}: ')}")
+        if stable:
+            try:
+                seen = renderer_beside.beside(workspace, found, registry.load(workspace, stable))
+                drawn += deploy_renderer.beside_gates(seen)
+                notes.append(f"{stable}, which serves, drew the same: {deploy_gates.compared_on(seen)}")
+            except ValueError as error:
+                notes.append(f"{stable}, which serves, can't draw the same ({error}): the warp alone decides")
+        return Judged(tuple(drawn), failures(drawn), tuple(notes), deploy_gates.compared_on(own))
     beside: Mapping[str, Any] | None = None
     if stable:
         try:
