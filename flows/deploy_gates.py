@@ -13,6 +13,8 @@ from typing import Any
 WORSE_RATIO = 0.05
 """A measure may be worse than that of the checkpoint that serves by so much, or by its interval, whichever is wider: with
 few people held out an interval has no width to speak of."""
+MEASURES = (("lip_distance", False), ("lip_velocity_distance", False), ("correlation", True))
+"""Of motion, and whether more is better."""
 QUIET_OPEN, QUIET_QUIVER = 0.5, 1.0
 """Without a voice: how far open a mouth may stand (standard deviations) and how fast it may move (those a second). A trained
 network has 0.03 and 0.02 (modeling/LOG.md)."""
@@ -103,11 +105,11 @@ def evaluation_gates(metrics: Mapping[str, Any], serving: Mapping[str, Any] | No
     there = serving[part] if serving is not None and alike(metrics, serving) else {}
     theirs = there["measures"]["ours"] if there else {}
     gates = [
-        Gate(f"lip_distance ahead of {name}, upper end", float(of["lip_distance"]["high"]), 0.0, True,
+        Gate(f"{measure} ahead of {name}, upper end", float(of[measure]["high"]), 0.0, True,
              "the whole interval below 0 is clearly worse than that baseline")
-        for name, of in ahead.items()
+        for name, of in ahead.items() for measure, _ in MEASURES
     ]  # fmt: skip
-    for measure, least in (("lip_distance", False), ("lip_velocity_distance", False), ("correlation", True)):
+    for measure, least in MEASURES:
         if measure in theirs:
             beside = theirs[measure]
             slack = WORSE_RATIO * abs(beside["value"])

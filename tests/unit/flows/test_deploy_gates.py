@@ -31,7 +31,7 @@ def metrics(lip: float = 1.0, correlation: float = 0.4, ahead: float = 0.3, quiv
     return {
         "held_people": {
             "num_people": 4, "num_clips": 8, "seconds": 40.0,
-            "measures": {"ours": ours}, "ahead": {"mean_motion": {"lip_distance": figure(ahead)}}, "silence": silence,
+            "measures": {"ours": ours}, "ahead": {"mean_motion": dict.fromkeys(ours, figure(ahead))}, "silence": silence,
         }
     }  # fmt: skip
 
@@ -60,7 +60,14 @@ def test_one_that_is_as_good_as_what_serves_passes_and_worse_by_its_interval_fai
 
 def test_one_that_is_clearly_behind_a_baseline_or_quivers_in_silence_fails() -> None:
     assert failed(evaluation_gates(metrics(ahead=-0.05), None)) == []
-    assert failed(evaluation_gates(metrics(ahead=-0.2), metrics())) == ["lip_distance ahead of mean_motion, upper end"]
+    names = ("lip_distance", "lip_velocity_distance", "correlation")
+    assert failed(evaluation_gates(metrics(ahead=-0.2), metrics())) == [
+        f"{n} ahead of mean_motion, upper end" for n in names
+    ]
+    for name in names:
+        behind = metrics()
+        behind["held_people"]["ahead"]["rms_to_mouth"] = {**dict.fromkeys(names, figure(0.3)), name: figure(-0.2)}
+        assert failed(evaluation_gates(behind, metrics())) == [f"{name} ahead of rms_to_mouth, upper end"]
     quivers = evaluation_gates(metrics(quiver=3.0), metrics())
     assert failed(quivers) == ["after_voice_quiver", "nothing_room_quiver"]
     assert failures(quivers).startswith("after_voice_quiver is 3, must be at most 1 (a mouth must rest")
