@@ -32,6 +32,11 @@ LEAST_LOUDNESS, LOUDNESS_LESS = 0.1, 0.25
 LEAST_SHOWN, SHOWN_RATIO = 0.05, 0.3
 """Gray levels by which the mouth's pixels follow its opening: on a portrait and 6 s of speech a renderer that paints one mouth for
 all has 0.00 to 0.02, the warp 0.57 to 0.69, and both the same `frame_change`, since the head sways."""
+MOST_LAG_MS, LAG_APART_MS = 160.0, 80.0
+"""Four frames between a mouth and its sound, either way; two where the checkpoint that serves is more than two away: mouths that
+open ahead of a loud syllable, as people's may, are told from mouths that are late by what served before."""
+SURELY = 1.5
+"""Of a lag's clearness: what moves so clearly with the sound must not be followed by what can't be told."""
 LEAST_CHANGE, CHANGE_RATIO = 0.05, 0.3
 """Gray levels by which the mouth's pixels change from frame to frame; a picture that is coded anew and stands still has 0."""
 
@@ -142,6 +147,7 @@ def live_gates(canary: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
 
     first, late = told.get("first_fragment_s"), told.get("underrun_ratio")
     return [
+        *_lag_gates(canary, told),
         most("lost_frames", 0.0),
         least("fps", LEAST_FPS, _times(told.get("fps"), FPS_RATIO), timing=True),
         most("first_fragment_s", max(LEAST_FIRST_S, FIRST_RATIO * (first or 0.0)), timing=True),
@@ -152,6 +158,16 @@ def live_gates(canary: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
         least("mouth_loudness", LEAST_LOUDNESS, _less(told.get("mouth_loudness"), LOUDNESS_LESS)),
         least("mouth_shown", LEAST_SHOWN, _times(told.get("mouth_shown"), SHOWN_RATIO)),
     ]
+
+
+def _lag_gates(canary: Mapping[str, Any], told: Mapping[str, Any]) -> list[Gate]:
+    """None where neither's mouth moves clearly enough with the sound to tell when it does."""
+    lag, beside = canary.get("mouth_lag_ms"), told.get("mouth_lag_ms")
+    if lag is None and (beside is None or told["mouth_lag_clearness"] < SURELY):
+        return []
+    apart = lag is not None and beside is not None and abs(lag - beside) > LAG_APART_MS
+    value = None if lag is None else abs(lag)
+    return [Gate("mouth_lag_ms", value, LAG_APART_MS if apart else MOST_LAG_MS, False, _source(beside))]
 
 
 def table(gates: Sequence[Gate]) -> str:
