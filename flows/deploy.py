@@ -242,7 +242,7 @@ def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) 
                 seen = renderer_beside.beside(workspace, found, registry.load(workspace, stable))
                 drawn += deploy_renderer.beside_gates(seen)
                 notes.append(f"{stable}, which serves, drew the same: {deploy_gates.compared_on(seen)}")
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:  # it was erased, or the footage is gone
                 notes.append(f"{stable}, which serves, can't draw the same ({error}): the warp alone decides")
         return Judged(tuple(drawn), failures(drawn), tuple(notes), deploy_gates.compared_on(own))
     beside: Mapping[str, Any] | None = None
