@@ -10,8 +10,8 @@ The renderer's step is timed where HEADROOM_RENDERER_RUNTIME has it run, on a CP
 once; from it and the cores follow the streams that a machine carries, and with `--price` (of the machine, an hour) what a
 stream costs a minute. Offline rendering is timed one sound at a time and eight at once.
 benchmarks/serving_workers.py measures what a gateway and its workers make of it. A switch of checkpoints, of motion and of
-renderers, is timed in a session that ticks in real time beside it. Skew is measured as a viewer sees it: a white frame and a
-click at the same moment, in the first minute and after the hour, decoded from the stream.
+renderers, is timed in a session that ticks in real time beside it. Skew is that of benchmarks/serving_skew.py. It ends with 1
+when a limit is broken: LEAST_FPS and those below it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import psutil
 import torch
 
 from benchmarks.machine import machine
+from benchmarks.serving_skew import skew
 from modeling.audio_to_motion import MotionNet
 from modeling.idle_motion import Idle
 from modeling.mouth_crop import SIDE_PX as MOUTH_PX
@@ -59,6 +60,11 @@ from tasks.samples.carriers import PORTRAIT
 
 IDLE = Idle(blinks_per_min=26, blink_depth=0.9, sway=(0.2, 0.3, 0.1), pole=(0.9, 0.9, 0.9))
 FEW_CHUNKS = 100
+LEAST_FPS, MOST_GROWTH_MIB = 30.0, 5.0
+"""Of one core at 256 px, and between chunk 100 and the last."""
+MOST_SKEW_MS, MOST_FIRST_S = 40.0, 0.5
+MOST_SWITCH_MS = 1.0
+"""Of the median: the longest of them tells of the machine too."""
 
 
 def module() -> Module[tuple[MotionNet, Idle]]:
@@ -214,36 +220,43 @@ def switches(shown: Avatar, times: int = 50, *, renderers: bool = False) -> dict
             "frames": len(times_seen), "lost_frames": lost}  # fmt: skip
 
 
-def skew(seconds: int) -> dict[str, Any]:
-    """Milliseconds by which the click comes after the white frame, early and at the end of a stream of so many seconds."""
-    stream = Fragments((64, 64))
-    dark, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
-    silence, beep = np.zeros(640, np.int16), (12_000 * np.sin(np.arange(640) * 0.8)).astype(np.int16)
-    wanted = (50, seconds * 25 - 50)
-    kept: dict[int, bytes] = dict.fromkeys(wanted, b"")
-    for number in range(seconds * 25):
-        flash = number in wanted
-        made = stream.write(number, white if flash else dark, beep if flash else silence)
-        for at in wanted:
-            if at - 50 <= number < at + 50:  # from a key frame on
-                kept[at] += made
-    return {"seconds": seconds, "click_after_flash_ms": [_apart(stream.header + data) for data in kept.values()]}
+def first_fragment_s(shown: Avatar) -> float:
+    """From the first tick's sound to the first fragment with it, of a session that is new: motion, drawing and coding."""
+    live = LiveSession(talking(module()), shown, shown.plate.picture.shape[:2])
+    live.watch()
+    sound, began = voice(TICK_SAMPLES), time.perf_counter()
+    while not live.tick(sound)[0]:
+        pass
+    return time.perf_counter() - began
 
 
-def _apart(data: bytes) -> float:
-    with av.open(io.BytesIO(data)) as container:
-        flash = next(
-            float(f.pts * f.time_base) for f in container.decode(video=0) if f.to_ndarray(format="gray").mean() > 128
-        )
-    with av.open(io.BytesIO(data)) as container:
-        for frame in container.decode(audio=0):
-            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.1)
-            if len(loud):
-                return round(1000 * (float(frame.pts * frame.time_base) + loud[0] / 16_000 - flash), 2)
-    raise ValueError("skew: the click is not heard")
+def faults(found: dict[str, Any]) -> list[str]:
+    """What is not as it must be."""
+    made = []
+    for name in ("run", "renderer"):
+        told = found[name]
+        if told["fps"] < LEAST_FPS:
+            made.append(f"{name}: {told['fps']:.1f} frames a second of one core, at least {LEAST_FPS:g} are needed")
+        if told["growth_mib"] > MOST_GROWTH_MIB:
+            made.append(
+                f"{name}: {told['growth_mib']:.1f} MiB more after {told['chunks']} chunks, at most {MOST_GROWTH_MIB:g}"
+            )
+    for name in ("switch", "renderer_switch"):
+        told = found[name]
+        if told["still_ms"]["median"] > MOST_SWITCH_MS or told["lost_frames"]:
+            made.append(
+                f"{name}: stands still for {told['still_ms']['median']:.3f} ms, at most {MOST_SWITCH_MS:g}; "
+                f"{told['lost_frames']} frames lost"
+            )
+    for when, ms in zip(("early", "late"), found["skew"]["click_after_flash_ms"], strict=True):
+        if abs(ms) > MOST_SKEW_MS:
+            made.append(f"skew: {ms:+.1f} ms {when} in {found['skew']['seconds']} s, at most {MOST_SKEW_MS:g}")
+    if found["first_fragment_s"] > MOST_FIRST_S:
+        made.append(f"first fragment: {found['first_fragment_s']:.2f} s, at most {MOST_FIRST_S:g}")
+    return made
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving")
     parser.add_argument("--avatar", type=Path)
     parser.add_argument("--chunks", type=int, default=10_000)
@@ -258,14 +271,16 @@ def main(arguments: list[str]) -> None:
     timed = {n: step_ms(drawn_by.model, n) for n in (1, 8)}
     found: dict[str, Any] = {"machine": machine(), "switch": switches(shown),
              "renderer_switch": switches(shown, renderers=True), "runtimes": runtimes(),
-             "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawn_by), "skew": skew(given.hour),
+             "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawn_by), "skew": skew(shown, given.hour),
+             "first_fragment_s": first_fragment_s(shown),
              "step": {"runtime": asdict(runtime), "ms": timed}, "offline": offline(shown, drawn_by)}  # fmt: skip
     on_gpu, cores = runtime.device != "cpu", os.cpu_count() or 1
     streams = carried(found["run"]["fps"], 8000 / timed[8], cores, on_gpu=on_gpu)
     found["streams"] = {"cores": cores, "num": streams, "cost_a_minute": given.price and given.price / 60 / streams}
+    wrong = faults(found)
     if given.json:
-        print(json.dumps(found))
-        return
+        print(json.dumps({**found, "faults": wrong}))
+        return len(wrong) > 0
     run = found["run"]
     memory = ", ".join(f"{mib:.0f} MiB after {chunks:,}" for chunks, mib in run["resident_mib"].items())
     print(f"| {found['machine']} | |\n|---|---|")
@@ -301,7 +316,11 @@ def main(arguments: list[str]) -> None:
     print(f"| resident memory over chunks | {memory} |")
     early, late = found["skew"]["click_after_flash_ms"]
     print(f"| sound after picture, early and after {given.hour} s | {early:+.1f} ms, {late:+.1f} ms |")
+    print(f"| a new session's first tick of sound to its fragment | {1000 * found['first_fragment_s']:.0f} ms |")
+    for fault in wrong:
+        print(f"not as it must be: {fault}", file=sys.stderr)
+    return len(wrong) > 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -45,6 +45,7 @@ START_S = 180.0
 SAMPLE_HZ, FRAME_SAMPLES = 16_000, 640
 LEAST_FPS = 24.5
 MOST_LATE_RATIO, MOST_GAP_S, MOST_GROWTH_MIB = 0.05, 5.0, 5.0
+MOST_FIRST_MS = 500.0
 LATE_S = 0.12
 """A tick that is so late leaves a viewer's picture standing (serving/vitals.py)."""
 WARM_CYCLES = 20
@@ -324,6 +325,8 @@ def faults(found: dict[str, Any]) -> list[str]:
     made = [f"session {n}: {s}" for n, s in enumerate(found["real_time"]["sessions"])
             if s["late_ratio"] > MOST_LATE_RATIO or s["lost_frames"] or s["fps"] < LEAST_FPS]  # fmt: skip
     made += [f"killed: {k}" for k in found["killed"] if k["gap_s"] >= MOST_GAP_S or k["lost_frames"]]
+    if (first_ms := found["first_fragment"]["first_ms"]["worst"]) > MOST_FIRST_MS:
+        made.append(f"first fragment: {first_ms:.0f} ms at worst, at most {MOST_FIRST_MS:g}")
     left = found["cycles"]
     if any(left[name] > 0 for name in ("threads", "files", "processes")) or left["resident_mib"] > MOST_GROWTH_MIB:
         made.append(f"left behind: {left}")

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from flows import deploy_gates, deploy_probe, deploy_renderer
+from flows import deploy_gates, deploy_probe, deploy_renderer, deploy_soak, renderer_beside
 from flows.deploy_gates import Gate, failures
 from flows.deploy_servers import followed, reached, servers_of
 from modeling.made_motion import idle_of, network, refuse_not_live
@@ -57,13 +57,13 @@ class Judged:
 
 def run_deploy(
     workspace_root: str | Path | None, checkpoint: str, *, share: float = SHARE, avatar: str | None = None,
-    say: Callable[[str], None] | None = None,
+    soak_s: float = 0.0, say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Deploys a checkpoint by id, or the latest one of a recipe: {"checkpoint", "kind", "state", "reason", "before", "did"}.
 
     "state" is serving, refused or rolled back; "did" is nothing when it served already. `avatar` is whom the probes show
-    when no server runs. Raises ValueError for an unknown checkpoint, a share that is none, while another one is deployed, and
-    for a renderer without a checkpoint that makes motion.
+    when no server runs; for `soak_s` seconds viewers' sessions are compared as well. Raises ValueError for an unknown
+    checkpoint, a share that is none, while another one is deployed, and for a renderer without a checkpoint that makes motion.
     """
     if not 0 < share <= MOST_SHARE:
         raise ValueError(f"canary share {share:.0%}: must be above 0 % and at most {MOST_SHARE:.0%}")
@@ -87,7 +87,7 @@ def run_deploy(
 
             with deploy_flow.watched(say):
                 made: dict[str, Any] = deploy_flow.deploy(
-                    str(workspace.settings.workspace), told.checkpoint, share, avatar
+                    str(workspace.settings.workspace), told.checkpoint, share, avatar, soak_s
                 )
     return made
 
@@ -141,7 +141,9 @@ def shown(workspace: Workspace) -> dict[str, Any]:
             "servers": [s.url for s in there], "away": list(away), "history": last}  # fmt: skip
 
 
-def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps) -> dict[str, Any]:
+def deploy(
+    workspace: Workspace, told: Deployment, share: float, avatar: str | None, by: Steps, soak_s: float = 0.0
+) -> dict[str, Any]:
     """From where it stands to its end."""
     before, name = told.before or (WARP if told.kind == RENDERER else ""), told.checkpoint
     judged = by.step(
@@ -178,10 +180,21 @@ def deploy(workspace: Workspace, told: Deployment, share: float, avatar: str | N
                 ]
                 by.show("deploy-comparison", f"{name} beside {before or 'nothing'}", comparison_page(servers, compared))
                 reason = "; ".join(c.reason for c in compared if c.reason)
+            soaked = ""
+            if not reason and soak_s:
+                seen = by.step(
+                    "soak",
+                    f"{name[:8]} serves its share of the viewers for {soak_s:g} s",
+                    lambda: deploy_soak.soak(workspace, told, now, soak_s),
+                )
+                by.show("deploy-soak", f"{name} beside {before or 'nothing'}, by viewers' sessions", soak_page(seen))
+                reason, soaked = seen.reason, f"; {seen.told}"
             if reason:
                 return _ended(workspace, told, "rolled back", reason, by)
             probed = sum(len(c.gates) for c in compared)
-            why = f"passed {len(judged.gates)} gates on its evaluation ({judged.on}) and {probed} on live probes"
+            why = (
+                f"passed {len(judged.gates)} gates on its evaluation ({judged.on}) and {probed} on live probes{soaked}"
+            )
             by.step("promote", f"{name[:8]} serves everybody", lambda: deployments.promote(workspace, told, why))
             after = deployments.wanted(workspace)
             switched = by.step(
@@ -208,8 +221,8 @@ def usable(workspace: Workspace, checkpoint: str, kind: str = KIND) -> registry.
 
 
 def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) -> Judged:
-    """By its evaluation, beside that of the checkpoint that serves on the same snapshot, or, of a renderer, beside the warp;
-    one that was never evaluated is evaluated now."""
+    """By its evaluation, beside that of the checkpoint that serves on the same snapshot; of a renderer beside the warp, and
+    beside what the one that serves makes of the same faces. One that was never evaluated is evaluated now."""
     try:
         found = usable(workspace, checkpoint, kind)
     except ValueError as error:
@@ -222,9 +235,16 @@ def judge(workspace: Workspace, checkpoint: str, stable: str, kind: str = KIND) 
     if kind == RENDERER:
         try:
             drawn = deploy_renderer.renderer_gates(own, deploy_renderer.frame_ms(workspace, found))
-            return Judged(tuple(drawn), failures(drawn), (), deploy_gates.compared_on(own))
         except ValueError as error:
             return Judged((), f"checkpoint {checkpoint}: {str(error).removeprefix(f'checkpoint {checkpoint}: ')}")
+        if stable:
+            try:
+                seen = renderer_beside.beside(workspace, found, registry.load(workspace, stable))
+                drawn += deploy_renderer.beside_gates(seen)
+                notes.append(f"{stable}, which serves, drew the same: {deploy_gates.compared_on(seen)}")
+            except (ValueError, FileNotFoundError) as error:  # it was erased, or the footage is gone
+                notes.append(f"{stable}, which serves, can't draw the same ({error}): the warp alone decides")
+        return Judged(tuple(drawn), failures(drawn), tuple(notes), deploy_gates.compared_on(own))
     beside: Mapping[str, Any] | None = None
     if stable:
         try:
@@ -321,6 +341,15 @@ def comparison_page(servers: Sequence[Server], compared: Sequence[Compared]) -> 
         parts += [f"## {server.url}", "\n".join(["| figure | canary | serving |", "|---|---|---|", *rows])]
         parts += [deploy_gates.table(told.gates), f"**{told.reason}**" if told.reason else "All passed."]
     return "\n\n".join(parts)
+
+
+def soak_page(seen: deploy_soak.Soaked) -> str:
+    names = seen.canary
+    rows = [f"| {n} | {_cell(seen.canary, n)} | {_cell(seen.stable, n)} |" for n in names]
+    figures = "\n".join(["| figure | canary | serving |", "|---|---|---|", *rows])
+    return "\n\n".join(
+        [f"{seen.told}.", figures, deploy_gates.table(seen.gates), f"**{seen.reason}**" if seen.reason else ""]
+    )
 
 
 def _cell(figures: Mapping[str, float | None] | None, name: str) -> str:

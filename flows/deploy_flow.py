@@ -38,11 +38,13 @@ def _run_name() -> str:
 
 
 @flow(name="deploy", flow_run_name=_run_name, persist_result=False)
-def deploy(workspace: str, checkpoint: str, share: float = steps.SHARE, avatar: str | None = None) -> dict[str, Any]:
+def deploy(
+    workspace: str, checkpoint: str, share: float = steps.SHARE, avatar: str | None = None, soak_s: float = 0.0
+) -> dict[str, Any]:
     """Brings a checkpoint into service by gates and a canary; whether it came so far, and why, is the result."""
     place = open_workspace(workspace)
     told = steps.begun(place, checkpoint)
-    made = steps.deploy(place, told, share, avatar, _Shown(_watcher.get()))
+    made = steps.deploy(place, told, share, avatar, _Shown(_watcher.get()), soak_s)
     get_run_logger().info("checkpoint %s is %s: %s", checkpoint, made["state"], made["reason"])
     return made
 

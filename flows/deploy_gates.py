@@ -13,6 +13,8 @@ from typing import Any
 WORSE_RATIO = 0.05
 """A measure may be worse than that of the checkpoint that serves by so much, or by its interval, whichever is wider: with
 few people held out an interval has no width to speak of."""
+MEASURES = (("lip_distance", False), ("lip_velocity_distance", False), ("correlation", True))
+"""Of motion, and whether more is better."""
 QUIET_OPEN, QUIET_QUIVER = 0.5, 1.0
 """Without a voice: how far open a mouth may stand (standard deviations) and how fast it may move (those a second). A trained
 network has 0.03 and 0.02 (modeling/LOG.md)."""
@@ -30,6 +32,11 @@ LEAST_LOUDNESS, LOUDNESS_LESS = 0.1, 0.25
 LEAST_SHOWN, SHOWN_RATIO = 0.05, 0.3
 """Gray levels by which the mouth's pixels follow its opening: on a portrait and 6 s of speech a renderer that paints one mouth for
 all has 0.00 to 0.02, the warp 0.57 to 0.69, and both the same `frame_change`, since the head sways."""
+MOST_LAG_MS, LAG_APART_MS = 160.0, 80.0
+"""Four frames between a mouth and its sound, either way; two where the checkpoint that serves is more than two away: mouths that
+open ahead of a loud syllable, as people's may, are told from mouths that are late by what served before."""
+SURELY = 1.5
+"""Of a lag's clearness: what moves so clearly with the sound must not be followed by what can't be told."""
 LEAST_CHANGE, CHANGE_RATIO = 0.05, 0.3
 """Gray levels by which the mouth's pixels change from frame to frame; a picture that is coded anew and stands still has 0."""
 
@@ -103,11 +110,11 @@ def evaluation_gates(metrics: Mapping[str, Any], serving: Mapping[str, Any] | No
     there = serving[part] if serving is not None and alike(metrics, serving) else {}
     theirs = there["measures"]["ours"] if there else {}
     gates = [
-        Gate(f"lip_distance ahead of {name}, upper end", float(of["lip_distance"]["high"]), 0.0, True,
+        Gate(f"{measure} ahead of {name}, upper end", float(of[measure]["high"]), 0.0, True,
              "the whole interval below 0 is clearly worse than that baseline")
-        for name, of in ahead.items()
+        for name, of in ahead.items() for measure, _ in MEASURES
     ]  # fmt: skip
-    for measure, least in (("lip_distance", False), ("lip_velocity_distance", False), ("correlation", True)):
+    for measure, least in MEASURES:
         if measure in theirs:
             beside = theirs[measure]
             slack = WORSE_RATIO * abs(beside["value"])
@@ -140,6 +147,7 @@ def live_gates(canary: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
 
     first, late = told.get("first_fragment_s"), told.get("underrun_ratio")
     return [
+        *_lag_gates(canary, told),
         most("lost_frames", 0.0),
         least("fps", LEAST_FPS, _times(told.get("fps"), FPS_RATIO), timing=True),
         most("first_fragment_s", max(LEAST_FIRST_S, FIRST_RATIO * (first or 0.0)), timing=True),
@@ -150,6 +158,16 @@ def live_gates(canary: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
         least("mouth_loudness", LEAST_LOUDNESS, _less(told.get("mouth_loudness"), LOUDNESS_LESS)),
         least("mouth_shown", LEAST_SHOWN, _times(told.get("mouth_shown"), SHOWN_RATIO)),
     ]
+
+
+def _lag_gates(canary: Mapping[str, Any], told: Mapping[str, Any]) -> list[Gate]:
+    """None where neither's mouth moves clearly enough with the sound to tell when it does."""
+    lag, beside = canary.get("mouth_lag_ms"), told.get("mouth_lag_ms")
+    if lag is None and (beside is None or told["mouth_lag_clearness"] < SURELY):
+        return []
+    apart = lag is not None and beside is not None and abs(lag - beside) > LAG_APART_MS
+    value = None if lag is None else abs(lag)
+    return [Gate("mouth_lag_ms", value, LAG_APART_MS if apart else MOST_LAG_MS, False, _source(beside))]
 
 
 def table(gates: Sequence[Gate]) -> str:

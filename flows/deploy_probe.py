@@ -10,12 +10,14 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import numpy as np
 
+from flows.deploy_sync import mouth_lag
 from store.deployments import Server
 
 SAMPLE_HZ, TICK_SAMPLES, FRAME_SAMPLES = 16_000, 1280, 640
@@ -70,15 +72,21 @@ class Seen:
 
 def probe(server: Server, pair: str, sound: np.ndarray) -> dict[str, float | None]:
     """Figures of one session on this pair of checkpoints. Raises ProbeError when the server does not say all of it."""
-    headers = {HEADER: server.key}
-    return figures(watched(server, {"avatar": offered(server)[0], "checkpoint": pair}, headers, sound), sound)
+    shown = _avatars(server)[0]
+    seen = watched(server, {"avatar": shown["key"], "checkpoint": pair}, {HEADER: server.key}, sound)
+    return figures(seen, sound, shown.get("mouth"))
 
 
 def offered(server: Server) -> list[str]:
     """Keys of the avatars that a server shows. Raises ProbeError when it does not answer."""
+    return [str(shown["key"]) for shown in _avatars(server)]
+
+
+def _avatars(server: Server) -> list[dict[str, Any]]:
     try:
         answer = httpx.get(f"{server.url}/api/avatars", timeout=TIMEOUT_S).raise_for_status()
-        return [str(shown["key"]) for shown in answer.json()["avatars"]]
+        there: list[dict[str, Any]] = answer.json()["avatars"]
+        return there
     except httpx.HTTPError as error:
         raise ProbeError(f"the server does not tell its avatars ({type(error).__name__}: {error})") from error
 
@@ -141,33 +149,45 @@ def _watch(line: Any, sound: np.ndarray) -> Seen:
                 return seen
 
 
-def figures(seen: Seen, sound: np.ndarray) -> dict[str, float | None]:
+def figures(seen: Seen, sound: np.ndarray, mouth: Sequence[int] | None = None) -> dict[str, float | None]:
+    """`mouth` is where it lies in the pictures; without it nothing is said of when it moves."""
     import av
 
     def decoded(kind: str) -> list[Any]:
         with av.open(io.BytesIO(bytes(seen.data))) as container:
             return list(container.decode(**{kind: 0}))  # type: ignore[union-attr]
 
-    times = [int(f.pts) for f in decoded("video")]
-    runs = [(int(f.pts), f.to_ndarray()[0]) for f in decoded("audio")]
+    shown = decoded("video")
+    times = [int(f.pts) for f in shown]
+    heard = _heard([(int(f.pts), f.to_ndarray()[0]) for f in decoded("audio")])
     lost = (times[-1] - times[0]) // FRAME_SAMPLES + 1 - len(times) if times else len(sound) // FRAME_SAMPLES
     kept = ("fps", "underrun_ratio", "frame_change", "mouth_range", "mouth_loudness", "mouth_shown")
+    lag_ms, clearness = None, 0.0
+    if mouth is not None:
+        lag_ms, clearness = mouth_lag([f.to_ndarray(format="gray") for f in shown], times, heard, mouth)
     return {
         "frames": float(len(times)),
         "lost_frames": float(lost),
         "first_fragment_s": seen.first_s,
-        "skew_ms": _skew_ms(runs, sound, seen.began_at_s),
+        "skew_ms": _skew_ms(heard, sound, seen.began_at_s),
+        "mouth_lag_ms": lag_ms,
+        "mouth_lag_clearness": clearness,
         **{name: seen.vitals.get(name) for name in kept},
     }
 
 
-def _skew_ms(runs: list[tuple[int, np.ndarray]], sound: np.ndarray, shown_s: float | None) -> float | None:
-    """By how much the speech is heard away from its picture, without sign; None when it is not heard."""
-    if not runs or shown_s is None:
-        return None
-    heard = np.zeros(runs[-1][0] + len(runs[-1][1]), np.float64)
+def _heard(runs: list[tuple[int, np.ndarray]]) -> np.ndarray:
+    """The decoded sound from the stream's begin on, -1 to 1."""
+    heard = np.zeros(runs[-1][0] + len(runs[-1][1]) if runs else 0, np.float64)
     for at, run in runs:
         heard[at : at + len(run)] = run
+    return heard
+
+
+def _skew_ms(heard: np.ndarray, sound: np.ndarray, shown_s: float | None) -> float | None:
+    """By how much the speech is heard away from its picture, without sign; None when it is not heard."""
+    if shown_s is None:
+        return None
     said = sound[: min(len(sound), 3 * SAMPLE_HZ)].astype(np.float64) / 32768
     if len(heard) < len(said):
         return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.deploy_gates import Gate, part_of
+from flows.deploy_gates import WORSE_RATIO, Gate, part_of
+from flows.renderer_beside import SERVING
 from modeling.made_renderer import renderer_of
 from store import registry
 from store.workspace import Workspace
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
     from modeling.renderer_export import OnnxRenderer, TorchRenderer
 
 MOST_FRAME_MS = 12.0
-"""Of one core, beside 14 ms for motion, warp and H.264: 30 frames a second take 33."""
+"""Of one core, beside 8 for motion, warp, H.264 and the gateway: 30 frames a second have 33, so a core that takes 1.6 times
+as long still keeps up."""
 LEAST_SHARPNESS, LEAST_CONTRAST = 0.7, 0.6
 """Over the true frames'."""
 MOST_STILL, MOST_BORDER, MOST_PAUSE = 0.5, 1.0, 1.0
 """Gray levels: of a mouth that is held still, of the square's edge, and beyond what the person's own mouth does in pauses."""
 MOST_DRIFT = 0.1
 """Of the cosine to the person's own face, below the warp's."""
+COMPARED = ("mouth_psnr", "mouth_ssim", "mouth_flicker", "closed_error", "sharpness", "identity")
 TIMED_FRAMES = 30
 
 
@@ -60,6 +64,26 @@ def renderer_gates(metrics: Mapping[str, Any], frame_ms: float) -> list[Gate]:
         if "pause_quiver" in ours:
             gate("pause_quiver", ours["pause_quiver"]["value"], MOST_PAUSE, False, "lips must not quiver in silence")
     return gates
+
+
+def beside_gates(told: Mapping[str, Any]) -> list[Gate]:
+    """On the faces that the one which serves drew as well (flows/renderer_beside.py): nothing may be behind it by more than the
+    interval of the differences and by more than 5 %, whichever is wider. Of PSNR and SSIM that is of the error."""
+    gates = []
+    for kind, of in told[part_of(told)]["plates"].items():
+        theirs, ahead = of["measures"][SERVING], of["ahead"][SERVING]
+        for measure in (m for m in COMPARED if m in theirs and m in ahead):
+            value, by = float(theirs[measure]["value"]), ahead[measure]
+            limit = -max(_slack(measure, value), by["high"] - by["value"])
+            name = f"{kind}: {measure} ahead of the renderer that serves"
+            gates.append(Gate(name, by["value"], limit, True, f"that one has {value:.3g}"))
+    return gates
+
+
+def _slack(measure: str, value: float) -> float:
+    if measure == "mouth_psnr":
+        return 20 * math.log10(1 + WORSE_RATIO)
+    return WORSE_RATIO * (1 - value if measure == "mouth_ssim" else value)
 
 
 def step_ready(workspace: Workspace, found: registry.Checkpoint) -> tuple[RendererNet, OnnxRenderer | TorchRenderer]:

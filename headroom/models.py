@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from headroom.corpus import existing
-from headroom.options import JsonOption, WorkspaceOption, group, share_of
+from headroom.options import JsonOption, WorkspaceOption, group, seconds_of, share_of
 
 app = group()
 
@@ -293,6 +293,12 @@ def deploy(
         typer.Argument(help="A checkpoint's id (6 characters are enough), or a recipe; none: show what serves."),
     ] = None,
     canary: Annotated[str, typer.Option(help="Share of the new sessions that it gets first, up to 50%.")] = "10%",
+    soak: Annotated[
+        str | None,
+        typer.Option(
+            help="For so long (90s, 10m, 2h) it serves its share of the viewers, and is compared by their sessions too."
+        ),
+    ] = None,
     rollback: Annotated[
         bool,
         typer.Option(
@@ -320,14 +326,22 @@ def deploy(
         raise ValueError(f"deploy: --rollback takes no checkpoint, {checkpoint!r} was given; it goes to the one before")
     if kind and not rollback:
         raise ValueError(f"deploy: --kind {kind} is of --rollback; a checkpoint tells its kind itself")
+    if soak and not checkpoint:
+        raise ValueError("deploy: --soak is of a checkpoint; headroom deploy CHECKPOINT --soak 10m")
     if rollback:
         told = flow.run_rollback(corpus.settings.workspace, kind)
     elif checkpoint is None:
         terminal.show(flow.shown(corpus), deployment.shown, as_json)
         return
     else:
+        soak_s = seconds_of(soak) if soak else 0.0
         told = flow.run_deploy(
-            corpus.settings.workspace, checkpoint, share=share_of(canary), avatar=avatar, say=deployment.say
+            corpus.settings.workspace,
+            checkpoint,
+            share=share_of(canary),
+            avatar=avatar,
+            soak_s=soak_s,
+            say=deployment.say,
         )
     terminal.show(told, deployment.deployed, as_json)
     if told["did"] in ("refused", "rolled back"):

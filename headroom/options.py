@@ -50,6 +50,18 @@ def share_of(text: str) -> float:
     return value
 
 
+def seconds_of(text: str) -> float:
+    """ "90s", "10m" or "2h" in seconds. Raises ValueError for anything that is no length of time."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        value = float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
+        raise ValueError(f"time {text!r}: write it as 90s, 10m or 2h") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"time {text!r}: must be above 0")
+    return value
+
+
 def group(name: str | None = None, sentence: str | None = None) -> typer.Typer:
     """Commands under a name of their own; without one, among those of `headroom` itself."""
     return typer.Typer(

@@ -29,6 +29,7 @@ from serving.remote import RefusedError
 from serving.routing import Gateway
 from serving.spoken import routes
 from serving.viewer import greeted, watched_by_socket
+from serving.vitals import mouth_box
 from serving.watching import reached
 from serving.webrtc import Peers
 
@@ -75,7 +76,7 @@ def make_app(
     async def avatars() -> Response:
         if not gateway.workers:
             return _refused(503, "no worker is here yet to draw them; try again in a minute")
-        offered = [{"key": a.key, "name": a.name} for a in gateway.avatars.values()]
+        offered = [{"key": a.key, "name": a.name, "mouth": mouth_box(a)} for a in gateway.avatars.values()]
         return JSONResponse({"avatars": offered, "free": gateway.free, "tts": tts.installed()})
 
     @app.get("/api/avatars/{key}.jpg")

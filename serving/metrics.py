@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -61,8 +62,8 @@ NOTHING_HELD: dict[str, Any] = {"share": 0.0, "refused": {}, "switches": 0}
 
 def held_by_all(gateway: Gateway) -> dict[str, Any]:
     """What the workers together serve, by pairs of motion and renderer: `held` by all of them, `refused` by one of them, and
-    the oldest `revision` that one of them follows. `own_renderer` are the workers that draw by a renderer of their own; what
-    they make of a pair stands for it. There must be a worker."""
+    the oldest `revision` that one of them follows; `vitals` are the sums of all sessions, probes among them. `own_renderer`
+    are the workers that draw by a renderer of their own; what they make of a pair stands for it. There must be a worker."""
     states = [worker.state for worker in gateway.workers.values()]
     oldest = min(states, key=lambda s: s["split"]["revision"])
     split, names = oldest["split"], gateway.vitals()
@@ -78,6 +79,7 @@ def held_by_all(gateway: Gateway) -> dict[str, Any]:
             p: why for s in states for p in told if (why := s["refused"].get(own_pair(p, s["renderer"]))) is not None
         },
         "sessions": {name: sum(t.checkpoint == name for t in gateway.talks.values()) for name in names},
+        "vitals": {name: asdict(vitals) for name, vitals in names.items()},
         "moving": sum(s["moving"] for s in states),
         "switches": gateway.switches + sum(s["switches"] for s in states),
         "slowest_switch_ms": round(1000 * max(s["slowest_switch_s"] for s in states), 3),

@@ -94,16 +94,22 @@ class Vitals:
         return abs(both) / math.sqrt(y) if y > 1e-8 else 0.0
 
 
+def mouth_box(avatar: Any) -> tuple[int, int, int, int]:
+    """Where the mouth is in an avatar's pictures, with some skin: x0, y0, x1, y1."""
+    points = avatar.plate.points[list(LIPS_OUTER), :2]
+    side = np.array(avatar.plate.picture.shape[1::-1])
+    wide = 0.25 * np.ptp(points, axis=0)
+    x0, y0 = np.clip(points.min(axis=0) - wide, 0, side - 2).astype(int)
+    x1, y1 = np.clip(points.max(axis=0) + wide, [x0 + 2, y0 + 2], side).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
 class Watch:
     """Measures one session's frames into `vitals`, which may be changed for others at any time."""
 
     def __init__(self, avatar: Any) -> None:
         self.vitals = Vitals(sessions=1)
-        points = avatar.plate.points[list(LIPS_OUTER), :2]
-        side = np.array(avatar.plate.picture.shape[1::-1])
-        wide = 0.25 * np.ptp(points, axis=0)
-        x0, y0 = np.clip(points.min(axis=0) - wide, 0, side - 2).astype(int)
-        x1, y1 = np.clip(points.max(axis=0) + wide, [x0 + 2, y0 + 2], side).astype(int)
+        x0, y0, x1, y1 = mouth_box(avatar)
         self._mouth = np.s_[y0:y1, x0:x1, 1]
         whole = avatar.plate.points
         lips = placed(whole, crop_affine(whole, across_px(whole)))[list(LIPS_OUTER)]

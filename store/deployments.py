@@ -10,6 +10,7 @@ A deployment is `gates` while its figures are judged, then `canary`, and ends `s
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -75,6 +76,14 @@ class Server:
     key: str
     pid: int
     seen_at: float
+
+
+@dataclass(frozen=True)
+class Soak:
+    """What viewers' sessions did since a canary began to soak: {pair: sums}, of all servers."""
+
+    begun_at: float
+    sums: dict[str, dict[str, float]]
 
 
 def pair_of(motion: str, renderer: str) -> str:
@@ -224,6 +233,20 @@ def previous(workspace: Workspace, kind: str | None = None) -> Deployment:
             f"rollback: {last.name} serves by a roll-back already; headroom deploy {last.before[:8]} takes the other again"
         )
     return last
+
+
+def soaked(workspace: Workspace, told: Deployment) -> Soak | None:
+    """How far a deployment's soak is; None before it began."""
+    table = ledger.soaks
+    rows = workspace.ledger.rows(sa.select(table).where(table.c.deployment == told.id))
+    return Soak(rows[0]["begun_at"], json.loads(rows[0]["sums"])) if rows else None
+
+
+def keep_soak(workspace: Workspace, told: Deployment, soak: Soak) -> None:
+    """Raises OvertakenError when the deployment was ended meanwhile."""
+    _expect(told, under_way(workspace))
+    row = {"deployment": told.id, "begun_at": soak.begun_at, "sums": json.dumps(soak.sums)}
+    workspace.ledger.put(ledger.soaks, [row])
 
 
 def announce(workspace: Workspace, server: Server) -> None:

@@ -117,6 +117,15 @@ deployments = sa.Table(
     sa.Column("begun_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float, nullable=False),  # 0 while it is under way
 )
+soaks = sa.Table(
+    "soaks",
+    metadata,
+    sa.Column("deployment", sa.String, primary_key=True),
+    sa.Column("begun_at", sa.Float, nullable=False),
+    sa.Column(
+        "sums", sa.Text, nullable=False
+    ),  # JSON: by checkpoint, what viewers' sessions added since (serving/vitals.py)
+)
 servers = sa.Table(
     "servers",
     metadata,

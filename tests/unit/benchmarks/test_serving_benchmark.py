@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
 from benchmarks import serving
-from benchmarks.serving import carried, drawing, long_run, offline, skew, switches
+from benchmarks.serving import carried, drawing, faults, first_fragment_s, long_run, offline, switches
+from benchmarks.serving_skew import skew
+from serving import live
 from serving.publish import Fragments
 from tests.unit.serving.conftest import one_thread  # noqa: F401 - for every test here
 from tests.unit.serving.talker import head
 
 
 def test_sound_and_picture_stay_together_and_an_offset_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(abs(ms) < 1 for ms in skew(6)["click_after_flash_ms"])
+    assert all(abs(ms) < 1 for ms in skew(head(), 9)["click_after_flash_ms"])
 
     class Late(Fragments):
         """Its sound is a frame late."""
@@ -24,8 +29,8 @@ def test_sound_and_picture_stay_together_and_an_offset_would_be_seen(monkeypatch
             said, self.held = self.held, sound_N
             return super().write(number, picture, said)
 
-    monkeypatch.setattr(serving, "Fragments", Late)
-    assert skew(6)["click_after_flash_ms"] == pytest.approx([40, 40], abs=1)
+    monkeypatch.setattr(live, "Fragments", Late)
+    assert skew(head(), 9)["click_after_flash_ms"] == pytest.approx([40, 40], abs=1)
 
 
 def test_a_run_counts_its_frames_and_memory() -> None:
@@ -54,3 +59,56 @@ def test_offline_counts_the_frames_of_all_sounds() -> None:
     told = offline(head(), drawing(), num=2, seconds=0.4)
     assert told["alone"] > 0
     assert told["at_once"] > 0
+
+
+def test_a_new_sessions_first_sound_is_timed() -> None:
+    assert 0 < first_fragment_s(head()) < 30
+
+
+FINE = {
+    "run": {"fps": 30.0, "growth_mib": 5.0, "chunks": 1000},
+    "renderer": {"fps": 31.0, "growth_mib": -1.0, "chunks": 1000},
+    "switch": {"still_ms": {"median": 0.01, "worst": 20.0}, "lost_frames": 0},
+    "renderer_switch": {"still_ms": {"median": 1.0, "worst": 20.0}, "lost_frames": 0},
+    "skew": {"seconds": 3600, "click_after_flash_ms": [0.1, -40.0]},
+    "first_fragment_s": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "why"),
+    [
+        ("run", {"fps": 29.0, "growth_mib": 0.0, "chunks": 9}, "run: 29.0 frames a second of one core, at least 30"),
+        ("renderer", {"fps": 40.0, "growth_mib": 6.0, "chunks": 9}, "renderer: 6.0 MiB more after 9 chunks, at most 5"),
+        ("switch", {"still_ms": {"median": 1.5}, "lost_frames": 0}, "switch: stands still for 1.500 ms, at most 1;"),
+        ("renderer_switch", {"still_ms": {"median": 0.1}, "lost_frames": 2}, "at most 1; 2 frames lost"),
+        ("skew", {"seconds": 3600, "click_after_flash_ms": [0.0, 41.0]}, "skew: +41.0 ms late in 3600 s, at most 40"),
+        ("first_fragment_s", 0.6, "first fragment: 0.60 s, at most 0.5"),
+    ],
+)
+def test_each_limit_that_is_broken_is_told_and_ends_with_1(
+    name: str, changed: Any, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert faults(FINE) == []
+    (fault,) = faults({**FINE, name: changed})
+    assert why in fault
+    found = {**FINE, name: changed}
+    monkeypatch.setattr(serving, "of_picture", lambda path: head())
+    for part, key in (
+        ("long_run", "run"),
+        ("switches", "switch"),
+        ("skew", "skew"),
+        ("first_fragment_s", "first_fragment_s"),
+    ):
+
+        def told(*given: Any, key: str = key, **more: Any) -> Any:
+            if key == "run" and len(given) > 2:
+                return found["renderer"]
+            return found["renderer_switch"] if more.get("renderers") else {**FINE, **found}[key]
+
+        monkeypatch.setattr(serving, part, told)
+    monkeypatch.setattr(serving, "runtimes", dict)
+    monkeypatch.setattr(serving, "step_ms", lambda *given: 1.0)
+    monkeypatch.setattr(serving, "offline", lambda *given: {})
+    assert serving.main(["--avatar", "drawn", "--json"]) == 1
+    assert why in json.loads(capsys.readouterr().out)["faults"][0]

@@ -21,7 +21,7 @@ from flows import deploy as flow
 from flows import deploy_gates
 from flows.deploy_probe import ProbeError, probe, speech, state_of
 from modeling.audio_to_motion import MotionNet
-from serving import follow, talking
+from serving import follow, live, talking
 from serving.gateway import make_app
 from serving.join import held_by
 from serving.routing import Gateway
@@ -191,14 +191,47 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
     assert flow.shown(place)["servers"] == []
 
 
+def test_a_canary_whose_picture_is_200_ms_late_is_rolled_back_with_that_reason(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(place, lively(0))
+    monkeypatch.setattr(flow, "SPEECH_S", 4.0)
+    monkeypatch.setattr(flow, "LOOKS", 1)
+    monkeypatch.setattr(deploy_gates, "LEAST_FPS", 1.0)
+    late, ticked, cut = published(place, lively(1)), live.LiveSession._ticked, live.frames_of
+    shown: dict[int, list[np.ndarray]] = {}
+    now = threading.local()
+
+    def remembered(session: live.LiveSession, sound: np.ndarray) -> Any:
+        now.session = session
+        return ticked(session, sound)
+
+    def five_later(*told: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for number, picture, sound in cut(*told):
+            before = shown.setdefault(id(now.session), [picture] * 5)
+            before.append(picture)
+            yield number, before.pop(0) if now.session.checkpoint == late else picture, sound
+
+    monkeypatch.setattr(live.LiveSession, "_ticked", remembered)
+    monkeypatch.setattr(live, "frames_of", five_later)
+    with served(place):
+        by = Told()
+        told = deployed(place, late, by)
+        assert told["state"] == "rolled back"
+        assert "mouth_lag_ms is 2" in told["reason"]
+        assert told["reason"].count("must be") == 1, "nothing else is wrong with it"
+        assert deployed(place, published(place, lively(2)))["state"] == "serving"
+
+
 def test_a_probe_says_what_a_viewer_got(place: Workspace) -> None:
     name = published(place, lively(0))
     with served(place) as (_, server):
-        told = probe(server, name, speech(SPEECH_S))
+        told = probe(server, name, speech(3.5))
         with pytest.raises(ProbeError, match="checkpoint nobody is not held by this server"):
             probe(server, "nobody", speech(SPEECH_S))
     assert told["lost_frames"] == 0
-    assert (told["frames"] or 0) >= 25 * SPEECH_S
+    assert (told["frames"] or 0) >= 25 * 3.5
+    assert -80 < (told["mouth_lag_ms"] or -100) < 40, "this mouth is one frame late"
     assert (told["skew_ms"] or 0) < 10
     assert (told["mouth_range"] or 0) > 0.3
     assert (told["mouth_loudness"] or 0) > 0.3

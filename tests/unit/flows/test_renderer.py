@@ -12,8 +12,9 @@ import torch
 import headroom
 from dashboards import deployment, renderer_trained
 from flows import renderer as steps
+from flows import renderer_beside
 from flows.deploy import judge, run_deploy, run_rollback, shown
-from flows.deploy_renderer import renderer_gates
+from flows.deploy_renderer import beside_gates, renderer_gates
 from flows.evaluation import run_evaluate
 from flows.export import run_export
 from flows.renderer_flow import markdown
@@ -299,6 +300,66 @@ def test_each_defect_fails_a_gate(changed: dict[str, float], fails: str) -> None
     failed = [g.name for g in renderer_gates(good(**changed), 3.0) if not g.passed]
     assert failed == ([f"avatar: {fails}"] if fails else [])
     assert [g.name for g in renderer_gates(good(), 50.0) if not g.passed] == ["frame_ms"]
+
+
+def test_one_that_is_worse_than_what_serves_is_refused_though_it_passes_every_floor(
+    place: Workspace, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save
+
+    stable, found = told["id"], registry.load(place, told["id"])
+    spoilt = renderer_of(found).state_dict()
+    spoilt["leave.bias"] += 1.5  # a mouth that is far too bright
+    worse = registry.publish(place, save(spoilt), {**found.told, "metrics": good()}).id
+    same = registry.publish(place, found.weights, {**found.told, "metrics": good()}).id
+    assert judge(place, worse, "", "renderer").reason == "", "beside the warp alone it passes"
+    judged = judge(place, worse, stable, "renderer")
+    assert "avatar: mouth_psnr ahead of the renderer that serves is -" in judged.reason
+    assert f"{stable}, which serves, drew the same: 1 people it never saw" in judged.notes[0]
+
+    monkeypatch.setattr(renderer_beside, "code_version", lambda: {"package": "0", "commit": "c"})
+    judged = judge(place, same, stable, "renderer")
+    assert judged.reason == ""
+    ahead = [g for g in judged.gates if "renderer that serves" in g.name]
+    assert {g.name.split(": ")[1].split(" ")[0] for g in ahead} >= {"mouth_psnr", "mouth_ssim", "sharpness", "identity"}
+    assert all(g.value == 0 for g in ahead)
+    with monkeypatch.context() as drawing_nothing:
+        drawing_nothing.delattr(renderer_beside, "renderer_of")
+        again = judge(place, same, stable, "renderer")
+    assert again.gates[1:] == judged.gates[1:], "the same code draws nothing again; frame_ms alone is timed anew"
+
+    learnt = {**found.told["data"], "people": {"train": ["ann", "ben", "cho"]}}
+    knows = registry.publish(
+        place, found.weights, {**found.told, "data": learnt, "snapshot": {"id": "o", "sha256": "o"}}
+    )
+    judged = judge(place, same, knows.id, "renderer")
+    assert judged.reason == ""
+    assert (
+        "can't draw the same (it learnt from all that is held out of that): the warp alone decides" in judged.notes[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "theirs", "ahead", "width", "passes"),
+    [
+        ("mouth_psnr", 25.0, -0.4, 0.0, True),
+        ("mouth_psnr", 25.0, -0.5, 0.1, False),
+        ("mouth_psnr", 25.0, -0.5, 0.6, True),
+        ("mouth_ssim", 0.8, -0.02, 0.0, False),
+        ("mouth_flicker", 6.0, -0.2, 0.1, True),
+        ("mouth_flicker", 6.0, -0.4, 0.1, False),
+        ("closed_error", 10.0, -0.6, 0.1, False),
+        ("sharpness", 0.9, -0.1, 0.0, False),
+        ("identity", 0.9, -0.1, 0.0, False),
+    ],
+)
+def test_behind_what_serves_by_the_interval_and_by_5_percent_fails(
+    measure: str, theirs: float, ahead: float, width: float, passes: bool
+) -> None:
+    figures = {"value": ahead, "low": ahead - width, "high": ahead + width}
+    of = {"measures": {"serving": {measure: {"value": theirs}}}, "ahead": {"serving": {measure: figures}}}
+    (gate,) = beside_gates({"held_people": {"plates": {"avatar": of}}})
+    assert (gate.passed, gate.name) == (passes, f"avatar: {measure} ahead of the renderer that serves")
 
 
 def test_it_comes_into_service_by_its_gates_or_not_at_all(
