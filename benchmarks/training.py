@@ -27,9 +27,9 @@ import torch
 from benchmarks.machine import machine
 from modeling.motion import NUM_PARAMETERS, Motion
 from modeling.motion_set import MotionClip
-from modeling.ranks import Machine, train_on
+from modeling.ranks import Machine
 from modeling.recipes.audio_to_motion import AudioToMotion, recipe
-from modeling.training import Batches, Progress, Stage, train
+from modeling.training import Batches, Progress, Stage, train, train_on
 
 MOST_DATA_RATIO, MOST_GROWTH_RATIO, MOST_TWO_RATIO = 0.5, 1.1, 2.0
 CLIPS, CLIP_S = 24, 8.0
