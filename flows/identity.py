@@ -19,7 +19,7 @@ from infra.code import code_version
 from modeling.identity import KIND, OURS, USUAL, fit, identity_of, inputs, judged, targets
 from modeling.recipes.identity import Identity, identity
 from store import deployments, registry
-from store.frozen import Frozen, frozen
+from store.frozen import Frozen
 from store.ledger import Manifest
 from store.workspace import Workspace, open_workspace
 from tasks import freeze

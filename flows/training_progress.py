@@ -112,7 +112,9 @@ class Pictured(Shown, Generic[Net]):
 
     def __call__(self, done: Progress) -> None:
         super().__call__(done)
-        fresh = done.step > self._save_every and (done.step - 1) % self._save_every == 0  # the step after one that was saved
+        fresh = (
+            done.step > self._save_every and (done.step - 1) % self._save_every == 0
+        )  # the step after one that was saved
         if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := self._pictures.saved()):
             self._drawn_at = time.monotonic()
             self._drawn(net, done.step - 1)
