@@ -161,7 +161,12 @@ def main(arguments: list[str]) -> None:
     changed = dict(pair.split("=", 1) for pair in given.set)
     found = registry.load(workspace, given.checkpoint)
     told = grown(
-        workspace, found, given.tier, sorted(given.seconds), changed, lambda done: print(done, file=sys.stderr, flush=True)
+        workspace,
+        found,
+        given.tier,
+        sorted(given.seconds),
+        changed,
+        lambda done: print(done, file=sys.stderr, flush=True),
     )
     print(json.dumps(told) if given.json else table(told))
 
