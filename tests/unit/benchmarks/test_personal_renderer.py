@@ -34,15 +34,15 @@ def test_each_length_has_a_row_of_people_that_the_checkpoint_did_not_learn_from(
     net = steps.train(work, lambda done: None)
     found = registry.load(place, steps.publish(place, work, net, steps.evaluate(work, net))["id"])
     small = {"num_steps": 1, "save_every": 1, "batch_size": 1, "plates_per_clip": 1}
-    told = grown(place, found, "spoken", [0.6, 1.2, 9.0], small)
+    told = grown(place, found, "spoken", [1.0, 1.4, 9.0], small)
     strangers = {c.who for c in work.data.clips} - set(found.told["data"]["people"]["train"])
-    assert list(told["seconds"]) == ["0.6", "1.2"], "nobody has nine seconds"
+    assert list(told["seconds"]) == ["1", "1.4"], "nobody has nine seconds"
     for row in told["seconds"].values():
         assert set(row["people"]) == strangers
         for kind in ("avatar", "portrait"):
             assert set(row[kind]) == {"ours", "general", "warp"}
             assert len(row[kind]["general"]["mouth_psnr"]) == len(strangers)
     assert table(told).count("\n") == 1 + 4
-    assert f"| 0.6 s, portrait | {len(strangers)} |" in table(told)
+    assert f"| 1 s, portrait | {len(strangers)} |" in table(told)
     with pytest.raises(ValueError, match=r"nobody in tier spoken whom .* did not learn from has 11.5 s"):
         grown(place, found, "spoken", [9.0], small)
