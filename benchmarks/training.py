@@ -1,8 +1,8 @@
-"""What a training of audio-to-motion costs: steps and seconds of motion per CPU-second, its data's share, memory, processes.
+"""What a training costs: steps and seconds of clips per CPU-second, its data's share, memory, and that of two processes.
 
-    python -m benchmarks.training [--steps 60] [--set batch_size=16 ...] [--recipe audio_to_motion] [--json]
+    python -m benchmarks.training [--steps 60] [--set batch_size=16 ...] [--recipe audio_to_motion | renderer | ...] [--json]
 
-It trains on noise in syllables: it costs what a voice does. All figures are of processor time, so that a busy machine changes
+Audio-to-motion trains on noise in syllables, a renderer on pictures of noise: they cost what voices and faces do. All figures are of processor time, so that a busy machine changes
 none of them; the first steps are not counted. A limit is a ratio: of the time that the data may take, of what memory may
 grow by over the run, and of what a step of two processes may cost beside that of one.
 """
@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,21 @@ import psutil
 import torch
 
 from benchmarks.machine import machine
+from modeling import renderer_training, training
 from modeling.motion import NUM_PARAMETERS, Motion
 from modeling.motion_set import MotionClip
-from modeling.ranks import Machine, train_on
+from modeling.mouth_crop import SIDE_PX
+from modeling.ranks import Machine
 from modeling.recipes.audio_to_motion import AudioToMotion, recipe
-from modeling.training import Batches, Progress, Stage, train
+from modeling.recipes.renderer import Renderer, renderer
+from modeling.renderer_set import AVATAR, PORTRAIT, FaceClip
+from modeling.training import Progress
 
 MOST_DATA_RATIO, MOST_GROWTH_RATIO, MOST_TWO_RATIO = 0.5, 1.1, 2.0
 CLIPS, CLIP_S = 24, 8.0
+FACES, FACE_FRAMES = 6, 75
 WARM_STEPS = 5
+OnStep = Callable[[Progress], None]
 
 
 def clips() -> list[MotionClip]:
@@ -50,10 +57,47 @@ def clips() -> list[MotionClip]:
     return made
 
 
-def one_process(made: AudioToMotion) -> dict[str, Any]:
+def faces() -> list[FaceClip]:
+    """Pictures of noise, within lips that open and shut."""
+    made = []
+    for number in range(FACES):
+        draw = np.random.default_rng(number)
+
+        def pictures(*shape: int, draw: np.random.Generator = draw) -> np.ndarray:
+            return draw.integers(0, 256, (*shape, SIDE_PX, SIDE_PX, 3), np.uint8)
+
+        lips = np.zeros((FACE_FRAMES, 2, SIDE_PX, SIDE_PX), np.uint8)
+        for frame, half in enumerate(draw.integers(1, 12, FACE_FRAMES)):
+            lips[frame, :, 48 - half : 48 + half, 28:68] = 255
+        made.append(
+            FaceClip(
+                clip_id=f"c{number}", video_id=f"v{number}", who=f"p{number}", weight=None, frames=np.arange(FACE_FRAMES),
+                true=pictures(FACE_FRAMES), lips=lips, face=np.full((FACE_FRAMES, SIDE_PX, SIDE_PX), 255, np.uint8),
+                warps=pictures(2, FACE_FRAMES), references=pictures(2, 2), plates=[(AVATAR, 0), (PORTRAIT, 1)],
+                speech=np.ones(FACE_FRAMES, np.float32), gap=lips[:, 0].mean(axis=(1, 2)).astype(np.float32),
+                pictures=np.zeros((2, 256, 256, 3), np.uint8), affines=np.tile(np.eye(2, 3), (2, 1, 1)),
+                points=np.full((2, 5, 2), 128.0),
+            )
+        )  # fmt: skip
+    return made
+
+
+def parts_of(made: AudioToMotion | Renderer) -> tuple[Callable[[int], Any], Callable[[Machine, Path, OnStep], Any]]:
+    """(what makes the data of a step, what trains on a machine, into a folder)."""
+    if isinstance(made, Renderer):
+        shown = faces()
+        return renderer_training.Batches(made, shown), lambda on, folder, mark: renderer_training.train_on(
+            on, made, shown, folder, mark
+        )
+    some = clips()
+    return training.Batches(made, some), lambda on, folder, mark: training.train_on(
+        on, [training.Stage(made, some)], folder, mark
+    )
+
+
+def one_process(made: AudioToMotion | Renderer) -> dict[str, Any]:
     """Processor time of a step and of its data, and memory early and at the end."""
-    some, process = clips(), psutil.Process()
-    batches = Batches(made, some)
+    process, (batches, train) = psutil.Process(), parts_of(made)
     began = time.process_time()
     for step in range(made.num_steps):
         batches(step)
@@ -65,20 +109,20 @@ def one_process(made: AudioToMotion) -> dict[str, Any]:
             marks[done.step] = (time.process_time(), process.memory_info().rss / 2**20)
 
     with tempfile.TemporaryDirectory() as folder:
-        train(made, some, Path(folder), mark)
+        train(Machine("cpu"), Path(folder), mark)
     (early_s, early_mib), (late_s, late_mib) = marks[WARM_STEPS], marks[made.num_steps]
     step_s = (late_s - early_s) / (made.num_steps - WARM_STEPS)
     return {
         "step_cpu_s": step_s,
         "steps_per_cpu_s": 1 / step_s,
-        "motion_s_per_cpu_s": made.batch_size * made.crop_frames / 25 / step_s,
+        "clip_s_per_cpu_s": made.batch_size * made.crop_frames / 25 / step_s,
         "data_ratio": data_s / step_s,
         "resident_mib": late_mib,
         "growth_ratio": late_mib / early_mib,
     }
 
 
-def processes_step_s(made: AudioToMotion, processes: int) -> float:
+def processes_step_s(made: AudioToMotion | Renderer, processes: int) -> float:
     """Processor time of a step over all processes, without their first and last steps."""
     marks: dict[int, float] = {}
 
@@ -88,11 +132,11 @@ def processes_step_s(made: AudioToMotion, processes: int) -> float:
             marks[done.step] = sum(t.user + t.system for t in told)
 
     with tempfile.TemporaryDirectory() as folder:
-        train_on(Machine("cpu", processes), [Stage(made, clips())], Path(folder), mark)
+        parts_of(made)[1](Machine("cpu", processes), Path(folder), mark)
     return (marks[made.num_steps - WARM_STEPS] - marks[WARM_STEPS]) / (made.num_steps - 2 * WARM_STEPS)
 
 
-def measured(made: AudioToMotion) -> dict[str, Any]:
+def measured(made: AudioToMotion | Renderer) -> dict[str, Any]:
     one = one_process(made)
     two = processes_step_s(made, 2)
     told = {"machine": machine(), "recipe": made.name, "batch_size": made.batch_size, "crop_frames": made.crop_frames}
@@ -118,17 +162,19 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     changed = dict(pair.split("=", 1) for pair in given.set)
-    found = measured(recipe(given.recipe, **{**changed, "num_steps": given.steps, "save_every": given.steps * 2}))
+    changed |= {"num_steps": given.steps, "save_every": given.steps * 2}
+    named = renderer if given.recipe.startswith("renderer") else recipe
+    found = measured(named(given.recipe, **changed))
     if given.json:
         print(json.dumps(found))
         return
     one = found["one"]
     print(
-        f"| {found['recipe']}, batches of {found['batch_size']} x {found['crop_frames'] / 25:g} s; {found['machine']} | |"
+        f"| {found['recipe']}, batches of {found['batch_size']} x {found['crop_frames'] / 25:.3g} s; {found['machine']} | |"
     )
     print("|---|---|")
-    print(f"| steps per CPU-second | {one['steps_per_cpu_s']:.1f} |")
-    print(f"| seconds of motion per CPU-second | {one['motion_s_per_cpu_s']:.0f} |")
+    print(f"| steps per CPU-second | {one['steps_per_cpu_s']:.3g} |")
+    print(f"| seconds of clips per CPU-second | {one['clip_s_per_cpu_s']:.3g} |")
     print(f"| resident memory | {one['resident_mib']:.0f} MiB |")
     for what, ratio, most in limits(found):
         print(f"| {what} | {ratio:.2f} (at most {most:g}{'' if ratio <= most else ': missed'}) |")

@@ -1,4 +1,5 @@
-"""`headroom train identity`: what is usual for a person, told from one picture, learnt from the clips of a frozen tier.
+"""`headroom train identity`: what is usual for a person, told from one picture, learnt from the clips of a frozen tier; plain
+functions, as in flows/train.py.
 
 Nothing is detected: it reads the meshes, blendshapes and angles that are stored. `headroom deploy` puts it to work: avatars of
 portraits have that rest and scale then.
@@ -15,10 +16,10 @@ import numpy as np
 
 from flows.labelled import groups_of, licences, refuse_few
 from infra.code import code_version
-from modeling.identity import KIND, OURS, USUAL, IdentityModel, fit, identity_of, inputs, judged, targets
+from modeling.identity import KIND, OURS, USUAL, fit, identity_of, inputs, judged, targets
 from modeling.recipes.identity import Identity, identity
 from store import deployments, registry
-from store.frozen import Frozen, frozen
+from store.frozen import Frozen
 from store.ledger import Manifest
 from store.workspace import Workspace, open_workspace
 from tasks import freeze
@@ -55,12 +56,28 @@ def run_identity(
 
     Raises ValueError for an unknown tier or snapshot, too few people, and where nothing is told surely better than without.
     """
-    recipe = identity(**(changed or {}))
+    identity(**(changed or {}))  # what is wrong with it is told before anything is begun
     workspace = open_workspace(workspace_root)
     if (tier is None) == (snapshot is None):
         raise ValueError("train: give a tier, which is frozen now, or a snapshot; one of them")
-    held = frozen(workspace, snapshot or str(freeze.build(workspace, tier or "")["snapshot"]))
-    faces, rights = read_faces(workspace, held, recipe)
+    chosen = snapshot or str(freeze.build(workspace, tier or "")["snapshot"])
+    from flows.server import prefect_api
+
+    with prefect_api(workspace.settings.workspace):
+        from flows import identity_flow
+
+        told: dict[str, Any] = identity_flow.train_identity(
+            str(workspace.settings.workspace), chosen, dict(changed or {})
+        )
+    return told
+
+
+# The steps
+
+
+def evaluate(recipe: Identity, faces: Faces) -> tuple[dict[str, Any], list[str]]:
+    """(measures on people that the judging model did not see, what is told better than is usual). Raises ValueError where nothing
+    surely is."""
     figures = judged(recipe, faces.inputs, faces.targets, faces.people, faces.groups)
     ahead = figures["ahead"][USUAL]
     keeps = [name for name in ("rest", "scale") if ahead[f"{name}_error"]["low"] > 0]
@@ -70,7 +87,7 @@ def run_identity(
             f"identity: of people whom it did not see its rest is off by {ours:.3f} of their motion and what is usual by "
             f"{before:.3f}, the scale no better: nothing is surely better, so nothing is published; give a tier with more people"
         )
-    return _published(workspace, recipe, held, faces, rights, fit(recipe, faces.inputs, faces.targets), keeps, figures)
+    return figures, keeps
 
 
 def read_faces(workspace: Workspace, held: Frozen, recipe: Identity) -> tuple[Faces, dict[str, int]]:
@@ -129,12 +146,14 @@ def _told(frames: np.ndarray, blendshapes: Any, raw: Motion) -> np.ndarray:
     return inputs(raw.values[frames[here]].astype(np.float64), shapes)
 
 
-def _published(
-    workspace: Workspace, recipe: Identity, held: Frozen, faces: Faces, rights: Mapping[str, int], model: IdentityModel,
-    keeps: list[str], figures: Mapping[str, Any],
+def publish(
+    workspace: Workspace, recipe: Identity, held: Frozen, faces: Faces, rights: Mapping[str, int],
+    figures: Mapping[str, Any], keeps: list[str],
 ) -> dict[str, Any]:  # fmt: skip
+    """Fits it to all people, and puts the checkpoint into the registry; gives what it says of itself."""
     from safetensors.numpy import save
 
+    model = fit(recipe, faces.inputs, faces.targets)
     made = registry.publish(
         workspace, save({k: np.ascontiguousarray(v) for k, v in model.arrays().items()}),
         {

@@ -58,14 +58,20 @@ def run_renderer(
     snapshot: str | None = None,
     start: str | None = None,
     changed: Mapping[str, object] | None = None,
+    device: str = "auto",
+    processes: int = 1,
     on_step: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Trains a renderer on a tier, frozen now, or on a snapshot; gives `checkpoint.json`, the checkpoint's "id", and "did":
-    "trained", or "nothing" where the same code has trained the same.
+    "trained", or "nothing" where the same code has trained the same. Where it runs, as modeling/ranks.py tells, is no part of
+    what it is.
 
-    Raises ValueError for an unknown recipe, tier, snapshot or checkpoint, for a tier of which nothing can be held out, and for
-    a `start` of another size.
+    Raises ValueError for an unknown recipe, tier, snapshot or checkpoint, for a tier of which nothing can be held out, for a
+    `start` of another size, and for a device that isn't there.
     """
+    from modeling.ranks import Machine
+
+    Machine(device, processes)
     made = renderer(recipe_name, **(changed or {}))
     workspace = open_workspace(workspace_root)
     if (tier is None) == (snapshot is None):
@@ -85,7 +91,13 @@ def run_renderer(
 
         with watched(on_step):
             told: dict[str, Any] = renderer_flow.train_renderer(
-                str(workspace.settings.workspace), recipe_name, chosen, dict(changed or {}), begun.id if begun else None
+                str(workspace.settings.workspace),
+                recipe_name,
+                chosen,
+                dict(changed or {}),
+                begun.id if begun else None,
+                device,
+                processes,
             )
     return {**told, "did": "nothing" if told["id"] in before else "trained"}
 
@@ -151,11 +163,12 @@ def faces_of(
     return found, left_out
 
 
-def train(work: Prepared, on_step: Callable[[Progress], None]) -> RendererNet:
-    from modeling import renderer_training
+def train(work: Prepared, on_step: Callable[[Progress], None], device: str = "cpu", processes: int = 1) -> RendererNet:
+    from modeling.ranks import Machine
+    from modeling.renderer_training import train_on
 
     start = renderer_of(work.start).state_dict() if work.start else None
-    return renderer_training.train(work.recipe, work.faces["train"], work.folder, on_step, start)
+    return train_on(Machine(device, processes), work.recipe, work.faces["train"], work.folder, on_step, start)
 
 
 def evaluate(work: Prepared, net: RendererNet) -> dict[str, Any]:

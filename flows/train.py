@@ -199,7 +199,8 @@ def _folder(workspace: Workspace, made: AudioToMotion, stages: Sequence[Stage]) 
 
 
 def train(work: Prepared, on_step: Callable[[Progress], None], device: str = "cpu", processes: int = 1) -> MotionNet:
-    from modeling.ranks import Machine, train_on
+    from modeling.ranks import Machine
+    from modeling.training import train_on
 
     net = train_on(Machine(device, processes), work.stages, work.folder, on_step)
     net.hear = work.ears.hear if work.ears else None

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows import train as steps
-from flows.training_progress import TIME_ALONE, Shown, task_of
+from flows.training_progress import NUM_PICTURED, TIME_ALONE, Pictured, Pictures, task_of
 from modeling.audio_to_motion import MotionNet
 from modeling.motion_metrics import Predict, rms_to_mouth
-from modeling.motion_picture import draw_samples, png
+from modeling.motion_picture import draw_samples
 from modeling.recipes.audio_to_motion import recipe
-from modeling.training import Progress, network_in, predict
-from store.scrub import PICTURES
+from modeling.training import network_in, predict
+from store.scrub import MOTION_SAMPLES
 from store.workspace import open_workspace
 from tasks.curriculum import load_curriculum
-
-PICTURE_INTERVAL_S = 60.0
-NUM_PICTURED = 3
-"""Held-out clips whose curves are drawn; the erasure of one of them drops the pictures."""
 
 
 def _run_name() -> str:
@@ -66,7 +61,7 @@ def train(
         "%d clips to learn from, %s held out, %d left out; state in %s",
         len(parts.train), held, len(work.data.left_out), work.folder,
     )  # fmt: skip
-    with _Shown(work) as shown:
+    with Pictured(work.folder, work.recipe.save_every, _pictures(work)) as shown:
         net = task_of(
             "train",
             f"train {made.name}, {work.recipe.num_steps} steps",
@@ -75,8 +70,9 @@ def train(
         metrics, beside = task_of(
             "evaluate", f"evaluate on held-out {parts.held_out}", lambda: steps.evaluate(work, net)
         )
-        shown.figures(metrics)
-        shown.picture(net, work.recipe.num_steps, whole=True)
+        for part, judged in parts_of(metrics).items():
+            shown.figures(part, {name: told["value"] for name, told in judged["measures"]["ours"].items()})
+        shown.last(net, work.recipe.num_steps)
     told: dict[str, Any] = task_of(
         "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
     )
@@ -126,41 +122,20 @@ def _cell(told: Mapping[str, float]) -> str:
     return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
 
 
-class _Shown(Shown):
-    """Also curves of held-out clips as they come to look, as TensorBoard events; the last picture in the Prefect UI."""
+def _pictures(work: steps.Prepared) -> Pictures[MotionNet]:
+    """Curves of held-out clips as they come to look."""
+    clips = sorted([*work.parts.held_people, *work.parts.held_time], key=lambda c: c.clip_id)[:NUM_PICTURED]
+    loud = rms_to_mouth(work.parts.train)
 
-    def __init__(self, work: steps.Prepared) -> None:
-        super().__init__(work.folder)
-        self._save_every = work.recipe.save_every
-        self._clips = sorted([*work.parts.held_people, *work.parts.held_time], key=lambda c: c.clip_id)[:NUM_PICTURED]
-        self._hear = work.ears.hear if work.ears else None
-        self._loud = rms_to_mouth(work.parts.train)
-        self._drawn_at = time.monotonic()
+    def saved() -> MotionNet | None:
+        net = network_in(work.folder)
+        if net is not None:
+            net.hear = work.ears.hear if work.ears else None
+        return net
 
-    def __call__(self, done: Progress) -> None:
-        super().__call__(done)
-        fresh = done.step > self._save_every and done.step % self._save_every == 1  # the step after one that was saved
-        if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := network_in(self._folder)):
-            self._drawn_at = time.monotonic()
-            net.hear = self._hear
-            self.picture(net, done.step - 1)
+    def draw(net: MotionNet) -> np.ndarray:
+        predictors: dict[str, Predict] = {"network": lambda sound: predict(net, sound), "rms to mouth": loud}
+        return draw_samples(predictors, clips)
 
-    def picture(self, net: MotionNet, step: int, whole: bool = False) -> None:
-        """What the network makes of held-out clips; of the whole training also for the Prefect UI and as samples.png."""
-        predictors: dict[str, Predict] = {"network": lambda sound: predict(net, sound), "rms to mouth": self._loud}
-        drawn = draw_samples(predictors, self._clips)
-        self._board.add_image("held_out/motion", drawn, step, dataformats="HWC")
-        if whole:
-            data = png(drawn)
-            (self._folder / "samples.png").write_bytes(data)
-            told = "Stored motion (white), the network's (amber), loudness (teal): clips "
-            create_image_artifact(
-                image_url=f"data:image/png;base64,{base64.b64encode(data).decode()}",
-                key=PICTURES,
-                description=told + ", ".join(c.clip_id for c in self._clips),
-            )
-
-    def figures(self, metrics: Mapping[str, Any]) -> None:
-        for part, judged in parts_of(metrics).items():
-            for name, told in judged["measures"]["ours"].items():
-                self._board.add_scalar(f"{part}/{name}", told["value"], 0)
+    told = "Stored motion (white), the network's (amber), loudness (teal)"
+    return Pictures(MOTION_SAMPLES, "held_out/motion", told, [c.clip_id for c in clips], saved, draw)

@@ -1,26 +1,35 @@
-"""What the flows that train show of it: losses for TensorBoard, a progress bar in the Prefect UI, steps for who watches."""
+"""What the flows that train show of it: losses and pictures for TensorBoard, a progress bar and the last picture in the Prefect
+UI, steps for who watches."""
 
 from __future__ import annotations
 
+import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
+import numpy as np
 from prefect import Task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from modeling.motion_picture import png
 from modeling.training import Progress
 
 ARTIFACT_INTERVAL_S = 2.0
+PICTURE_INTERVAL_S = 60.0
+NUM_PICTURED = 3
+"""Held-out clips that are drawn; the erasure of one of them drops the pictures."""
 TIME_ALONE = (
     "**held_out: time.** Too few people to hold some out: it is judged on ends of the clips that it learnt from, "
     "which says nothing of people it never saw."
 )
 Result = TypeVar("Result")
+Net = TypeVar("Net")
 OnStep = Callable[[Progress], None]
 
 _watcher: ContextVar[OnStep | None] = ContextVar("watcher", default=None)
@@ -73,3 +82,54 @@ class Shown:
                 self._bar = create_progress_artifact(percent, key="progress-train", description=told)
             else:
                 update_progress_artifact(self._bar, percent, description=told)
+
+    def figures(self, part: str, values: Mapping[str, float]) -> None:
+        """Measures of what was held out."""
+        for name, value in values.items():
+            self._board.add_scalar(f"{part}/{name}", value, 0)
+
+
+@dataclass(frozen=True)
+class Pictures(Generic[Net]):
+    """What a training draws: `saved` gives the network as it was saved last, `draw` what it makes of held-out clips, RGB uint8
+    (H, W, 3). `tag` is TensorBoard's, `key` Prefect's, `told` says what is seen."""
+
+    key: str
+    tag: str
+    told: str
+    clip_ids: Sequence[str]
+    saved: Callable[[], Net | None]
+    draw: Callable[[Net], np.ndarray]
+
+
+class Pictured(Shown, Generic[Net]):
+    """Also what the network makes of held-out clips, as it comes to look: at most once a minute for TensorBoard."""
+
+    def __init__(self, folder: Path, save_every: int, pictures: Pictures[Net]) -> None:
+        super().__init__(folder)
+        self._save_every, self._pictures = save_every, pictures
+        self._drawn_at = time.monotonic()
+
+    def __call__(self, done: Progress) -> None:
+        super().__call__(done)
+        fresh = (
+            done.step > self._save_every and (done.step - 1) % self._save_every == 0
+        )  # the step after one that was saved
+        if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := self._pictures.saved()):
+            self._drawn_at = time.monotonic()
+            self._drawn(net, done.step - 1)
+
+    def last(self, net: Net, step: int) -> None:
+        """Of the whole training: also for the Prefect UI, and as samples.png."""
+        data = png(self._drawn(net, step))
+        (self._folder / "samples.png").write_bytes(data)
+        create_image_artifact(
+            image_url=f"data:image/png;base64,{base64.b64encode(data).decode()}",
+            key=self._pictures.key,
+            description=f"{self._pictures.told}: clips {', '.join(self._pictures.clip_ids)}",
+        )
+
+    def _drawn(self, net: Net, step: int) -> np.ndarray:
+        picture = self._pictures.draw(net)
+        self._board.add_image(self._pictures.tag, picture, step, dataformats="HWC")
+        return picture

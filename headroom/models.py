@@ -40,10 +40,10 @@ def train(
         list[str] | None, typer.Option("--set", help="A value of the recipe, as num_steps=3000; may be repeated.")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto: cuda where there is one; of audio_to_motion.")
+        str, typer.Option(help="cpu, cuda, or auto: cuda where there is one; of audio_to_motion and renderer.")
     ] = "auto",
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the work (FSDP2), a GPU each on cuda; of audio_to_motion.")
+        int, typer.Option(min=1, help="Processes that share the work (FSDP2), a GPU each on cuda; of the same.")
     ] = 1,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -74,7 +74,7 @@ def train(
         raise ValueError("train: --start is of a renderer; no other recipe goes on from a checkpoint")
     if curriculum is not None and (draws or at_once):
         raise ValueError(f"train: {recipe} has no stages; give --tier, --snapshot, or neither")
-    if (draws or at_once) and (device != "auto" or processes > 1):
+    if at_once and (device != "auto" or processes > 1):
         raise ValueError(f"train: {recipe} is trained on the CPU; leave --device and --processes out")
     root = existing(workspace).workspace.settings.workspace
     if flag is not None:
@@ -100,8 +100,9 @@ def train(
 
         with motion_trained.training(quiet=as_json) as on_step:
             made = run_renderer(
-                root, recipe, tier=tier, snapshot=snapshot, start=start, changed=changed, on_step=on_step
-            )
+                root, recipe, tier=tier, snapshot=snapshot, start=start, changed=changed,
+                device=device, processes=processes, on_step=on_step,
+            )  # fmt: skip
         terminal.show(made, renderer_trained.trained, as_json)
         return
     with motion_trained.training(quiet=as_json) as on_step:

@@ -11,15 +11,15 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from modeling.audio_to_motion import MotionNet
-    from modeling.training import Progress, Stage
+    from modeling.training import Progress
+
+Net = TypeVar("Net", bound=nn.Module)
 
 DEVICES = ("auto", "cpu", "cuda")
 CPU = torch.device("cpu")
@@ -63,17 +63,18 @@ class Place:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def spread(self, net: MotionNet, backend: str = "") -> MotionNet:
-        """The network on this device, its blocks compiled by a backend, and each spread over the processes."""
+    def spread(self, net: Net, blocks: Sequence[nn.Module], backend: str = "") -> Net:
+        """The network on this device, its blocks compiled by a backend, and each spread over the processes. Whoever trains it
+        calls it as a whole: what is called of it alone finds its weights in parts."""
         net = net.to(self.device)
-        for block in net.blocks() if backend else ():
+        for block in blocks if backend else ():
             block.compile(backend=backend, dynamic=False)
         if self.world_size > 1:
             from torch.distributed.device_mesh import init_device_mesh
             from torch.distributed.fsdp import fully_shard
 
             mesh = init_device_mesh(self.device.type, (self.world_size,))
-            for block in net.blocks():
+            for block in blocks:
                 fully_shard(block, mesh=mesh)
             fully_shard(net, mesh=mesh)
         return net
@@ -116,24 +117,18 @@ class Place:
 ALONE = Place()
 
 
-def train_on(
-    machine: Machine,
-    stages: Sequence[Stage],
-    folder: Path,
-    on_step: Callable[[Progress], None] = lambda step: None,
-) -> MotionNet:
-    """`train_stages` on a machine, with its errors; and ChildProcessError where one of several processes failed: the same
-    call goes on from what was saved."""
-    from modeling.training import network_in, refuse_wrong, train_stages
+class Training(Protocol):
+    """A training that may be sent to another process: a function of a module with its values bound to it."""
 
-    if machine.processes == 1:
-        return train_stages(stages, folder, on_step, Place(torch.device(machine.kind)))
-    refuse_wrong(stages, folder, machine.processes)
+    def __call__(self, *, on_step: Callable[[Progress], None], place: Place) -> object: ...
+
+
+def train_in_processes(machine: Machine, training: Training, on_step: Callable[[Progress], None]) -> None:
+    """A training by all processes of a machine: the first one's steps are told here, and what it saves is the result.
+
+    Raises ChildProcessError where one of them failed: the same call goes on from what was saved."""
     with tempfile.TemporaryDirectory() as meeting:
-        _run_all(machine, (list(stages), folder, f"file://{meeting}/store"), on_step)
-    net = network_in(folder)
-    assert net is not None
-    return net
+        _run_all(machine, (training, f"file://{meeting}/store"), on_step)
 
 
 def _run_all(machine: Machine, given: tuple[Any, ...], on_step: Callable[[Progress], None]) -> None:
@@ -164,9 +159,7 @@ def _run_all(machine: Machine, given: tuple[Any, ...], on_step: Callable[[Progre
             process.join()
 
 
-def _process(rank: int, machine: Machine, stages: Sequence[Stage], folder: Path, meeting: str, told: Any) -> None:
-    from modeling.training import train_stages
-
+def _process(rank: int, machine: Machine, training: Training, meeting: str, told: Any) -> None:
     device = torch.device("cuda", rank) if machine.kind == "cuda" else CPU
     if machine.kind == "cuda":
         torch.cuda.set_device(device)
@@ -174,7 +167,7 @@ def _process(rank: int, machine: Machine, stages: Sequence[Stage], folder: Path,
     backend = "nccl" if machine.kind == "cuda" else "gloo"
     torch.distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=machine.processes)
     try:
-        train_stages(stages, folder, told.put, Place(device, rank, machine.processes))
+        training(on_step=told.put, place=Place(device, rank, machine.processes))
         torch.distributed.barrier()  # who leaves first takes the others' connections away
     finally:
         torch.distributed.destroy_process_group()

@@ -6,7 +6,7 @@ The last layer begins at nought, so an untrained renderer gives the warp itself,
 the square's border, so what is painted has no edge. `identity` is encoded once of a person's picture and the inside of the
 mouth; `state` are features of the frame before. It is small: a frame takes a few milliseconds of one core.
 
-Legend: B batch, C channels, S side in pixels.
+Legend: B batch, T frames after each other, C channels, S side in pixels.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class RendererNet(nn.Module):
         self.shuffle = nn.PixelShuffle(2)
         self.register_buffer("fade", torch.from_numpy(fade())[None, None], persistent=False)
 
+    def blocks(self) -> list[nn.Module]:
+        """What is compiled, and spread over devices, piece by piece."""
+        return [part for part in self.modules() if isinstance(part, Block)]
+
     def start(self, batch: int = 1) -> Tensor:
         """The state before the first frame."""
         side = SIDE_PX // 4
@@ -70,6 +74,23 @@ class RendererNet(nn.Module):
         after = torch.tanh(self.hand_on(late))
         change = self.shuffle(self.leave(self.last(fine + self.up(late))))
         return given_BCSS[:, :3] + self.fade * change, after
+
+
+class Unrolled(nn.Module):
+    """The network over frames that follow each other, in one call: that is how it is trained."""
+
+    def __init__(self, net: RendererNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, given_BTCSS: Tensor, reference_BCSS: Tensor) -> Tensor:
+        """(B, T, 3, S, S)."""
+        reference = reference_BCSS.contiguous(memory_format=torch.channels_last)
+        identity, state, made = self.net.identity(reference), self.net.start(len(reference)), []
+        for given in given_BTCSS.unbind(1):
+            one, state = self.net(given.contiguous(memory_format=torch.channels_last), identity, state)
+            made.append(one)
+        return torch.stack(made, dim=1)
 
 
 class Block(nn.Module):

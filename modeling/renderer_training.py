@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from modeling.ranks import ALONE, Machine, Place, train_in_processes
 from modeling.recipes.renderer import Renderer
-from modeling.renderer import RendererNet
+from modeling.renderer import RendererNet, Unrolled
 from modeling.renderer_set import FaceClip
-from modeling.training import Progress, deterministic, save_state, saved_state, schedule
+from modeling.training import (
+    Progress,
+    deterministic,
+    refuse_other_run,
+    refuse_unshared,
+    save_state,
+    saved_state,
+    schedule,
+)
 
 LEVELS = 4
 SSIM_SIDE = 7
@@ -34,38 +44,76 @@ Weights = Mapping[str, Tensor]
 
 def train(
     recipe: Renderer, clips: Sequence[FaceClip], folder: Path, on_step: Callable[[Progress], None] = lambda step: None,
-    start: Weights | None = None,
+    start: Weights | None = None, place: Place = ALONE,
 ) -> RendererNet:  # fmt: skip
     """Trains from where `folder` stands, saves into it, and gives the network ready to draw; `start` are the weights that it
-    begins with, of a checkpoint that goes on with one person.
+    begins with, of a checkpoint that goes on with one person. At a `place` that is one of several processes all of them call
+    it, and the first alone writes and calls `on_step`.
 
     Raises ValueError without a clip of enough frames, and for a folder that holds a run of another recipe or other clips.
     """
-    run = run_key(recipe, clips, start)
-    batches = Batches(recipe, clips)
+    batches = Batches(recipe, clips, place.rank, place.world_size)
+    run = refuse_wrong(recipe, clips, folder, start, place.world_size)
     saved = saved_state(folder)
-    if saved and saved["run"] != run:
-        raise ValueError(f"{folder} holds a run of another recipe or other clips; give another folder, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     with deterministic(recipe.seed):
         net = RendererNet(recipe)
         if weights := saved.get("net") or start:
             net.load_state_dict(weights)
-        net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        if place.world_size == 1:  # FSDP2 spreads weights only as they lie by default
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        unrolled = place.spread(Unrolled(net), net.blocks(), recipe.compile).train()
         optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         if saved:
-            optimiser.load_state_dict(saved["optimiser"])
+            optimiser.load_state_dict(place.cut(saved["optimiser"], optimiser))
         for step in range(int(saved["step"]) if saved else 0, recipe.num_steps):
-            losses = _one_step(recipe, net, optimiser, batches, step)
-            with (folder / "losses.jsonl").open("a") as log:
-                log.write(json.dumps({"step": step + 1, **losses}) + "\n")
-            on_step(Progress(step + 1, recipe.num_steps, losses))
+            losses = _one_step(recipe, unrolled, optimiser, batches, step, place)
+            if place.is_first:
+                with (folder / "losses.jsonl").open("a") as log:
+                    log.write(json.dumps({"step": step + 1, **losses}) + "\n")
+                on_step(Progress(step + 1, recipe.num_steps, losses))
             if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.num_steps:
-                told = {"run": run, "recipe": asdict(recipe), "step": step + 1}
-                save_state(folder, {**told, "net": net.state_dict(), "optimiser": optimiser.state_dict()})
+                weights, moments = place.whole(net.state_dict()), place.whole(optimiser.state_dict())
+                if place.is_first:
+                    told = {"run": run, "recipe": asdict(recipe), "step": step + 1}
+                    save_state(folder, {**told, "net": weights, "optimiser": moments})
         trained = RendererNet(recipe)
-        trained.load_state_dict(net.state_dict())
+        trained.load_state_dict(place.whole(net.state_dict()))
     return trained.eval()
+
+
+def train_on(
+    machine: Machine, recipe: Renderer, clips: Sequence[FaceClip], folder: Path,
+    on_step: Callable[[Progress], None] = lambda step: None, start: Weights | None = None,
+) -> RendererNet:  # fmt: skip
+    """`train` on a machine, with its errors, and those of `train_in_processes`."""
+    if machine.processes == 1:
+        return train(recipe, clips, folder, on_step, start, Place(torch.device(machine.kind)))
+    Batches(recipe, clips)
+    refuse_wrong(recipe, clips, folder, start, machine.processes)
+    train_in_processes(machine, partial(train, recipe, list(clips), folder, start=start), on_step)
+    net = network_in(folder)
+    assert net is not None
+    return net
+
+
+def refuse_wrong(
+    recipe: Renderer, clips: Sequence[FaceClip], folder: Path, start: Weights | None = None, world_size: int = 1
+) -> str:
+    """The run's key. Raises ValueError for a batch that can't be shared out, and for another run's folder."""
+    refuse_unshared(recipe.batch_size, world_size)
+    run = run_key(recipe, clips, start)
+    refuse_other_run(folder, run)
+    return run
+
+
+def network_in(folder: Path) -> RendererNet | None:
+    """The network as a run saved it last, ready to draw; None before that."""
+    if not (saved := saved_state(folder)):
+        return None
+    net = RendererNet(Renderer(**saved["recipe"]))
+    net.load_state_dict(saved["net"])
+    return net.eval()
 
 
 def run_key(recipe: Renderer, clips: Sequence[FaceClip], start: Weights | None = None) -> str:
@@ -81,27 +129,30 @@ def run_key(recipe: Renderer, clips: Sequence[FaceClip], start: Weights | None =
 
 
 def _one_step(
-    recipe: Renderer, net: RendererNet, optimiser: torch.optim.Optimizer, batches: Batches, step: int
+    recipe: Renderer, unrolled: Unrolled, optimiser: torch.optim.Optimizer, batches: Batches, step: int, place: Place
 ) -> dict[str, float]:
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * schedule(step, recipe.num_steps, recipe.warmup_steps)
-    given, reference, true, weight = batches(step)
-    made = unrolled(net, given, reference)
-    losses = losses_of(recipe, made, true, weight)
+    given, reference, true, weight = (part.to(place.device) for part in batches(step))
+    with torch.autocast(place.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        made = unrolled(given, reference)
+    losses = losses_of(recipe, made.float(), true, weight, place)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_gradient_norm)
+    torch.nn.utils.clip_grad_norm_(unrolled.parameters(), recipe.max_gradient_norm)
     optimiser.step()
-    return {name: float(value.detach()) for name, value in losses.items()}
+    told = place.mean(torch.stack([v.detach() for v in losses.values()]))
+    return dict(zip(losses, told.tolist(), strict=True))
 
 
 class Batches:
     """Frames that follow each other, by the number of the step: given (B, T, 5, S, S), reference (B, 6, S, S), true (B, T, 3,
     S, S), and the weight of each pixel (B, T, 1, S, S). A clip is drawn as often as its weight says where clips have one, else
-    by its length. Raises ValueError without a clip that has enough frames, and when all weights are 0."""
+    by its length. Of several ranks each gets every `world_size`-th row of the same batch. Raises ValueError without a clip that
+    has enough frames, and when all weights are 0."""
 
-    def __init__(self, recipe: Renderer, clips: Sequence[FaceClip]) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Renderer, clips: Sequence[FaceClip], rank: int = 0, world_size: int = 1) -> None:
+        self.recipe, self._mine = recipe, slice(rank, None, world_size)
         runs = [(c, c.runs(recipe.crop_frames)) for c in clips]
         self._runs = [(c, starts) for c, starts in runs if len(starts)]
         if not self._runs:
@@ -119,7 +170,10 @@ class Batches:
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         seed, size = self.recipe.seed, self.recipe.batch_size
         drawn = np.random.default_rng([seed, step]).choice(len(self._runs), size, p=self._share)
-        rows = [self._row(np.random.default_rng([seed, step, 2 + row]), int(clip)) for row, clip in enumerate(drawn)]
+        rows = [
+            self._row(np.random.default_rng([seed, step, 2 + row]), int(clip))
+            for row, clip in list(enumerate(drawn))[self._mine]
+        ]
         given, reference, true, weight = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
         return given, reference, true, weight
 
@@ -165,28 +219,25 @@ def weight_of(recipe: Renderer, clip: FaceClip, rows: slice) -> np.ndarray:
     return np.asarray(weight[:, None], np.float32)
 
 
-def unrolled(net: RendererNet, given_BTCSS: Tensor, reference_BCSS: Tensor) -> Tensor:
-    """What the network makes of frames after each other, (B, T, 3, S, S)."""
-    reference = reference_BCSS.contiguous(memory_format=torch.channels_last)
-    identity, state, made = net.identity(reference), net.start(len(reference)), []
-    for given in given_BTCSS.unbind(1):
-        one, state = net(given.contiguous(memory_format=torch.channels_last), identity, state)
-        made.append(one)
-    return torch.stack(made, dim=1)
-
-
-def losses_of(recipe: Renderer, made_BTCSS: Tensor, true_BTCSS: Tensor, weight_BTCSS: Tensor) -> dict[str, Tensor]:
-    """The loss and its parts."""
+def losses_of(
+    recipe: Renderer, made_BTCSS: Tensor, true_BTCSS: Tensor, weight_BTCSS: Tensor, place: Place = ALONE
+) -> dict[str, Tensor]:
+    """The loss and its parts. Of several ranks the mean of their losses is that of the whole batch."""
     made, true, weight = (v.flatten(0, 1) for v in (made_BTCSS, true_BTCSS, weight_BTCSS))
     change = (made_BTCSS - true_BTCSS).diff(dim=1).flatten(0, 1)
+    levels = [_charbonnier(level) for level in laplacian_pyramid(made - true)]
+    unlike, edge = 1 - ssim_map(made, true), (edges(made) - edges(true)).abs()
+    terms = {
+        "charbonnier": [(_charbonnier(made - true), weight)],
+        "pyramid": [(level, _sized(weight, level)) for level in levels],
+        "ssim": [(unlike, _sized(weight, unlike))],
+        "temporal": [(_charbonnier(change), weight_BTCSS[:, 1:].flatten(0, 1))],
+        "sharpness": [(edge, _sized(weight, edge))],
+    }
+    totals = iter(place.mean(torch.stack([w.sum() for pairs in terms.values() for _, w in pairs])))
     parts = {
-        "charbonnier": _mean(_charbonnier(made - true), weight),
-        "pyramid": torch.stack(
-            [_mean(_charbonnier(level), _sized(weight, level)) for level in laplacian_pyramid(made - true)]
-        ).sum(),
-        "ssim": _mean(1 - ssim_map(made, true), _sized(weight, ssim_map(made, true))),
-        "temporal": _mean(_charbonnier(change), weight_BTCSS[:, 1:].flatten(0, 1)),
-        "sharpness": _mean((edges(made) - edges(true)).abs(), _sized(weight, edges(true))),
+        name: torch.stack([(v * w).sum() / (next(totals) * v.shape[1]) for v, w in pairs]).sum()
+        for name, pairs in terms.items()
     }
     loss = torch.stack([getattr(recipe, name) * value for name, value in parts.items()]).sum()
     return {"loss": loss, **parts}
@@ -238,7 +289,3 @@ def _charbonnier(x: Tensor) -> Tensor:
 
 def _sized(weight_BCSS: Tensor, like: Tensor) -> Tensor:
     return interpolate(weight_BCSS, size=like.shape[-2:], mode="area")
-
-
-def _mean(values_BCSS: Tensor, weight_BCSS: Tensor) -> Tensor:
-    return (values_BCSS * weight_BCSS).sum() / (weight_BCSS.sum() * values_BCSS.shape[1])

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from modeling.audio_to_motion import PREDICTED, MotionNet
 from modeling.log_mel import SAMPLES_PER_FRAME, log_mel
 from modeling.motion import HEAD, MOUTH
 from modeling.motion_set import MotionClip
-from modeling.ranks import ALONE, Place
+from modeling.ranks import ALONE, Machine, Place, train_in_processes
 from modeling.recipes.audio_to_motion import AudioToMotion
 
 NUM_MOUTH = MOUTH.stop
@@ -86,7 +87,7 @@ def train_stages(
         net, run, saved, begins = MotionNet(recipe), run_key(stages), saved_state(folder), 0
         if saved:
             net.load_state_dict(saved["net"])
-        net = place.spread(net, recipe.compile)
+        net = place.spread(net, net.blocks(), recipe.compile)
         optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         if saved:
             optimiser.load_state_dict(place.cut(saved["optimiser"], optimiser))
@@ -110,15 +111,41 @@ def train_stages(
     return trained.eval()
 
 
+def train_on(
+    machine: Machine,
+    stages: Sequence[Stage],
+    folder: Path,
+    on_step: Callable[[Progress], None] = lambda step: None,
+) -> MotionNet:
+    """`train_stages` on a machine, with its errors, and those of `train_in_processes`."""
+    if machine.processes == 1:
+        return train_stages(stages, folder, on_step, Place(torch.device(machine.kind)))
+    refuse_wrong(stages, folder, machine.processes)
+    train_in_processes(machine, partial(train_stages, list(stages), folder), on_step)
+    net = network_in(folder)
+    assert net is not None
+    return net
+
+
 def refuse_wrong(stages: Sequence[Stage], folder: Path, world_size: int = 1) -> None:
     """Raises ValueError for a stage without a clip, a batch that can't be shared out, and another run's folder."""
     if not all(stage.clips for stage in stages):
         raise ValueError("train: no clip to learn from; give a larger tier")
-    for size in (stage.recipe.batch_size for stage in stages):
-        if size % world_size:
-            raise ValueError(f"train: batch_size {size} can't be shared by {world_size} processes; make it a multiple")
+    for stage in stages:
+        refuse_unshared(stage.recipe.batch_size, world_size)
+    refuse_other_run(folder, run_key(stages))
+
+
+def refuse_unshared(batch_size: int, world_size: int) -> None:
+    if batch_size % world_size:
+        raise ValueError(
+            f"train: batch_size {batch_size} can't be shared by {world_size} processes; make it a multiple"
+        )
+
+
+def refuse_other_run(folder: Path, run: str) -> None:
     saved = saved_state(folder)
-    if saved and saved["run"] != run_key(stages):
+    if saved and saved["run"] != run:
         raise ValueError(f"{folder} holds a run of another recipe or other clips; give another folder, or remove it")
 
 

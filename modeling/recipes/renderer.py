@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Renderer:
     warmup_steps: int = 50
     max_gradient_norm: float = 1.0
     save_every: int = 100
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's arithmetic while it trains, by autocast; weights, losses and the optimiser are float32."""
+    compile: Literal["", "inductor", "aot_eager"] = ""
+    """The backend of torch.compile for the network's blocks; none by default."""
 
     # the losses, each a mean over pixels, of values from 0 to 1
     charbonnier: float = 1.0
@@ -95,6 +100,7 @@ LEAST = {
     "width": 4, "num_blocks": 1, "identity_width": 1, "state_width": 1, "frames_per_clip": 25, "plates_per_clip": 1,
     "num_steps": 1, "batch_size": 1, "crop_frames": 2, "save_every": 1, "held_people_least": 2,
 }  # fmt: skip
+CHOICES = {"precision": ("float32", "bfloat16"), "compile": ("", "inductor", "aot_eager")}
 
 
 def renderer(name: str = "renderer", **changed: object) -> Renderer:
@@ -115,4 +121,7 @@ def renderer(name: str = "renderer", **changed: object) -> Renderer:
     for key, least in LEAST.items():
         if getattr(made, key) < least:
             raise ValueError(f"recipe {name}: {key}={getattr(made, key)} is below {least}")
+    for key, allowed in CHOICES.items():
+        if (value := getattr(made, key)) not in allowed:
+            raise ValueError(f"recipe {name}: {key} {value!r} is none of {', '.join(a or 'nothing' for a in allowed)}")
     return made

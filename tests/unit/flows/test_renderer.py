@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -239,26 +240,52 @@ def test_what_cannot_be_done_says_why(
         renderer_of(registry.publish(place, save(spoilt), found.told))
     for more, why in (
         (["audio_to_motion", "--tier", "spoken", "--start", "abc"], "--start is of a renderer"),
-        (["renderer", "--tier", "spoken", "--device", "cpu"], "leave --device and --processes out"),
+        (["renderer", "--tier", "spoken", "--device", "tpu"], "device 'tpu' is none of auto, cpu, cuda"),
     ):
         with pytest.raises(SystemExit):
             headroom.main(["train", *more, "--workspace", str(root)])
         assert why in " ".join(capsys.readouterr().err.split())
 
 
-def test_it_runs_as_a_flow_and_the_page_has_its_measures(
-    prefect: str, place: Workspace, snapshot: str, told: dict[str, Any]
+def test_it_runs_as_a_flow_that_shows_its_progress_and_pictures(
+    prefect: str, place: Workspace, snapshot: str, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tensorboardX import SummaryWriter
+
     from flows import renderer_flow, training_progress
 
+    drawn: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        SummaryWriter, "add_image", lambda board, tag, picture, step, dataformats: drawn.append((tag, step))
+    )
+    monkeypatch.setattr(training_progress, "PICTURE_INTERVAL_S", -1.0)
     seen: list[int] = []
     with training_progress.watched(lambda done: seen.append(done.step)):
-        made = renderer_flow.train_renderer(str(place.settings.workspace), TINY, snapshot, {"num_steps": 2})
-    assert seen == [1, 2]
-    assert made["recipe"]["num_steps"] == 2
+        made = renderer_flow.train_renderer(
+            str(place.settings.workspace), TINY, snapshot, {"num_steps": 5, "save_every": 2}
+        )
+    assert seen == [1, 2, 3, 4, 5]
+    assert made["recipe"]["num_steps"] == 5
     assert "| mouth_psnr |" in artifacts(prefect, "checkpoint")[0]["data"]
     assert artifacts(prefect, "progress-train")[0]["data"] == 100
-    assert list(place.settings.workspace.glob(f"runs/{TINY}-*/events"))
+    assert drawn == [("held_out/frames", step) for step in (2, 4, 5)], "of each save, and of the whole training"
+    (samples,) = place.settings.workspace.glob(f"runs/{TINY}-*/samples.png")
+    shown = artifacts(prefect, "renderer-samples")[0]
+    assert base64.b64decode(shown["data"].removeprefix("data:image/png;base64,")) == samples.read_bytes()
+    assert all(clip in shown["description"] for clip in made["data"]["clips"]["held_people"])
+    logged = b"".join(f.read_bytes() for f in samples.parent.glob("events/*tfevents*"))
+    assert b"loss/sharpness" in logged
+    assert b"held_people_avatar/mouth_psnr" in logged
+
+
+@pytest.mark.slow
+def test_the_flow_trains_by_two_processes(prefect: str, place: Workspace, snapshot: str) -> None:
+    changed = {"num_steps": 3, "seed": 7}
+    made = steps.run_renderer(
+        place.settings.workspace, TINY, snapshot=snapshot, changed=changed, device="cpu", processes=2
+    )
+    assert made["did"] == "trained"
+    assert made["recipe"]["num_steps"] == 3
 
 
 def good(**changed: float) -> dict[str, Any]:

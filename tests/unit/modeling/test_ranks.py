@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from modeling.audio_to_motion import MotionNet
-from modeling.ranks import CPU, Machine, train_on
+from modeling.ranks import CPU, Machine
 from modeling.recipes.audio_to_motion import VARIANTS, recipe
-from modeling.training import Batches, Progress, Stage, losses_in, losses_of, train
+from modeling.training import Batches, Progress, Stage, losses_in, losses_of, train, train_on
 from tests.unit.modeling.spoken_motion import made_clips
 
 TINY = replace(VARIANTS["audio_to_motion_tiny"], num_steps=8, save_every=4, dropout=0.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +14,32 @@ import torch
 
 from modeling import renderer_training
 from modeling.mouth_crop import SIDE_PX
-from modeling.recipes.renderer import renderer
+from modeling.recipes.renderer import VARIANTS, Renderer, renderer
 from modeling.renderer import RendererNet
 from modeling.renderer_export import MOST_APART, OnnxRenderer, TorchRenderer, export, most_apart
 from modeling.renderer_metrics import drawn, evaluate, still_quiver
 from modeling.renderer_runtime import MOST_APART_HALF, dtype_of, runtime_of, step_of
-from modeling.renderer_training import Batches, edges, laplacian_pyramid, run_key, ssim_map, train
-from modeling.training import Progress, losses_in
+from modeling.renderer_training import Batches, Weights, edges, laplacian_pyramid, run_key, ssim_map, train
+from modeling.training import losses_in
 from tests.unit.modeling.drawn_lips import face_clip
 
 TINY = renderer("renderer_tiny")
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from modeling.renderer_training import train
+from tests.unit.modeling.drawn_lips import face_clip
+from tests.unit.modeling.test_renderer import begun
+
+def on_step(done):
+    if done.step == 7:  # beyond the last save, before the next
+        os.kill(os.getpid(), signal.SIGKILL)
+
+recipe, start = begun(sys.argv[2])
+train(recipe, [face_clip()], Path(sys.argv[1]), on_step, start)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -76,23 +95,28 @@ def test_trained_it_paints_teeth_for_somebody_it_never_saw(tmp_path: Path) -> No
     assert still_quiver(net, stranger, 0) < 0.5
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    clips = [face_clip()]
-    whole = train(TINY, clips, tmp_path / "whole").state_dict()
+def begun(name: str) -> tuple[Renderer, Weights | None]:
+    """A recipe at the tiny one's size, and what its training begins with."""
+    if name == "renderer":
+        return TINY, None
+    personal = VARIANTS["renderer_personal"]
+    slower = {"learning_rate": personal.learning_rate, "warmup_steps": personal.warmup_steps}
+    return replace(TINY, name=name, **slower), shaken(seed=3).state_dict()
 
-    class KilledError(Exception):
-        pass
 
-    def die(done: Progress) -> None:
-        if done.step == 7:  # beyond the last save, before the next
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(TINY, clips, tmp_path / "cut", die)
-    torch.rand(7)  # whatever drew meanwhile
-    again = train(TINY, clips, tmp_path / "cut").state_dict()
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
-    assert list(losses_in(tmp_path / "whole")) == list(losses_in(tmp_path / "cut"))
+@pytest.mark.parametrize("name", ["renderer", "renderer_personal"])
+def test_a_run_killed_for_good_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed"), name], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(losses_in(tmp_path / "killed"))) == 7
+    recipe, start = begun(name)
+    steps: list[int] = []
+    resumed = train(recipe, [face_clip()], tmp_path / "killed", lambda step: steps.append(step.step), start)
+    whole = train(recipe, [face_clip()], tmp_path / "whole", start=start)
+    assert steps[0] == 5, "it goes on from what was saved, not from the start"
+    assert list(losses_in(tmp_path / "killed")) == list(losses_in(tmp_path / "whole"))
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 def test_one_that_goes_on_from_a_checkpoint_begins_with_its_weights(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from modeling.recipes.audio_to_motion import VARIANTS
+from tests.unit.modeling.test_training import KINDS
 from modeling.training import train
 from tests.unit.modeling.spoken_motion import made_clips
 
@@ -33,8 +33,9 @@ def on_step(done):
     if done.step == 27:
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(VARIANTS["audio_to_motion_tiny"], made_clips(3), Path(sys.argv[1]), on_step)
+train(KINDS[sys.argv[2]], made_clips(3), Path(sys.argv[1]), on_step)
 """
+KINDS = {"gru": TINY, "transformer": replace(TINY, kind="transformer", num_layers=2, num_heads=2, window_frames=10)}
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +43,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_a_run_killed_for_good_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed")], check=False)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_killed_for_good_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed"), kind], check=False)
     assert done.returncode == -signal.SIGKILL
     assert len(list(losses_in(tmp_path / "killed"))) == 27
     steps: list[int] = []
-    resumed = train(TINY, made_clips(3), tmp_path / "killed", lambda step: steps.append(step.step))
-    whole = train(TINY, made_clips(3), tmp_path / "whole")
+    resumed = train(KINDS[kind], made_clips(3), tmp_path / "killed", lambda step: steps.append(step.step))
+    whole = train(KINDS[kind], made_clips(3), tmp_path / "whole")
     assert steps[0] == 21, "it goes on from what was saved, not from the start"
     assert list(losses_in(tmp_path / "killed")) == list(losses_in(tmp_path / "whole"))
     for name, value in whole.state_dict().items():

@@ -113,7 +113,12 @@ def planted(
         told = json.dumps({"paths": [str(footage / "interview älter.mp4")]})
         database.execute("INSERT INTO task_run VALUES (?, ?)", ("faces: other.mp4, interview älter.mp4", told))
         database.execute("CREATE TABLE artifact (key TEXT, data TEXT, description TEXT)")
-        for key, what in (("motion-samples", f"clips {ids[0]}, {ids[1]}"), ("checkpoint", f"learnt from {ids[0]}")):
+        shown = f"clips {ids[0]}, {ids[1]}"
+        for key, what in (
+            ("motion-samples", shown),
+            ("renderer-samples", shown),
+            ("checkpoint", f"learnt from {ids[0]}"),
+        ):
             database.execute("INSERT INTO artifact VALUES (?, ?, ?)", (key, "a picture", what))
     return workspace
 
