@@ -78,6 +78,7 @@ def started(place: Workspace, avatar: Path, num_workers: int, sessions: int) -> 
     log = place.settings.workspace / "serve.log"
     command = [sys.executable, "-m", "headroom", "serve", "--workspace", str(place.settings.workspace), "--port", "0"]
     command += ["--workers", str(num_workers), "--sessions", str(sessions), "--avatar", str(avatar)]
+    command += ["--client-sessions", "0", "--client-openings", "0"]  # all viewers are here
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:

@@ -34,7 +34,7 @@ const heardOf = (mine) => Object.fromEntries(Object.entries({
 async function asked(key, tries) {
   for (;;) {
     const answer = await fetch("/api/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ avatar: key }) });
-    if (answer.status !== 503 || !tries--) return answer;
+    if (![429, 503].includes(answer.status) || answer.headers.get("Retry-After") > 5 || !tries--) return answer;
     await new Promise((go) => setTimeout(go, 500));
   }
 }
