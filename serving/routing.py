@@ -259,7 +259,7 @@ class Gateway:
 
     async def tick(self, talk: Talk, late_s: float = 0.0, *, tell: bool = False) -> tuple[bytes, dict[str, Any]]:
         """Goes on by one tick: fragments that are ready, and what a viewer is told: `taken`, samples of the viewer's sound
-        that were said so far, and `at_s`, when in the stream they will have been; with `tell`, `state` too.
+        that were said so far, or dropped, and `at_s`, when in the stream they will have been; with `tell`, `state` too.
 
         `late_s` is how late the tick before came. Raises NoWorkerError when the worker died and there is no other."""
         return await self._whole(talk, lambda: self._ticked(talk, late_s, tell))
@@ -319,7 +319,7 @@ class Gateway:
         talk.sent = Sent(**words["sent"])
         talk.next_frame, talk.checkpoint = talk.sent.next_frame, words["checkpoint"]
         at_s = (inbox.place - talk.sent.first_frame) / GRID_FPS + PRIMING / SAMPLE_HZ
-        told = {"taken": float(inbox.taken), "at_s": at_s}
+        told = {"taken": float(inbox.taken + inbox.dropped), "at_s": at_s}
         if talk.paced is not None:
             talk.paced.say(inbox.place - TICK_FRAMES - talk.sent.first_frame, said.sound, said.heard_at)
         for output in talk.outputs:

@@ -11,6 +11,7 @@ from infra.proxies import checked_proxies
 from serving.avatar import Avatar, avatar
 from serving.checkpoints import NONE_YET, RECIPE, WARP_ALONE
 from serving.clients import Share
+from serving.ends import SocketEnd, little_unsent
 from serving.follow import follow
 from serving.gateway import make_app
 from serving.routing import Gateway
@@ -60,7 +61,7 @@ def serve(
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
     gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None, share or Share())
     failures: list[ValueError] = []
-    with listening(host, port) as listener:
+    with little_unsent(listening(host, port)) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
         async def run() -> None:
@@ -73,7 +74,7 @@ def serve(
         shares = shared_out(capacity or os.cpu_count() or 1, MOST_WORKERS if num_workers is None else num_workers)
         app = make_app(gateway, run, ice_servers=servers, proxies=trusted)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, ws_max_size=MOST_MESSAGE,
+            app, log_level="warning", access_log=False, ws=SocketEnd, ws_max_size=MOST_MESSAGE,
             proxy_headers=False,  # the app itself knows whom to believe
         )  # fmt: skip
         server = uvicorn.Server(config)
