@@ -67,7 +67,14 @@ def opened(address: str) -> tuple[dict[str, str], ClientConnection]:
     way.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     host, _, port = address.partition(":")
     way.connect((host, int(port)))
-    line = connect(f"ws://{address}/api/sessions/{made['id']}", sock=way, max_size=None, max_queue=1, open_timeout=60)
+    line = connect(
+        f"ws://{address}/api/sessions/{made['id']}",
+        sock=way,
+        max_size=None,
+        max_queue=1,
+        open_timeout=60,
+        close_timeout=0.5,
+    )
     line.send(json.dumps({"token": made["token"]}))
     return made, line
 
