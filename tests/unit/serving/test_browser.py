@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from serving import remote
 from serving.inbox import Due, Inbox
 from tests.browser import CHROMIUM, FAKE_MICROPHONE, chromium, wait
 from tests.unit.serving.talker import head, held, served
@@ -42,7 +43,8 @@ SAY = """
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(remote, "LOST_S", 30.0)  # a machine that is busy for seconds is no dead worker
     _, _, app = served(held(), [head("anna"), head("ben")], capacity=1)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run)

@@ -16,7 +16,7 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from serving import ends
+from serving import ends, remote
 from serving.checkpoints import Checkpoints
 from serving.ends import SocketEnd, little_unsent
 from serving.engine import SAMPLES_PER_FRAME, Chunk, Module, Pipeline, Session
@@ -44,7 +44,8 @@ class Snow:
 
 
 @pytest.fixture
-def running() -> Iterator[tuple[str, Gateway, uvicorn.Server]]:
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Gateway, uvicorn.Server]]:
+    monkeypatch.setattr(remote, "LOST_S", 30.0)  # a machine that is busy for seconds is no dead worker
     made: Pipeline[Chunk] = Pipeline([Module("snow", "c0", None)], [Snow()])
     gateway, _, app = served(Checkpoints(made, lambda name: made), [head("anna")], 2)
     with little_unsent(listening("127.0.0.1", 0)) as listener:
