@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -36,7 +37,8 @@ class Queue:
     def put(self, message: bytes | str) -> None:
         """Words or a tick's fragments. Raises asyncio.QueueFull when the line is too slow."""
         now = self._loop.time()
-        for number, part in enumerate([message] if isinstance(message, str) else one_by_one(message)):
+        parts: Sequence[bytes | str] = [message] if isinstance(message, str) else one_by_one(message)
+        for number, part in enumerate(parts):
             self._waiting.put_nowait((now + number * FRAME_S, part))
 
     async def get(self) -> bytes | str:

@@ -1,13 +1,15 @@
-"""Viewers who take nothing of what they are sent, against a server on a real socket."""
+"""What goes out to a viewer and when, and viewers who take nothing of it, against a server on a real socket."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import httpx
 import numpy as np
@@ -16,14 +18,21 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from serving import ends, remote
+from serving import ends, remote, viewer
 from serving.checkpoints import Checkpoints
 from serving.ends import SocketEnd, little_unsent
 from serving.engine import SAMPLES_PER_FRAME, Chunk, Module, Pipeline, Session
+from serving.fragments import one_by_one
+from serving.inbox import TICK_SAMPLES
+from serving.live import LiveSession
+from serving.publish import Fragments
 from serving.routing import Gateway
 from serving.serve import listening
 from serving.watching import SLOW
-from tests.unit.serving.talker import head, served
+from tests.unit.serving.talker import head, pipeline, served
+from tests.unit.serving.test_publish import picture, tone
+
+SIDE = (128, 128)
 
 
 class Snow:
@@ -131,3 +140,53 @@ def test_who_takes_not_even_the_end_is_cut_off(
         waited(lambda: not server.server_state.connections)
     finally:
         stuck.close()
+
+
+def test_a_ticks_frames_go_out_one_by_one_and_the_first_at_once() -> None:
+    stream = Fragments(SIDE)
+    made = [stream.write(n, picture(n), tone(n)) for n in range(4)]
+    assert one_by_one(b"".join(made)) == made
+    assert one_by_one(stream.header + made[0] + made[1]) == [stream.header + made[0], made[1]]
+    assert one_by_one(stream.header) == [stream.header]
+
+    async def take() -> tuple[list[bytes | str], list[float]]:
+        queue, loop = viewer.Queue(), asyncio.get_running_loop()
+        began, told, came = loop.time(), [], []
+        for message in (made[0] + made[1], "clock"):
+            queue.put(message)
+        for _ in range(3):
+            told.append(await queue.get())
+            came.append(loop.time() - began)
+        for _ in range(viewer.MOST_QUEUED // 2):
+            queue.put(made[2] + made[3])
+        with pytest.raises(asyncio.QueueFull):
+            queue.put("clock")
+        return told, came
+
+    told, came = asyncio.run(take())
+    assert told == [made[0], made[1], "clock"]
+    assert came[1] >= 0.04, "when it is due"
+    assert came[0] < came[1] <= came[2]
+
+
+def test_the_picture_of_a_session_that_was_left_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, np.ndarray]] = []
+    write = Fragments.write
+
+    def kept(stream: Fragments, number: int, shape: np.ndarray, sound_N: np.ndarray) -> bytes:
+        shown.append((number, shape.astype(int)))
+        return write(stream, number, shape, sound_N)
+
+    monkeypatch.setattr(Fragments, "write", kept)
+    live = LiveSession(pipeline(), head(), SIDE)
+    sound = (6000 * np.sin(np.arange(60 * TICK_SAMPLES) * 0.2)).astype(np.int16)
+    firsts = []
+    for half in np.split(sound, 2):
+        live.watch()
+        for part in half.reshape(-1, TICK_SAMPLES):
+            live.tick(part)
+        firsts.append(live.stream.sent.first_frame)
+    assert [number for number, _ in shown] == list(range(len(shown))), "no picture is left out, none comes twice"
+    steps = [float(np.abs(after - before).mean()) for (_, before), (_, after) in pairwise(shown)]
+    back = firsts[1] - 1
+    assert steps[back] <= max(np.delete(steps, back))
