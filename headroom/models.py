@@ -251,14 +251,26 @@ def serve(
             help="What draws the mouth, whatever is deployed (default: what headroom deploy says); none: the warp alone."
         ),
     ] = None,
+    client_sessions: Annotated[
+        int, typer.Option(min=0, help="Sessions at a time of one client's address; 0: no limit but --sessions.")
+    ] = 4,
+    client_openings: Annotated[
+        int, typer.Option(min=0, help="Sessions that one client's address may open in a minute; 0: no limit.")
+    ] = 30,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="IP or network of a proxy whose X-Forwarded-For is believed; repeatable. Default: none."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve live talking avatars on a page, until Ctrl-C."""
+    from serving.clients import Share
     from serving.serve import serve as run_serve
 
     run_serve(
-        existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp, renderer
-    )
+        existing(workspace).workspace, list(avatar or []), host, port, sessions, checkpoint, workers, rtmp, renderer,
+        Share(client_sessions, client_openings), trusted_proxy or [],
+    )  # fmt: skip
 
 
 @app.command()

@@ -55,6 +55,17 @@ def fragment(number: int, tracks: Sequence[tuple[int, int, Sequence[Sample]]]) -
     return made + box(b"mdat", *(s.data for _, _, samples in there for s in samples))
 
 
+def one_by_one(data: bytes) -> list[bytes]:
+    """Fragments in a row, each by itself; a header that goes ahead of them stays with the first."""
+    starts, at = [], 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        starts += [at] if kind == b"moof" else []
+        at += size
+    begins = [0, *starts[1:]]
+    return [data[begin:end] for begin, end in zip(begins, [*begins[1:], len(data)], strict=True)]
+
+
 def avc_config(annex_b: bytes) -> bytes:
     """From parameter sets between start codes, as x264 gives them. Raises ValueError when one of the two is missing."""
     units = split_units(annex_b)

@@ -19,9 +19,11 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import HTTPConnection
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from serving import tts
 from serving.avatar import Avatar
+from serving.clients import TooManyError, client_of
 from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
 from serving.metrics import CONTENT_TYPE, exposition, held_by_all
 from serving.offer import MOST_OFFER_BYTES, OfferError
@@ -45,10 +47,11 @@ SECURITY = {
 
 
 def make_app(
-    gateway: Gateway, *beside: Callable[[], Awaitable[None]], ice_servers: Sequence[RTCIceServer] = ()
-) -> FastAPI:
+    gateway: Gateway, *beside: Callable[[], Awaitable[None]], ice_servers: Sequence[RTCIceServer] = (),
+    proxies: Sequence[str] = (),
+) -> FastAPI:  # fmt: skip
     """The page, its avatars, sessions, workers and metrics. `beside` runs as long as the server does; `ice_servers` are for
-    viewers by WebRTC who can't reach this machine directly."""
+    viewers by WebRTC who can't reach this machine directly; `proxies` are believed when they say whose address a client has."""
     peers = Peers(gateway, ice_servers)
 
     @asynccontextmanager
@@ -61,6 +64,9 @@ def make_app(
         await asyncio.gather(*jobs, return_exceptions=True)
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    if proxies:
+        trusted: Any = ProxyHeadersMiddleware  # uvicorn has types of its own for what Starlette calls ASGIApp
+        app.add_middleware(trusted, trusted_hosts=list(proxies))
 
     @app.middleware("http")
     async def secured(request: Request, call_next: Any) -> Response:
@@ -93,8 +99,11 @@ def make_app(
             return _refused(404, "there is no such avatar; /api/avatars lists them")
         probe = _is_probe(gateway, request)
         chosen = told.get("checkpoint") if probe else None
+        client = client_of(request.client.host if request.client else "")
         try:
-            made = await gateway.open(told["avatar"], chosen, probe=probe)
+            made = await gateway.open(told["avatar"], chosen, probe=probe, client=client)
+        except TooManyError as error:
+            return _refused(429, str(error), {"Retry-After": str(error.again_s)})
         except RefusedError:
             return _refused(409, f"checkpoint {chosen} is not held by this server")
         if made is None and probe:
@@ -206,8 +215,8 @@ def _is_probe(gateway: Gateway, request: HTTPConnection) -> bool:
     return bool(gateway.probe_key) and hmac.compare_digest(told.encode(), gateway.probe_key.encode())
 
 
-def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status)
+def _refused(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": why}, status, headers)
 
 
 def _jpeg(avatar: Avatar) -> bytes:

@@ -55,6 +55,8 @@ class Inbox:
         self._asked_at: float | None = None
         self.taken = 0
         """Samples that streamed in from the viewer and were said."""
+        self.heard = self.dropped = 0
+        """... that arrived, and that will not be said any more."""
         self.interrupts = 0
         self.place = 0
         """Frames of sound that were said: the session's clock."""
@@ -86,12 +88,14 @@ class Inbox:
         self._last_heard_at = time.monotonic()
         self._waiting.append((sound_N, self._last_heard_at - held_s))
         self._num_waiting += len(sound_N)
+        self.heard += len(sound_N)
         if self._asked_at is None:
             self._asked_at = self._last_heard_at
 
     def interrupt(self) -> None:
         """What waits is not said any more: somebody else speaks."""
         self._waiting.clear()
+        self.dropped += self._num_waiting - self._num_queued
         self._num_waiting = self._num_queued = 0
         self.interrupts += 1
 

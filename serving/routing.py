@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from serving.avatar import Avatar
 from serving.checkpoints import Split
+from serving.clients import Openings, Share
 from serving.engine import SAMPLE_HZ
 from serving.hls import Hls
 from serving.inbox import TICK_FRAMES, Inbox
@@ -60,6 +62,8 @@ class Talk:
     probe: bool
     worker: Worker
     checkpoint: str
+    client: str = ""
+    """The address that opened it."""
     made_at: float = field(default_factory=time.monotonic)
     seen_at: float = field(default_factory=time.monotonic)
     inbox: Inbox = field(default_factory=Inbox)
@@ -95,9 +99,11 @@ class Gateway:
     """Sessions by id, as many as the workers have room for, and one more for a probe."""
 
     def __init__(
-        self, avatars: Sequence[Avatar], probe_key: str = "", publish: Callable[[str], Rtmp] | None = None
-    ) -> None:
-        """`publish` gives what hands a session on to a media server, by the session's id.
+        self, avatars: Sequence[Avatar], probe_key: str = "", publish: Callable[[str], Rtmp] | None = None,
+        share: Share | None = None,
+    ) -> None:  # fmt: skip
+        """`publish` gives what hands a session on to a media server, by the session's id; `share` is what one client may
+        take (by default all there is).
 
         Whoever tells `probe_key` may open a probe: one at a time, beside the others, on a checkpoint of its choice; and be
         a worker."""
@@ -115,7 +121,9 @@ class Gateway:
         """Of workers that are gone, as they told it last: by checkpoint."""
         self.lost_workers, self.moves, self.moved_s, self.slowest_move_s = 0, 0, 0.0, 0.0
         self.switches, self.switched_s = 0, 0.0
-        self._opening = self._probing = 0
+        self._opening, self._probing = Counter[str](), 0
+        """By client; probes."""
+        self._openings = Openings(share or Share(0, 0))
         self._later: set[asyncio.Task[Any]] = set()
 
     @property
@@ -124,7 +132,7 @@ class Gateway:
 
     @property
     def free(self) -> int:
-        taken = sum(not talk.probe for talk in self.talks.values()) + self._opening
+        taken = sum(not talk.probe for talk in self.talks.values()) + self._opening.total()
         return max(0, self.capacity - taken)
 
     def on(self, worker: Worker) -> int:
@@ -205,33 +213,43 @@ class Gateway:
 
     # Sessions
 
-    async def open(self, key: str, checkpoint: str | None = None, *, probe: bool = False) -> Talk | None:
+    async def open(
+        self, key: str, checkpoint: str | None = None, *, probe: bool = False, client: str = ""
+    ) -> Talk | None:
         """A new session, on the worker with most room, on a checkpoint that is held or on the one that its id is routed to;
-        None when there is no room. Raises KeyError for an avatar that is not offered, and RefusedError for a checkpoint that
-        is not held."""
+        None when there is no room. Raises KeyError for an avatar that is not offered, RefusedError for a checkpoint that is
+        not held, and TooManyError for a client that has its share."""
         shown = self.avatars[key]
         self.sweep()
         if (self._probing or any(t.probe for t in self.talks.values())) if probe else not self.free:
             return None
+        if not probe:
+            had = sum(talk.client == client and not talk.probe for talk in self.talks.values())
+            self._openings.count(client, had + self._opening[client])
         name, seed = secrets.token_urlsafe(9), secrets.randbelow(2**31)
-        self._opening, self._probing = self._opening + (not probe), self._probing + probe
+        self._opening[client] += not probe
+        self._probing += probe
         # To its end even if whoever asked goes away: a worker must have no session that nobody here knows.
-        return await asyncio.shield(self._held(self._opened(name, shown, seed, checkpoint, probe)))
+        return await asyncio.shield(self._held(self._opened(name, shown, seed, checkpoint, probe, client)))
 
-    async def _opened(self, name: str, shown: Avatar, seed: int, checkpoint: str | None, probe: bool) -> Talk | None:
+    async def _opened(
+        self, name: str, shown: Avatar, seed: int, checkpoint: str | None, probe: bool, client: str
+    ) -> Talk | None:
         try:
             for worker in self._by_room(probe=probe):
                 try:
                     told, _ = await worker.open(name, shown.key, seed, checkpoint)
                 except LostError:
                     continue
-                made = Talk(name, secrets.token_urlsafe(24), shown.key, seed, probe, worker, told["checkpoint"])
+                made = Talk(name, secrets.token_urlsafe(24), shown.key, seed, probe, worker, told["checkpoint"], client)
                 made.rtmp = self._publish(name) if self._publish and not probe else None
                 self.talks[made.id] = made
                 return made
             return None
         finally:
-            self._opening, self._probing = self._opening - (not probe), self._probing - probe
+            self._opening[client] -= not probe
+            self._opening += Counter()  # forgets who opens none
+            self._probing -= probe
 
     async def watch(self, talk: Talk) -> tuple[str, bytes]:
         """Begins a stream for a viewer who comes, or comes back: its MIME type and its header. The session goes on.
@@ -244,7 +262,7 @@ class Gateway:
 
     async def tick(self, talk: Talk, late_s: float = 0.0, *, tell: bool = False) -> tuple[bytes, dict[str, Any]]:
         """Goes on by one tick: fragments that are ready, and what a viewer is told: `taken`, samples of the viewer's sound
-        that were said so far, and `at_s`, when in the stream they will have been; with `tell`, `state` too.
+        that were said so far, or dropped, and `at_s`, when in the stream they will have been; with `tell`, `state` too.
 
         `late_s` is how late the tick before came. Raises NoWorkerError when the worker died and there is no other."""
         return await self._whole(talk, lambda: self._ticked(talk, late_s, tell))
@@ -304,7 +322,7 @@ class Gateway:
         talk.sent = Sent(**words["sent"])
         talk.next_frame, talk.checkpoint = talk.sent.next_frame, words["checkpoint"]
         at_s = (inbox.place - talk.sent.first_frame) / GRID_FPS + PRIMING / SAMPLE_HZ
-        told = {"taken": float(inbox.taken), "at_s": at_s}
+        told = {"taken": float(inbox.taken + inbox.dropped), "at_s": at_s}
         if talk.paced is not None:
             talk.paced.say(inbox.place - TICK_FRAMES - talk.sent.first_frame, said.sound, said.heard_at)
         for output in talk.outputs:

@@ -7,8 +7,11 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 
+from infra.proxies import checked_proxies
 from serving.avatar import Avatar, avatar
 from serving.checkpoints import NONE_YET, RECIPE, WARP_ALONE
+from serving.clients import Share
+from serving.ends import SocketEnd, little_unsent
 from serving.follow import follow
 from serving.gateway import make_app
 from serving.routing import Gateway
@@ -36,28 +39,29 @@ ONE_CLIP_EACH = """
 def serve(
     workspace: Workspace, named: Sequence[str], host: str, port: int, capacity: int | None = None,
     checkpoint: str | None = None, num_workers: int | None = None, rtmp: str | None = None,
-    renderer: str | None = None,
+    renderer: str | None = None, share: Share | None = None, proxies: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """`named` are clips and pictures; by default up to six people of the workspace, by their longest clips. `port` 0 takes
     any free one. With a checkpoint it serves that one and follows nothing; else what `headroom deploy` says. `capacity`
     sessions (by default one a core) are shared out among `num_workers` processes of this machine, by default two, so that one
     takes over when the other dies; with 0 it waits for workers from elsewhere (`headroom worker`). `rtmp` is a media server's
     address to which each session is published, "{session}" in it being the session's id. `renderer` is what this machine's
-    workers draw with, whatever is deployed; by default what is.
+    workers draw with, whatever is deployed; by default what is. `share` is what one client may take, by its address, which
+    `proxies` are believed to tell.
 
-    Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, for ICE servers that are
-    none, and when no worker can start.
+    Raises ValueError without a checkpoint, for an avatar that can't be made, for a port that is taken, for ICE servers or
+    proxies that are none, and when no worker can start.
     """
     import uvicorn
 
-    servers = ice_servers()
+    servers, trusted = ice_servers(), checked_proxies(proxies)
     check_there_is_one(workspace, checkpoint)
     if renderer and renderer != WARP_ALONE:
         registry.checkpoint_row(workspace, renderer)
     offered = [avatar(workspace, name) for name in named] or people_of(workspace)
-    gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None)
+    gateway = Gateway(offered, secrets.token_urlsafe(24), published_to(rtmp) if rtmp else None, share or Share())
     failures: list[ValueError] = []
-    with listening(host, port) as listener:
+    with little_unsent(listening(host, port)) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
         async def run() -> None:
@@ -68,8 +72,11 @@ def serve(
                 server.should_exit = True
 
         shares = shared_out(capacity or os.cpu_count() or 1, MOST_WORKERS if num_workers is None else num_workers)
-        app = make_app(gateway, run, ice_servers=servers)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=MOST_MESSAGE)
+        app = make_app(gateway, run, ice_servers=servers, proxies=trusted)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, ws=SocketEnd, ws_max_size=MOST_MESSAGE,
+            proxy_headers=False,  # the app itself knows whom to believe
+        )  # fmt: skip
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
     if failures:

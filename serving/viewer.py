@@ -1,23 +1,52 @@
-"""A viewer's WebSocket, on which sound and words come in, and a stream and its clock go out."""
+"""A viewer's WebSocket, on which sound and words come in, and a stream and its clock go out.
+
+A tick makes two frames at once. They go out one by one, the second when it is due: the first is no later for it, the
+player's edge moves evenly, and a line's load does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from serving.fragments import one_by_one
 from serving.opus import OPUS, PCM, OpusPackets
 from serving.routing import Gateway, Talk
 from serving.watching import GONE, MALFORMED, WRONG, Ended, heard, reached, run, watched
+from store.media import GRID_FPS
 
 GREETING_S = 5.0
 """Within which a viewer must tell the token."""
-MOST_QUEUED = 50
-"""Messages that wait for a viewer's line, about 4 s: beyond it the line is too slow, and the viewer must come again."""
+MOST_QUEUED = 150
+"""Messages that wait for a viewer's line, three a tick, about 4 s: beyond it the line is too slow, and the viewer must come again."""
+FRAME_S = 1 / GRID_FPS
+
+
+class Queue:
+    """What waits for a viewer's line, and when it is due."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[tuple[float, bytes | str]] = asyncio.Queue(MOST_QUEUED)
+        self._loop = asyncio.get_running_loop()
+
+    def put(self, message: bytes | str) -> None:
+        """Words or a tick's fragments. Raises asyncio.QueueFull when the line is too slow."""
+        now = self._loop.time()
+        parts: Sequence[bytes | str] = [message] if isinstance(message, str) else one_by_one(message)
+        for number, part in enumerate(parts):
+            self._waiting.put_nowait((now + number * FRAME_S, part))
+
+    async def get(self) -> bytes | str:
+        """The next one, when it is due."""
+        due, message = await self._waiting.get()
+        await asyncio.sleep(max(0.0, due - self._loop.time()))
+        return message
 
 
 async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> tuple[Talk, str] | None:
@@ -38,10 +67,10 @@ async def greeted(gateway: Gateway, socket: WebSocket, session_id: str) -> tuple
 
 async def watched_by_socket(gateway: Gateway, talk: Talk, sound: str, socket: WebSocket) -> None:
     """Runs a session for as long as this viewer watches it."""
-    queue: asyncio.Queue[bytes | str] = asyncio.Queue(MOST_QUEUED)
+    queue = Queue()
     parts = (
         partial(_listen, talk, socket, OpusPackets() if sound == OPUS else None),
-        partial(run, gateway, talk, queue.put_nowait, sound),
+        partial(run, gateway, talk, queue.put, sound),
         partial(_send, socket, queue),
     )
     code, reason = await watched(gateway, talk, parts)
@@ -60,7 +89,7 @@ async def _listen(talk: Talk, socket: WebSocket, opus: OpusPackets | None) -> En
             return ended
 
 
-async def _send(socket: WebSocket, queue: asyncio.Queue[bytes | str]) -> Ended:
+async def _send(socket: WebSocket, queue: Queue) -> Ended:
     while True:
         message = await queue.get()
         try:

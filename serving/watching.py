@@ -110,7 +110,7 @@ async def run(gateway: Gateway, talk: Talk, put: Callable[[bytes | str], None], 
     loop = asyncio.get_running_loop()
     try:
         mime, header = await gateway.watch(talk)
-        put(json.dumps({"type": "begin", "mime": mime, "sound": sound}))
+        put(json.dumps({"type": "begin", "mime": mime, "sound": sound, "heard": talk.inbox.heard}))
         put(header)
         due, number, late, behind = loop.time(), 0, 0.0, False
         while time.monotonic() - talk.made_at < LONGEST_S:

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_network
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dashboards.annotation.app import first_invitation, make_app
 from dashboards.annotation.visit import Site
+from infra.proxies import checked_proxies
 from store.annotation_database import Database, database_url
 from store.workspace import Workspace, open_workspace
 from tasks.annotation.delivery import keep_delivering
@@ -63,14 +63,6 @@ def checked_address(address: str) -> str:
     if told.scheme not in ("http", "https") or not told.hostname or told.path.strip("/") or told.query or told.fragment:
         raise ValueError(f"--address {address!r}: give scheme, host and port alone, as https://label.example.org")
     return address.rstrip("/")
-
-
-def checked_proxies(proxies: Sequence[str]) -> tuple[str, ...]:
-    """As networks; uvicorn would take one that it can't read for a name that nobody has, without a word."""
-    try:
-        return tuple(str(ip_network(proxy, strict=False)) for proxy in proxies)
-    except ValueError as error:
-        raise ValueError(f"--trusted-proxy: {error}; give an IP address or a network, as 10.0.0.0/8") from None
 
 
 def delivers(folder: Path, ours_ends: Connection) -> None:

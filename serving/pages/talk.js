@@ -6,7 +6,7 @@ import { Stream } from "/static/stream.js";
 const by = (id) => document.getElementById(id);
 const screen = by("screen"), LIVE = "Live. Speak, or choose a sound file.";
 const lines = { stream: Stream, interactive: Interactive };
-let session = null, avatar = null, line = "stream", microphone = null;
+let session = null, avatar = null, line = "stream", microphone = null, saying = "";
 
 const say = (text, warn = false) => { by("line").textContent = text; by("line").classList.toggle("warn", warn); };
 const check = (buttons, chosen) => buttons.forEach((b) => b.setAttribute("aria-checked", String(b === chosen)));
@@ -15,11 +15,24 @@ function ready(is) {
   for (const id of ["microphone", "file", "interrupt", "leave", "text", "read"]) by(id).disabled = !is;
   by("choose").setAttribute("aria-disabled", String(!is));
   by("poster").hidden = is;
+  if (!is) by("still").hidden = true;
+}
+
+// A screen whose source changes is black until the next picture is there: the last one stays in its place.
+function swap() {
+  const still = by("still"), thaw = () => { still.hidden = true; };
+  if (still.hidden && screen.videoWidth) {
+    still.width = screen.videoWidth; still.height = screen.videoHeight;
+    still.getContext("2d").drawImage(screen, 0, 0);
+    still.hidden = false;
+  }
+  screen.requestVideoFrameCallback ? screen.requestVideoFrameCallback(thaw) : screen.addEventListener("playing", thaw, { once: true });
 }
 
 // What a line tells; only of the session that is shown.
 const heardOf = (mine) => Object.fromEntries(Object.entries({
-  begun() { ready(true); say(LIVE); },
+  begun() { ready(true); say(saying || LIVE); },
+  swap,
   lost() { say("Lost the line; coming back …", true); },
   ended(reason) { stopMicrophone(); ready(false); say(reason || "The session is over.", true); session = null; },
   // Without a click a page may play no sound: then it plays without, until there is one.
@@ -35,7 +48,7 @@ const heardOf = (mine) => Object.fromEntries(Object.entries({
 async function asked(key, tries) {
   for (;;) {
     const answer = await fetch("/api/sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ avatar: key }) });
-    if (answer.status !== 503 || !tries--) return answer;
+    if (![429, 503].includes(answer.status) || answer.headers.get("Retry-After") > 5 || !tries--) return answer;
     await new Promise((go) => setTimeout(go, 500));
   }
 }
@@ -54,7 +67,7 @@ async function open({ key, button }) {
 }
 
 function leave() {
-  stopMicrophone(); session?.leave(); session = null;
+  stopMicrophone(); session?.leave(); session = null; saying = "";
   by("latency").textContent = "–";
 }
 
@@ -70,8 +83,11 @@ async function startMicrophone() {
 
 async function speakFile(file) {
   const mine = session, sound = await mine.decoded(await file.arrayBuffer());
-  say(`Saying ${file.name} (${sound.duration.toFixed(1)} s) …`);
+  const told = saying = `Saying ${file.name} (${sound.duration.toFixed(1)} s) …`;
+  say(told);
   await mine.say(sound);
+  if (saying !== told) return; // another one is said by now
+  saying = "";
   if (mine === session) say(LIVE);
 }
 

@@ -98,7 +98,7 @@ def test_a_viewer_talks_and_gets_a_stream_in_real_time_with_idle_motion_in_betwe
     with client.websocket_connect(f"/api/sessions/{made['id']}") as socket:
         socket.send_text(json.dumps({"token": made["token"]}))
         socket.send_bytes(noise(3200))
-        data, told = watched(socket, 6)
+        data, told = watched(socket, 13)
         with av.open(io.BytesIO(data)) as container:
             times = [int(f.pts) for f in container.decode(video=0)]
         assert times == [1024 + 640 * n for n in range(len(times))]
@@ -347,7 +347,7 @@ def test_metrics_are_told_by_checkpoint_in_prometheus_text(two: TestClient) -> N
     with two.websocket_connect(f"/api/sessions/{made['id']}") as socket:
         socket.send_text(json.dumps({"token": made["token"]}))
         socket.send_bytes(noise(TICK_SAMPLES * 5))
-        watched(socket, 7)
+        watched(socket, 13)
         answer = two.get("/metrics")
     until = time.monotonic() + 10
     while (left := two.get("/api/checkpoints", headers=PROBE).json()["sessions"]["c1"]) and time.monotonic() < until:

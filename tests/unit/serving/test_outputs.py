@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import av
+import httpx
 import numpy as np
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from serving import hls
+from serving import hls, remote
 from serving.fragments import pieces
 from serving.hls import HELD, TOLD, Hls
 from serving.publish import Fragments
@@ -184,3 +191,56 @@ def test_a_segment_can_be_decoded_by_itself() -> None:
     shown.put(b"".join(made))
     with av.open(io.BytesIO((shown.file("1.mp4") or b"") + (shown.file("0.m4s") or b""))) as container:
         assert len(list(container.decode(video=0))) == 50
+
+
+def test_a_player_plays_a_live_session_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg's own player of HLS, which asks for the playlist again and again while the session goes on."""
+    monkeypatch.setattr(hls, "SEGMENT_S", 1.0)
+    monkeypatch.setattr(remote, "LOST_S", 30.0)  # a machine that is busy for seconds is no dead worker
+    gateway, _, app = served(held(), [head("anna")], 1)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not (server.started and gateway.workers):
+            time.sleep(0.02)
+        address = f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        made = httpx.post(f"http://{address}/api/sessions", json={"avatar": "anna"}).json()
+        with connect(f"ws://{address}/api/sessions/{made['id']}", max_size=None) as line:
+            line.send(json.dumps({"token": made["token"]}))
+            line.send(tone_of(40).astype("<i2").tobytes())
+
+            def take() -> None:
+                with suppress(ConnectionClosed):
+                    for _ in line:
+                        pass
+
+            taking = threading.Thread(target=take)
+            taking.start()
+            until = time.monotonic() + 60
+            while httpx.get(f"http://{address}{made['watch']}").status_code != httpx.codes.OK:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            with av.open(f"http://{address}{made['watch']}", timeout=60, options={"live_start_index": "0"}) as player:
+                assert {stream.type for stream in player.streams} == {"video", "audio"}
+                seen, loudest = [], 0.0
+                for frame in player.decode(video=0, audio=0):
+                    if isinstance(frame, av.VideoFrame):
+                        seen.append(frame)
+                    else:
+                        loudest = max(loudest, float(np.abs(frame.to_ndarray()).max()))
+                    if len(seen) == 75:  # beyond what there was when it began
+                        break
+                assert {(frame.width, frame.height) for frame in seen} == {(128, 128)}
+                steps = np.diff([float(frame.time or 0) for frame in seen])
+                assert np.allclose(steps, 0.04, atol=1e-3), "every frame, across segments too"
+                assert loudest > 0.1
+            line.send("end")
+            taking.join(60)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def tone_of(frames: int) -> np.ndarray:
+    return np.concatenate([tone(n) for n in range(frames)])

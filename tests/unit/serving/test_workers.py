@@ -166,16 +166,17 @@ def checkpoint_uri(place: Any, name: str) -> str:
 
 def test_the_benchmark_sees_what_is_not_as_it_must_be() -> None:
     good = {
-        "real_time": {"sessions": [{"late_ratio": 0.01, "lost_frames": 0, "fps": 25.0}]},
+        "real_time": {"sessions": [{"late_ratio": 0.01, "lost_frames": 0, "fps": 25.0, "p99_gap_ms": 45.0}]},
         "killed": [{"gap_s": 1.0, "lost_frames": 0}],
         "first_fragment": {"first_ms": {"worst": 499.0}},
         "cycles": {"threads": 0, "files": -1, "processes": 0, "resident_mib": 4.9},
     }
     assert faults(good) == []
     for part, bad in (
-        ("real_time", {"sessions": [{"late_ratio": 0.06, "lost_frames": 0, "fps": 25.0}]}),
-        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 1, "fps": 25.0}]}),
-        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 0, "fps": 20.6}]}),
+        ("real_time", {"sessions": [{"late_ratio": 0.06, "lost_frames": 0, "fps": 25.0, "p99_gap_ms": 45.0}]}),
+        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 1, "fps": 25.0, "p99_gap_ms": 45.0}]}),
+        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 0, "fps": 20.6, "p99_gap_ms": 45.0}]}),
+        ("real_time", {"sessions": [{"late_ratio": 0.0, "lost_frames": 0, "fps": 25.0, "p99_gap_ms": 80.1}]}),
         ("killed", [{"gap_s": 5.1, "lost_frames": 0}]),
         ("first_fragment", {"first_ms": {"worst": 501.0}}),
         ("cycles", {"threads": 1, "files": 0, "processes": 0, "resident_mib": 0}),

@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from dashboards.annotation.app import make_app
-from dashboards.annotation.serve import checked_address, checked_proxies
+from dashboards.annotation.serve import checked_address
+from infra.proxies import checked_proxies
 from store import annotation_people
 from tests.unit.dashboards.annotation.conftest import PASSWORD, House
 
