@@ -119,7 +119,7 @@ def test_a_viewer_who_lost_the_line_comes_back_to_a_session_that_goes_on(client:
     for turn in range(2):
         with client.websocket_connect(f"/api/sessions/{made['id']}") as socket:
             socket.send_text(json.dumps({"token": made["token"]}))
-            data, _ = watched(socket, 3)
+            data, _ = watched(socket, 5)
             with av.open(io.BytesIO(data)) as container:
                 first = next(iter(container.decode(video=0)))
             assert (int(first.pts), first.key_frame) == (1024, True)
