@@ -16,6 +16,8 @@ class Wire:
         self.port, self._to = 0, port
         self._how = ""
         self._open: set[asyncio.StreamWriter] = set()
+        self._never = asyncio.Event()
+        """Held here: a task that waits for what nobody else holds is collected with it."""
         self.loop = asyncio.new_event_loop()
 
     def cut(self, how: str) -> None:
@@ -63,7 +65,7 @@ class Wire:
         try:
             while data := await reader.read(65536):
                 if self._how or writer not in self._open:
-                    await asyncio.Event().wait()  # nothing passes on this one ever again
+                    await self._never.wait()  # nothing passes on this one ever again
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:
