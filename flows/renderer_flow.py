@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from flows import renderer as steps
 from flows.training_progress import TIME_ALONE, Shown, task_of
 from modeling.recipes.renderer import renderer
+from modeling.renderer_rows import ClipRows
 from store import registry
 from store.workspace import open_workspace
 
@@ -35,8 +36,14 @@ def train_renderer(
     get_run_logger().info("clips: %s; %d left out; state in %s", counts, len(work.left_out), work.folder)
     with Shown(work.folder) as shown:
         net = task_of("train", f"train {made.name}, {made.num_steps} steps", lambda: steps.train(work, shown))
-    metrics = task_of("evaluate", f"evaluate on held-out {work.parts.held_out}", lambda: steps.evaluate(work, net))
-    told = task_of("publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics))
+        rows = ClipRows()
+        metrics = task_of(
+            "evaluate", f"evaluate on held-out {work.parts.held_out}", lambda: steps.evaluate(work, net, rows)
+        )
+        told = task_of("publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics))
+        drawn = task_of("draw", "draw held-out clips", lambda: steps.draw(place, work, told))
+        shown.drawn(drawn, made.num_steps)
+    task_of("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, told, rows, drawn.told))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told), key="checkpoint", description=f"Checkpoint {told['id']}: measures, beside the baselines"

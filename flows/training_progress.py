@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prefect import Task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from modeling.training import Progress
+from store.scrub import SIDE_BY_SIDE
+
+if TYPE_CHECKING:
+    from flows.drawn import Drawn
 
 ARTIFACT_INTERVAL_S = 2.0
 TIME_ALONE = (
@@ -73,3 +78,18 @@ class Shown:
                 self._bar = create_progress_artifact(percent, key="progress-train", description=told)
             else:
                 update_progress_artifact(self._bar, percent, description=told)
+
+    def drawn(self, made: Drawn | None, step: int) -> None:
+        """The sheet of what was drawn, in TensorBoard and in the Prefect UI, whose description names whom it shows."""
+        import cv2
+        import numpy as np
+
+        if made is None or made.sheet is None:
+            return
+        picture = np.asarray(cv2.imdecode(np.frombuffer(made.sheet, np.uint8), cv2.IMREAD_COLOR))
+        self._board.add_image("held_out/side_by_side", picture[..., ::-1], step, dataformats="HWC")
+        create_image_artifact(
+            image_url=f"data:image/jpeg;base64,{base64.b64encode(made.sheet).decode()}",
+            key=SIDE_BY_SIDE,
+            description=f"Held-out clips beside their source, also as videos: {', '.join(made.told['videos'])}",
+        )

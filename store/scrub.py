@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from store.residue import Targets, places
 
 PUT_IN_PLACE = b"forgotten"
-PICTURES = "motion-samples"
-"""The key of Prefect artifacts that draw how people move. Their description names the clips; no search finds them within."""
+PICTURES, SIDE_BY_SIDE = "motion-samples", "side-by-side"
+"""Keys of Prefect artifacts that show how people move. Their description names the clips; no search finds them within."""
 
 
 def scrub_sqlite(file: Path, targets: Targets) -> None:
@@ -76,11 +76,11 @@ def scrub_server(engine: sa.Engine, tables: Iterable[sa.Table], targets: Targets
 
 
 def drop_pictures(file: Path) -> None:
-    """Takes the drawn motion out of Prefect's database: of whom it is, only its description tells."""
+    """Takes drawn motion and drawn people out of Prefect's database: of whom it is, only its description tells."""
     with closing(sqlite3.connect(file, timeout=60)) as database, database:
         for table in ("artifact", "artifact_collection"):
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone():
-                database.execute(f'DELETE FROM "{table}" WHERE key = ?', [PICTURES])
+                database.execute(f'DELETE FROM "{table}" WHERE key IN (?, ?)', [PICTURES, SIDE_BY_SIDE])
 
 
 def without(data: bytes, targets: Targets) -> bytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+JUDGED_FROM = 0.3
+"""Of a stranger's clip: the frames before are for the one picture that they are known by."""
+
 
 @dataclass(frozen=True)
 class Renderer:
