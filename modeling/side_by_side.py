@@ -13,7 +13,7 @@ from modeling.motion_picture import BACKGROUND, INK
 
 LABEL_PX = 24
 STILL_PX, NUM_STILLS = 112, 8
-NAME_PX = 92
+NAME_PX = 112
 Videos = Mapping[str, np.ndarray]
 """By what is written over it: uint8 (T, H, W, 3), all of one size; one picture stands still."""
 

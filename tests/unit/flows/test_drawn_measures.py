@@ -62,7 +62,9 @@ def test_the_landmark_error_does_not_see_where_the_head_is() -> None:
     assert landmark_error(turned, points) == pytest.approx(0, abs=1e-9)
     moved = points.copy()
     across = np.linalg.norm(points[0, 33, :2] - points[0, 263, :2])
-    moved[:, [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185], 1] += across / 10
+    moved[:, [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185], 1] += (
+        across / 10
+    )
     assert 0.04 < landmark_error(moved, points) < 0.1, "half of the lips' points, a tenth of the eyes' distance"
 
 
