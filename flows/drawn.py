@@ -7,6 +7,7 @@ of a renderer alone what it makes of the true mesh. Nothing that is judged was l
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.drawn_measures import LOWER, clip_measures
+from flows.server import python_path
 from modeling.made_renderer import KIND as RENDERER
 from modeling.made_renderer import renderer_of
 from modeling.motion_metrics import AFTER_VOICE_S, quiet_room
@@ -145,10 +147,12 @@ def _by_engine(
             who = data.people[of.clip.who]
             arrays = {"sound": _with_silence(of), "rest": who.rest, "scale": who.scale, **mouths}
             np.savez(folder / f"{of.clip.clip_id}.npz", allow_pickle=False, **arrays)
-        with (folder / "said").open("w+") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "serving.drawn_clips", str(folder)], stdout=subprocess.PIPE, stderr=said
-            )
+        command = [sys.executable, "-m", "serving.drawn_clips", str(folder)]
+        env = {**os.environ, "PYTHONPATH": python_path(), "HEADROOM_MOTION_RUNTIME": "torch"}  # it has no graph yet
+        with (
+            (folder / "said").open("w+") as said,
+            subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=said) as process,
+        ):
             try:
                 yield from _received(process, jobs)
                 if process.wait():
@@ -156,7 +160,6 @@ def _by_engine(
                     raise ValueError(f"evaluate: nothing could be drawn: {said.read().strip()[-500:]}")
             finally:
                 process.kill()
-                process.wait()
 
 
 def _received(
