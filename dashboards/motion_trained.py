@@ -143,18 +143,24 @@ def seen(metrics: Mapping[str, Any]) -> None:
     for part in (p for p in ("held_people", "held_time") if p in drawn):
         of = drawn[part]
         title = f"drawn, {part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}"
-        table = Table(
-            title, *of["measures"], *(f"ahead of {name}" for name in of["ahead"]), box=None, header_style="dim"
-        )
-        for measure in dict.fromkeys(m for measures in of["measures"].values() for m in measures):
-            cells = [of[of_][who].get(measure) for of_ in ("measures", "ahead") for who in of[of_]]
-            table.add_row(measure, *("" if c is None else _interval(c) for c in cells))
-        out.print(table)
+        _seen(title, of["measures"], lambda told: f"{told['value']:.3f} ({told['n']:.0f})")
+        _seen("ahead of", of["ahead"], _interval)
     for clip, reason in drawn["left_out"].items():
         out.print(f"  [dim]clip {clip} was not drawn: {escape(reason)}[/]", soft_wrap=True)
     if "sheet" in drawn:
         out.print(f"look: {escape(drawn['sheet'])}, and {len(drawn['videos'])} videos beside it", soft_wrap=True)
 
 
+def _seen(title: str, figures: Mapping[str, Any], cell: Callable[[Mapping[str, float]], str]) -> None:
+    table = Table(box=None, header_style="dim")
+    table.add_column(title, no_wrap=True)
+    for who in figures:
+        table.add_column(who, justify="right")
+    for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
+        cells = [of.get(measure) for of in figures.values()]
+        table.add_row(measure, *("" if c is None else escape(cell(c)) for c in cells))
+    out.print(table)
+
+
 def _interval(told: Mapping[str, float]) -> str:
-    return escape(f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}] ({told['n']:.0f})")
+    return f"{told['value']:+.3f} [{told['low']:.3f}, {told['high']:.3f}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,13 @@ def test_it_runs_as_a_flow_and_the_page_has_its_measures(
     assert "| mouth_psnr |" in artifacts(prefect, "checkpoint")[0]["data"]
     assert artifacts(prefect, "progress-train")[0]["data"] == 100
     assert list(place.settings.workspace.glob(f"runs/{TINY}-*/events"))
+    judged = registry.evaluation(place, made["id"], snapshot)
+    assert judged is not None
+    sheet = artifacts(prefect, "side-by-side")[0]
+    shown = base64.b64decode(sheet["data"].removeprefix("data:image/jpeg;base64,"))
+    assert place.objects.local(judged["drawn"]["sheet"]).read_bytes() == shown
+    assert all(video in sheet["description"] for video in judged["drawn"]["videos"])
+    assert judged["signal"] == f"eval_{TINY}", "clips were told how they did"
 
 
 def good(**changed: float) -> dict[str, Any]:
