@@ -119,6 +119,8 @@ def lip_sync_of(meshes_TNC: np.ndarray, sound_N: np.ndarray, speech_T: np.ndarra
     """What the signal `lip_sync` says of lips beside a sound; nothing where it does not apply."""
     rows = np.flatnonzero(np.isfinite(meshes_TNC).all(axis=(1, 2)))
     num = len(meshes_TNC)
+    if not len(rows):
+        return {}
     fixed = np.clip(np.rint(meshes_TNC[rows] * POINT_SCALE), -32768, 32767).astype(np.int16)
     points = pa.array(list(fixed.reshape(len(rows), -1)), pa.list_(pa.int16()))
     needs = {

@@ -55,6 +55,14 @@ def test_a_mouth_that_stands_open_or_quivers_in_silence_is_told(measured: dict[s
     assert in_silence(wall_alone(), meshes_of(wall_alone()), PERSON) == {}, "without a face there is nothing to tell"
 
 
+def test_pictures_without_a_face_have_no_measures() -> None:
+    blank = np.full((NUM_FRAMES + QUIET_FRAMES, 64, 64, 3), 90, np.uint8)
+    told = clip_measures({"copy": blank[:1], "ours": blank}, true(), clip(), PERSON)
+    assert told["ours"] == told["copy"] == told["shifted"] == {}
+    assert set(told["true"]) == {"lip_sync_confidence", "lip_sync_off_frames", "lip_sync_in_sync_ratio"}
+    assert figures_of([told], ["ann"], 0, LOWER)["ahead"] == {"copy": {}}
+
+
 def test_the_landmark_error_does_not_see_where_the_head_is() -> None:
     points = true().meshes[:3]
     turned = points.copy()
