@@ -16,7 +16,7 @@ COLUMNS = (
     ("clip",),
     ("signals", "identity"),
     ("snapshot",),
-    ("export", "checkpoint"),
+    ("export", "checkpoint", "drawn"),
 )
 """Kinds from left to right, as data flow."""
 COLOURS = {
@@ -30,6 +30,7 @@ COLOURS = {
     "snapshot": "#c2571a",
     "export": "#7a4b2b",
     "checkpoint": "#5b3a8c",
+    "drawn": "#96607d",
 }
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 40, 70, 10, 24
 MAX_LETTERS = 27

@@ -99,6 +99,7 @@ def rendered_folder(told: Mapping[str, Any]) -> None:
 def evaluated(told: Mapping[str, Any]) -> None:
     out.print(f"[bold]checkpoint {told['checkpoint']}[/] on snapshot {told['snapshot']}")
     judged(told)
+    seen(told)
     out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_lip_distance in a tier")
 
 
@@ -112,7 +113,7 @@ def judged(metrics: Mapping[str, Any]) -> None:
     """Measures of motion beside the baselines', by what was held out."""
     if metrics.get("held_out") == "time":
         out.print(TIME_ALONE, soft_wrap=True)
-    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping)):
+    for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping) and "silence" in of):
         table = Table(
             f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
             *of["measures"],
@@ -132,3 +133,34 @@ def judged(metrics: Mapping[str, Any]) -> None:
         out.print(
             "  without a voice: " + ", ".join(f"{name} {value:.2f}" for name, value in quiet.items()), soft_wrap=True
         )
+
+
+def seen(metrics: Mapping[str, Any]) -> None:
+    """What was drawn for an evaluation: measures of the pictures beside the others', and where the videos lie."""
+    drawn = metrics.get("drawn")
+    if not drawn:
+        return
+    for part in (p for p in ("held_people", "held_time") if p in drawn):
+        of = drawn[part]
+        title = f"drawn, {part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}"
+        _seen(title, of["measures"], lambda told: f"{told['value']:.3f} ({told['n']:.0f})")
+        _seen("ahead of", of["ahead"], _interval)
+    for clip, reason in drawn["left_out"].items():
+        out.print(f"  [dim]clip {clip} was not drawn: {escape(reason)}[/]", soft_wrap=True)
+    if "sheet" in drawn:
+        out.print(f"look: {escape(drawn['sheet'])}, and {len(drawn['videos'])} videos beside it", soft_wrap=True)
+
+
+def _seen(title: str, figures: Mapping[str, Any], cell: Callable[[Mapping[str, float]], str]) -> None:
+    table = Table(box=None, header_style="dim")
+    table.add_column(title, no_wrap=True)
+    for who in figures:
+        table.add_column(who, justify="right")
+    for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
+        cells = [of.get(measure) for of in figures.values()]
+        table.add_row(measure, *("" if c is None else escape(cell(c)) for c in cells))
+    out.print(table)
+
+
+def _interval(told: Mapping[str, float]) -> str:
+    return f"{told['value']:+.3f} [{told['low']:.3f}, {told['high']:.3f}]"

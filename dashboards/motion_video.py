@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dashboards.clip_media import GRID_FPS
 from modeling.motion import PARAMETERS
 from modeling.motion_picture import LABEL_PX, LANE_PX, WIDTH_PX, Curves, draw_lanes
 from store.media import fit, read_frames
-from tasks.media.transcode import ffmpeg_binary
+from tasks.media.film import write_film
 
 PICTURE_PX = 360
 FRAMES_AT_ONCE = 50
@@ -29,33 +26,11 @@ def write_motion_video(clip: Mapping[str, Any], proxy: Path, sound_N: np.ndarray
     out = Path(out).absolute()
     if out.suffix.lower() != ".mp4" or out.is_dir():
         raise ValueError(f"motion: {out} is no file to write; give a name that ends in .mp4")
-    lanes = draw_lanes(curves, len(next(iter(curves.values()))))
+    num = len(next(iter(curves.values())))
+    lanes = draw_lanes(curves, num)
     out.parent.mkdir(parents=True, exist_ok=True)
-    sound = out.with_name(f".{out.stem}.f32")
-    sound.write_bytes(sound_N.astype("<f4").tobytes())
-    try:
-        process = subprocess.Popen(_command(sound, len(lanes), out), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # FFmpeg is gone: what it said is told below
-            for picture in _pictures(clip, proxy, lanes, len(next(iter(curves.values())))):
-                process.stdin.write(picture.tobytes())
-        _, said = process.communicate()
-    finally:
-        sound.unlink(missing_ok=True)
-    if process.returncode != 0:
-        told = said.decode(errors="replace").strip()[-200:]
-        raise ValueError(f"motion: FFmpeg ended with {process.returncode}: {told}")
+    write_film(_pictures(clip, proxy, lanes, num), (PICTURE_PX + len(lanes), WIDTH_PX), sound_N, out)
     return out
-
-
-def _command(sound: Path, lanes_px: int, out: Path) -> list[str]:
-    return [
-        ffmpeg_binary(), "-hide_banner", "-nostats", "-loglevel", "error", "-y",
-        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH_PX}x{PICTURE_PX + lanes_px}", "-r", str(GRID_FPS), "-i", "-",
-        "-f", "f32le", "-ar", "16000", "-ac", "1", "-i", f"file:{sound}",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-threads", "1",
-        "-c:a", "aac", "-b:a", "64k", "-movflags", "+faststart", f"file:{out}",
-    ]  # fmt: skip
 
 
 def _pictures(clip: Mapping[str, Any], proxy: Path, lanes: np.ndarray, num: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from dashboards.motion_trained import TIME_ALONE
+from dashboards.motion_trained import TIME_ALONE, seen
 from dashboards.terminal import out
 
 
@@ -31,6 +31,8 @@ def evaluated(told: Mapping[str, Any]) -> None:
     for name, of in told.get("perceptual", {}).items():
         out.print(f"  {name} by {escape(of['model'])}, {escape(of['revision'])}, {of['dtype']}", soft_wrap=True)
     judged(told)
+    seen(told)
+    out.print(f"clip by clip: columns {told['signal']}_... of signals, as {told['signal']}_avatar_mouth_psnr in a tier")
 
 
 def exported(told: Mapping[str, Any]) -> None:

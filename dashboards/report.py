@@ -21,6 +21,7 @@ from dashboards import (
     overlays,
     report_clips,
     report_facts,
+    report_models,
     report_signals,
     strips,
     tier_facts,
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 _STAMP = re.compile(r'<meta name="headroom-stamp" content="([0-9a-f]{16})">')
 _ASSET_IN_PAGE = re.compile(r'"assets/([^"]+)"')
-_PAGE_IN_PAGE = re.compile(r'href="(signal-[a-z0-9_]+\.html)"')
-SIGNAL_PAGE = re.compile(r"signal-[a-z0-9_]+\.html")
+MODELS_PAGE = "models.html"
+_PAGE_IN_PAGE = re.compile(r'href="(signal-[a-z0-9_]+\.html|models\.html)"')
+OTHER_PAGE = re.compile(r"signal-[a-z0-9_]+\.html|models\.html")
 """Names of pages that the report writes, and may delete again."""
 
 
@@ -78,7 +80,10 @@ def _pages(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> 
         template = templates.get_template("signal.html")
         spec, names = signal.spec, [s.name for s in told["signals"]]
         pages[shown.file] = template.render(**common, page=shown, facts=facts, spec=spec, names=names)
-    return {**pages, "index.html": templates.get_template("report.html").render(**told, stamp=stamp)}
+    if found := report_models.models(workspace, assets):
+        pages[MODELS_PAGE] = templates.get_template(MODELS_PAGE).render(**common, models=found)
+    index = templates.get_template("report.html").render(**told, stamp=stamp, num_models=len(found))
+    return {**pages, "index.html": index}
 
 
 def environment() -> Environment:
@@ -188,8 +193,18 @@ def _made(workspace: Workspace, reader: Reader) -> str:
 
 
 def _stamp(workspace: Workspace, reader: Reader) -> str:
-    """Hash of all that decides the page: the manifest, the tiers and their snapshots, the signals and this code."""
-    modules = (charts, clip_media, distributions, overlays, report_clips, report_facts, report_signals, strips)
+    """Hash of all that decides the page: the manifest, tiers and their snapshots, checkpoints, the signals and this code."""
+    modules = (
+        charts,
+        clip_media,
+        distributions,
+        overlays,
+        report_clips,
+        report_facts,
+        report_models,
+        report_signals,
+        strips,
+    )
     code = [Path(m.__file__ or "").read_bytes() for m in modules]
     code += [Path(__file__).read_bytes(), *(f.read_bytes() for f in sorted(TEMPLATES.iterdir()) if f.is_file())]
     frozen = workspace.ledger.rows(tables.snapshots.select().order_by(tables.snapshots.c.id))
@@ -197,6 +212,7 @@ def _stamp(workspace: Workspace, reader: Reader) -> str:
         "manifest": [reader.manifest.id, sorted(reader.manifest.versions.items())],
         "tiers": tiers.texts(workspace),
         "snapshots": [row["id"] for row in frozen],
+        "models": report_models.told_of(workspace),
         "signals": {name: signal.fingerprint for name, signal in discover().items()},
         "code": hashlib.sha256(b"".join(code)).hexdigest(),
     }
@@ -220,7 +236,7 @@ def _drop_unused(folder: Path, assets: Assets, pages: set[str]) -> None:
     """Pages, pictures and cuts that are no longer shown, and what a killed process left half written."""
     for entry in list(os.scandir(folder)):
         name = entry.name.removeprefix(".").removesuffix(".part")
-        if SIGNAL_PAGE.fullmatch(name) and entry.name not in pages:
+        if OTHER_PAGE.fullmatch(name) and entry.name not in pages:
             Path(entry.path).unlink()
     for entry in list(os.scandir(assets.folder)):
         ours = ASSET.fullmatch(entry.name.removeprefix(".part-"))

@@ -20,7 +20,7 @@ from tasks.signals import discover
 MAX_ON_SHEET = 60
 MAX_SAMPLES = 24
 STILL_PX, POSTER_PX = 256, 480
-ASSET = re.compile(r"(?:still|poster|clip|signal)-[0-9a-zA-Z_-]+\.(?:jpg|mp4)")
+ASSET = re.compile(r"(?:still|poster|clip|signal|drawn)-[0-9a-zA-Z_-]+\.(?:jpg|mp4)")
 """Names of files that the report writes, and may delete again."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +30,39 @@ if TYPE_CHECKING:
     from modeling.motion_metrics import Predict
     from modeling.motion_set import MotionClip, MotionSet
 
-COLUMNS = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.float64())}
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a row of a kind of checkpoint, and the version of how they come about."""
+
+    version: int
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        return {**dict.fromkeys(self.texts, pa.string()), **dict.fromkeys(self.numbers, pa.float64())}
+
+
+MOTION = Layout(VERSION, TEXTS, NUMBERS)
 
 
 def run_evaluate(
-    workspace_root: str | Path | None, checkpoint: str, snapshot: str | None = None, measures: Sequence[str] = ()
+    workspace_root: str | Path | None,
+    checkpoint: str,
+    snapshot: str | None = None,
+    measures: Sequence[str] = (),
+    *,
+    videos: int = 0,
+    renderer: str | None = None,
 ) -> dict[str, Any]:
     """Judges a checkpoint on the people of a snapshot (by default its own) whom it did not learn from, and on what it did
     not see of those whom it did; "held_out" is time where it learnt from everybody. Kept beside the checkpoint, and given.
-    `measures` are optional ones of a renderer, as in flows/perceptual.py.
+    `measures` are optional ones of a renderer, as in flows/perceptual.py. So many `videos` are drawn and judged by what is
+    seen ("drawn", flows/drawn.py), those of motion by a `renderer`: the deployed one, or one named, or "none".
 
-    Raises ValueError for an unknown checkpoint or snapshot, when nobody in the snapshot is held out, and for measures of
-    pictures where the checkpoint draws none.
+    Raises ValueError for an unknown checkpoint or snapshot, when nobody in the snapshot is held out, for measures of pictures
+    where the checkpoint draws none, and for a renderer beside one.
     """
     workspace = open_workspace(workspace_root)
     found = registry.load(workspace, checkpoint)
@@ -51,7 +73,11 @@ def run_evaluate(
     if found.told["kind"] == "renderer":
         from flows.renderer import run_evaluate_renderer
 
-        return run_evaluate_renderer(workspace, found, snapshot, measures)
+        if renderer is not None:
+            raise ValueError(
+                f"evaluate: --renderer draws for motion, checkpoint {found.id} is a renderer; leave it out"
+            )
+        return run_evaluate_renderer(workspace, found, snapshot, measures, videos)
     if measures:
         raise ValueError(f"evaluate: --with is of a renderer, checkpoint {found.id} draws nothing; leave it out")
     own = str(found.told["snapshot"]["id"])
@@ -61,7 +87,12 @@ def run_evaluate(
     data = read(workspace, held)
     net = with_ears(network(found), found.told.get("hearing"))
     beside, parts = baselines_of(found), parts_of(found, data, held, net.recipe)
-    return tell(workspace, found, held.snapshot_id, judged(net, beside, parts), rows_of(net, beside, parts, found.id))
+    metrics = judged(net, beside, parts)
+    if videos:
+        from flows.drawn import draw_motion
+
+        metrics["drawn"] = draw_motion(workspace, found, held, data, parts, beside, videos, renderer).told
+    return tell(workspace, found, held.snapshot_id, metrics, rows_of(net, beside, parts, found.id))
 
 
 def tell(
@@ -70,14 +101,17 @@ def tell(
     snapshot: str,
     metrics: Mapping[str, Any],
     rows: Mapping[str, Row],
+    layout: Layout = MOTION,
+    suffix: str = "",
 ) -> dict[str, Any]:
     """Writes the rows to the store and, once they are there, the evaluation beside the checkpoint, which it gives. A kill
-    between the two leaves no evaluation, so whoever needs one judges anew and writes the same rows."""
+    between the two leaves no evaluation, so whoever needs one judges anew and writes the same rows. `suffix` is of the file's
+    name, of an evaluation that others must not take for the usual one."""
     name = signal_of(str(found.told["recipe"]["name"]))
-    put_scores(workspace, name, fingerprint_of(found.id), COLUMNS, rows)
+    put_scores(workspace, name, fingerprint_of(found.id, layout), layout.columns, rows)
     made = {"checkpoint": found.id, "snapshot": snapshot, "signal": name, **metrics}
     text = json.dumps(made, sort_keys=True, indent=1).encode()
-    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{snapshot}.json")
+    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{snapshot}{suffix}.json")
     return made
 
 
@@ -86,9 +120,9 @@ def signal_of(recipe: str) -> str:
     return f"eval_{recipe}"
 
 
-def fingerprint_of(checkpoint: str) -> str:
+def fingerprint_of(checkpoint: str, layout: Layout = MOTION) -> str:
     """Of a checkpoint and of how it is judged."""
-    told = [checkpoint, VERSION, TEXTS, NUMBERS]
+    told = [checkpoint, layout.version, layout.texts, layout.numbers]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.data_card import data_card
+from flows.evaluation import Layout, parts_of, tell
 from flows.motion_data import read, refuse_none
 from infra.code import code_version
 from modeling.made_renderer import KIND, renderer_of
-from modeling.recipes.renderer import Renderer, renderer
+from modeling.recipes.renderer import JUDGED_FROM, Renderer, renderer
+from modeling.renderer_rows import NUMBERS, TEXTS, VERSION, ClipRows
 from store import registry
 from store.frozen import Frozen, frozen, snapshot_row
 from store.workspace import Workspace, open_workspace
@@ -25,15 +28,14 @@ from tasks import freeze
 from tasks.head_geometry import canonical_face
 
 if TYPE_CHECKING:
+    from flows.drawn import Drawn
     from modeling.held_out import Split
     from modeling.motion_set import MotionSet
     from modeling.perceptual.measures import Perceptual
     from modeling.renderer import RendererNet
     from modeling.renderer_set import FaceClip
     from modeling.training import Progress
-
-JUDGED_FROM = 0.3
-"""Of a stranger's clip: the frames before are for the one picture that the renderer knows them by."""
+LAYOUT = Layout(VERSION, TEXTS, NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,11 @@ def train(work: Prepared, on_step: Callable[[Progress], None], device: str = "cp
     return train_on(Machine(device, processes), work.recipe, work.faces["train"], work.folder, on_step, start)
 
 
-def evaluate(work: Prepared, net: RendererNet) -> dict[str, Any]:
+def evaluate(work: Prepared, net: RendererNet, rows: ClipRows | None = None) -> dict[str, Any]:
     """{"held_out", "held_people", "held_time"}: measures of modeling/renderer_metrics.py, beside the checkpoint that it went
-    on from. Raises ValueError when nothing that is held out can be judged."""
+    on from; `rows` gathers them clip by clip. Raises ValueError when nothing that is held out can be judged."""
     general = renderer_of(work.start) if work.start else None
-    return judged(net, work.faces, work.parts.held_out, general)
+    return judged(net, work.faces, work.parts.held_out, general, rows=rows)
 
 
 def judged(
@@ -184,13 +186,21 @@ def judged(
     held_out: str,
     general: RendererNet | None = None,
     perceptual: Perceptual | None = None,
+    rows: ClipRows | None = None,
 ) -> dict[str, Any]:
     from modeling.renderer_metrics import evaluate as judge
     from tasks.signals.face_embedding import embedding
 
+    gathered = rows or ClipRows()
     told = {
         name: judge(
-            net, faces[name], general=general, embed=embedding, perceptual=perceptual, over_clips=held_out == "time"
+            net,
+            faces[name],
+            general=general,
+            embed=embedding,
+            perceptual=perceptual,
+            over_clips=held_out == "time",
+            on_clip=partial(gathered.add, name.removeprefix("held_")),
         )
         for name in ("held_people", "held_time")
         if faces.get(name)
@@ -247,18 +257,34 @@ def card_of(workspace: Workspace, work: Prepared) -> dict[str, Any]:
     return told
 
 
+def tell_clips(
+    workspace: Workspace, work: Prepared, told: Mapping[str, Any], rows: ClipRows, seen: Mapping[str, Any] | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """Of a renderer that was just published: how it did on each held-out clip, into the store, and its evaluation, with what was
+    drawn for it."""
+    found = registry.load(workspace, str(told["id"]))
+    metrics = {**told["metrics"], **({"drawn": dict(seen)} if seen else {})}
+    return tell(workspace, found, work.held.snapshot_id, metrics, rows.of(found.id), LAYOUT)
+
+
+def draw(workspace: Workspace, work: Prepared, told: Mapping[str, Any]) -> Drawn:
+    """Of a renderer that was just published, some held-out clips as they look."""
+    from flows.drawn import NUM_TRAINED, draw_renderer
+
+    found = registry.load(workspace, str(told["id"]))
+    return draw_renderer(workspace, found, work.held, work.data, work.parts, NUM_TRAINED)
+
+
 def run_evaluate_renderer(
-    workspace: Workspace, found: registry.Checkpoint, snapshot: str | None, measures: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Judges a renderer on whom it did not learn from, of any snapshot, by default its own. Kept beside the checkpoint.
-    `measures` are those of flows/perceptual.py; what they were made by is told as "perceptual", and part of the file's name.
+    workspace: Workspace, found: registry.Checkpoint, snapshot: str | None, measures: Sequence[str] = (), videos: int = 0
+) -> dict[str, Any]:  # fmt: skip
+    """Judges a renderer on whom it did not learn from, of any snapshot, by default its own. Kept beside the checkpoint. So many
+    `videos` are drawn as flows/drawn.py tells. `measures` are those of flows/perceptual.py; what they were made by is told as
+    "perceptual", and part of the file's name.
 
     Raises ValueError for an unknown snapshot, when nobody in it is held out, for what `measures` can't name, and where FVD is
     asked for and nothing that is held out is large enough.
     """
-    import json
-
-    from flows.evaluation import parts_of
     from flows.perceptual import networks_of
 
     networks = networks_of(measures)
@@ -271,16 +297,17 @@ def run_evaluate_renderer(
     general = renderer_of(registry.load(workspace, str(start))) if start else None
     if networks.video is not None:
         _refuse_too_few(faces, parts.held_out == "time")
+    rows = ClipRows()
     told = {
-        "checkpoint": found.id,
-        "snapshot": held.snapshot_id,
         **({"perceptual": dict(networks.told)} if networks.told else {}),
-        **judged(renderer_of(found), faces, parts.held_out, general, networks.measuring(data.clips)),
+        **judged(renderer_of(found), faces, parts.held_out, general, networks.measuring(data.clips), rows),
     }
-    text = json.dumps(told, sort_keys=True, indent=1).encode()
-    name = f"{held.snapshot_id}-{networks.digest}" if networks.told else held.snapshot_id
-    workspace.objects.put_bytes(text, f"checkpoints/{found.id}/evaluations/{name}.json")
-    return told
+    if videos:
+        from flows.drawn import draw_renderer
+
+        told["drawn"] = draw_renderer(workspace, found, held, data, parts, videos).told
+    suffix = f"-{networks.digest}" if networks.told else ""
+    return tell(workspace, found, held.snapshot_id, told, rows.of(found.id), LAYOUT, suffix)
 
 
 def _refuse_too_few(faces: Mapping[str, list[FaceClip]], over_clips: bool) -> None:

@@ -15,6 +15,7 @@ from flows.training_progress import NUM_PICTURED, TIME_ALONE, Pictured, Pictures
 from modeling.recipes.renderer import renderer
 from modeling.renderer import RendererNet
 from modeling.renderer_picture import draw_samples
+from modeling.renderer_rows import ClipRows
 from modeling.renderer_training import network_in
 from store import registry
 from store.scrub import RENDERER_SAMPLES
@@ -50,13 +51,19 @@ def train_renderer(
             f"train {made.name}, {made.num_steps} steps",
             lambda: steps.train(work, shown, device, processes),
         )
-        metrics = task_of("evaluate", f"evaluate on held-out {work.parts.held_out}", lambda: steps.evaluate(work, net))
+        rows = ClipRows()
+        metrics = task_of(
+            "evaluate", f"evaluate on held-out {work.parts.held_out}", lambda: steps.evaluate(work, net, rows)
+        )
         for name, judged in metrics.items():
             for kind, of in judged["plates"].items() if isinstance(judged, Mapping) else ():
                 values = {measure: told["value"] for measure, told in of["measures"]["ours"].items()}
                 shown.figures(f"{name}_{kind}", values)
         shown.last(net, made.num_steps)
-    told = task_of("publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics))
+        told = task_of("publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics))
+        drawn = task_of("draw", "draw held-out clips", lambda: steps.draw(place, work, told))
+        shown.drawn(drawn, made.num_steps)
+    task_of("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, told, rows, drawn.told))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told), key="checkpoint", description=f"Checkpoint {told['id']}: measures, beside the baselines"

@@ -144,7 +144,7 @@ def start_child(root: Path, name: str, arguments: list[str], env: Mapping[str, s
     with open_log(log) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.child", *arguments],
-            env={**os.environ, **environment(root), "PYTHONPATH": _python_path(), **env},
+            env={**os.environ, **environment(root), "PYTHONPATH": python_path(), **env},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -316,7 +316,7 @@ def _signal(process: psutil.Process, how: str) -> None:
         return
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """So that a child finds these packages wherever it runs."""
     root = str(Path(__file__).resolve().parents[1])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -29,6 +29,7 @@ from tasks import freeze
 from tasks.curriculum import freeze_curriculum, read_curriculum, stage_of
 
 if TYPE_CHECKING:
+    from flows.drawn import Drawn
     from modeling.audio_to_motion import MotionNet
     from modeling.held_out import Split
     from modeling.motion_metrics import Predict
@@ -245,11 +246,24 @@ def publish(
 
 
 def tell_clips(
-    workspace: Workspace, work: Prepared, net: MotionNet, told: Mapping[str, Any], beside: Mapping[str, Predict]
-) -> dict[str, Any]:
-    """Of a checkpoint that was just published: how it did on each held-out clip, into the store, and its evaluation."""
+    workspace: Workspace, work: Prepared, net: MotionNet, told: Mapping[str, Any], beside: Mapping[str, Predict],
+    seen: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Of a checkpoint that was just published: how it did on each held-out clip, into the store, and its evaluation, with what was
+    drawn for it."""
     found = registry.load(workspace, str(told["id"]))
-    return tell(workspace, found, work.held.snapshot_id, told["metrics"], rows_of(net, beside, work.parts, found.id))
+    metrics = {**told["metrics"], **({"drawn": dict(seen)} if seen else {})}
+    return tell(workspace, found, work.held.snapshot_id, metrics, rows_of(net, beside, work.parts, found.id))
+
+
+def draw(workspace: Workspace, work: Prepared, told: Mapping[str, Any], beside: Mapping[str, Predict]) -> Drawn | None:
+    """Of a checkpoint that was just published, some held-out clips as they look; None for motion that no engine can stream."""
+    from flows.drawn import NUM_TRAINED, draw_motion
+
+    if work.ears is not None:
+        return None
+    found = registry.load(workspace, str(told["id"]))
+    return draw_motion(workspace, found, work.held, work.data, work.parts, beside, NUM_TRAINED)
 
 
 def _told_course(work: Prepared) -> dict[str, Any]:

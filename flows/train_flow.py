@@ -73,10 +73,13 @@ def train(
         for part, judged in parts_of(metrics).items():
             shown.figures(part, {name: told["value"] for name, told in judged["measures"]["ours"].items()})
         shown.last(net, work.recipe.num_steps)
-    told: dict[str, Any] = task_of(
-        "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
-    )
-    task_of("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside))
+        told: dict[str, Any] = task_of(
+            "publish", "publish the checkpoint", lambda: steps.publish(place, work, net, metrics, beside)
+        )
+        drawn = task_of("draw", "draw held-out clips", lambda: steps.draw(place, work, told, beside))
+        shown.drawn(drawn, work.recipe.num_steps)
+    seen = drawn.told if drawn else None
+    task_of("tell", "tell the store of each clip", lambda: steps.tell_clips(place, work, net, told, beside, seen))
     get_run_logger().info("checkpoint %s", told["id"])
     create_markdown_artifact(
         markdown(told),
@@ -107,7 +110,7 @@ def markdown(told: Mapping[str, Any]) -> str:
 
 def parts_of(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The measures, by what was held out."""
-    return {name: judged for name, judged in metrics.items() if isinstance(judged, Mapping)}
+    return {name: judged for name, judged in metrics.items() if isinstance(judged, Mapping) and "measures" in judged}
 
 
 def measures_table(judged: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 from prefect import Task
@@ -19,6 +19,10 @@ from prefect.cache_policies import NO_CACHE
 
 from modeling.motion_picture import png
 from modeling.training import Progress
+from store.scrub import SIDE_BY_SIDE
+
+if TYPE_CHECKING:
+    from flows.drawn import Drawn
 
 ARTIFACT_INTERVAL_S = 2.0
 PICTURE_INTERVAL_S = 60.0
@@ -88,6 +92,20 @@ class Shown:
         for name, value in values.items():
             self._board.add_scalar(f"{part}/{name}", value, 0)
 
+    def drawn(self, made: Drawn | None, step: int) -> None:
+        """The sheet of what was drawn, in TensorBoard and in the Prefect UI, whose description names whom it shows."""
+        import cv2
+
+        if made is None or made.sheet is None:
+            return
+        picture = np.asarray(cv2.imdecode(np.frombuffer(made.sheet, np.uint8), cv2.IMREAD_COLOR))
+        self._board.add_image("held_out/side_by_side", picture[..., ::-1], step, dataformats="HWC")
+        create_image_artifact(
+            image_url=f"data:image/jpeg;base64,{base64.b64encode(made.sheet).decode()}",
+            key=SIDE_BY_SIDE,
+            description=f"Held-out clips beside their source, also as videos: {', '.join(made.told['videos'])}",
+        )
+
 
 @dataclass(frozen=True)
 class Pictures(Generic[Net]):
@@ -117,11 +135,11 @@ class Pictured(Shown, Generic[Net]):
         )  # the step after one that was saved
         if fresh and time.monotonic() - self._drawn_at > PICTURE_INTERVAL_S and (net := self._pictures.saved()):
             self._drawn_at = time.monotonic()
-            self._drawn(net, done.step - 1)
+            self._picture(net, done.step - 1)
 
     def last(self, net: Net, step: int) -> None:
         """Of the whole training: also for the Prefect UI, and as samples.png."""
-        data = png(self._drawn(net, step))
+        data = png(self._picture(net, step))
         (self._folder / "samples.png").write_bytes(data)
         create_image_artifact(
             image_url=f"data:image/png;base64,{base64.b64encode(data).decode()}",
@@ -129,7 +147,7 @@ class Pictured(Shown, Generic[Net]):
             description=f"{self._pictures.told}: clips {', '.join(self._pictures.clip_ids)}",
         )
 
-    def _drawn(self, net: Net, step: int) -> np.ndarray:
+    def _picture(self, net: Net, step: int) -> np.ndarray:
         picture = self._pictures.draw(net)
         self._board.add_image(self._pictures.tag, picture, step, dataformats="HWC")
         return picture

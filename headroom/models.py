@@ -125,10 +125,19 @@ def evaluate(
             help="Of a renderer, a measure whose weights you bring: lpips=FOLDER, fvd=MODEL or lse=FILE; may be repeated.",
         ),
     ] = None,
+    videos: Annotated[
+        int, typer.Option(min=0, help="Clips to draw beside their source, and to judge by what is seen; 0 draws none.")
+    ] = 12,
+    renderer: Annotated[
+        str | None,
+        typer.Option(
+            help="Of motion: what draws the mouth in the videos (default: the deployed renderer); none: the warp alone."
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a checkpoint on people it never saw, beside the baselines.
+    """Judge a checkpoint on people it never saw, beside the baselines, and draw videos of them beside their source.
 
     `--with` adds to a renderer's measures LPIPS and temporal LPIPS, FVD, or LSE-D and LSE-C. No weights of these ship with
     Headroom: docs/renderer.md says where they come from and under which licence.
@@ -136,7 +145,14 @@ def evaluate(
     from dashboards import motion_trained, renderer_trained, terminal
     from flows.evaluation import run_evaluate
 
-    told = run_evaluate(existing(workspace).workspace.settings.workspace, checkpoint, snapshot, measures or [])
+    told = run_evaluate(
+        existing(workspace).workspace.settings.workspace,
+        checkpoint,
+        snapshot,
+        measures or [],
+        videos=videos,
+        renderer=renderer,
+    )
     drawn = any("plates" in of for of in told.values() if isinstance(of, dict))
     terminal.show(told, renderer_trained.evaluated if drawn else motion_trained.evaluated, as_json)
 

@@ -31,7 +31,7 @@ CONTEXT_FRAMES = 10
 """How far back the RMS baseline looks: 0.4 s."""
 SILENT_PROB, SILENT_FRAMES = 0.3, 8
 """Silence begins once nobody speaks, by VAD, for 0.32 s."""
-SILENCE_S, SETTLE_S = 4.0, 0.5
+SILENCE_S, AFTER_VOICE_S, SETTLE_S = 4.0, 2, 0.5
 QUIET_DB = -62.0
 """Of the noise of a room, in the test sound that has no voice."""
 
@@ -219,16 +219,20 @@ def silence(predict: Predict, clips: Sequence[MotionClip], seed: int = 0) -> dic
         sound = np.random.default_rng(seed).normal(0, 1, round(SILENCE_S * 16_000)).astype(np.float32) * np.float32(
             level
         )
-        opened, quiver = still(predict(sound)[:, MOUTH], _settled(round(SILENCE_S * GRID_FPS)))
+        opened, quiver = still(predict(sound)[:, MOUTH], settled(round(SILENCE_S * GRID_FPS)))
         found[f"nothing_{name}_open"], found[f"nothing_{name}_quiver"] = round(opened, 4), round(quiver, 4)
     return found
 
 
 def after_voice(predict: Predict, sound_N: np.ndarray) -> tuple[float, float]:
     """(open, quiver) in 2 s of a room's noise that follow the sound, once the mouth had 0.5 s to close."""
-    noise = np.random.default_rng(0).normal(0, 10 ** (QUIET_DB / 20), 2 * 16_000).astype(np.float32)
-    made = predict(np.concatenate([sound_N, noise]))[-2 * GRID_FPS :, MOUTH]
-    return still(made, _settled(len(made)))
+    made = predict(np.concatenate([sound_N, quiet_room(AFTER_VOICE_S)]))[-AFTER_VOICE_S * GRID_FPS :, MOUTH]
+    return still(made, settled(len(made)))
+
+
+def quiet_room(seconds: int) -> np.ndarray:
+    """The noise of a room in which nobody speaks, float32 at 16 kHz; always the same."""
+    return np.random.default_rng(0).normal(0, 10 ** (QUIET_DB / 20), seconds * 16_000).astype(np.float32)
 
 
 def still(mouth_TK: np.ndarray, where_T: np.ndarray) -> tuple[float, float]:
@@ -245,7 +249,8 @@ def pauses_of(clip: MotionClip) -> np.ndarray:
     return np.asarray(~recent & clip.motion.seen[:, 0])
 
 
-def _settled(num: int) -> np.ndarray:
+def settled(num: int) -> np.ndarray:
+    """Of frames without a voice those that come once the mouth had time to close, bool (T,)."""
     return np.arange(num) >= round(SETTLE_S * GRID_FPS)
 
 

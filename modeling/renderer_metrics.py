@@ -9,7 +9,7 @@ Legend: T frames, S the square's side.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,8 +26,12 @@ from modeling.renderer_training import SSIM_SIDE, given_of, mouth_mask, referenc
 from store.media import GRID_FPS
 
 OURS, WARP, COPY, GENERAL, TRUE = "ours", "warp", "copy", "general", "true"
+SHIFTED = "shifted"
+"""Ours beside a sound that does not fit it: no baseline."""
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a picture RGB uint8 and five points of its face (5, 2) to a vector of length 1."""
+Rows = Mapping[str, Mapping[str, float]]
+"""Of one clip: {who: {measure: value}}."""
 IDENTITY_FRAMES = 4
 BETTER_LOWER = ("mouth_flicker", "closed_error", "pause_quiver", *PERCEPTUAL_LOWER)
 """Of the measures; of all others more is better, but for RATIOS, which are best at 1."""
@@ -41,6 +45,22 @@ OPEN = 1.0
 TOO_SHORT = "LSE needs 5 frames after each other with 0.6 s of sound on either side, in a clip of 1.44 s; none has"
 WARM_FRAMES = 5
 """A constant mouth is drawn so often before its quivering is measured: the state of the frame before settles."""
+
+
+class Truth(Protocol):
+    """What drawn squares are held against, frame by frame, as FaceClip has it: the true squares, masks of the lips, numbers of the
+    grid, the normalised opening of the lips, and the probability of speech."""
+
+    @property
+    def true(self) -> np.ndarray: ...
+    @property
+    def lips(self) -> np.ndarray: ...
+    @property
+    def frames(self) -> np.ndarray: ...
+    @property
+    def gap(self) -> np.ndarray: ...
+    @property
+    def speech(self) -> np.ndarray: ...
 
 
 @torch.inference_mode()
@@ -72,11 +92,13 @@ def evaluate(
     perceptual: Perceptual | None = None,
     over_clips: bool = False,
     seed: int = 0,
+    on_clip: Callable[[FaceClip, str, Rows], None] = lambda clip, kind, rows: None,
 ) -> dict[str, Any]:
     """By kind of plate: {"num_clips", "num_people", "seconds", "plates": {kind: {"measures": {who: {measure: figure}},
     "ahead": {baseline: {measure: figure}}}}}; above 0 in "ahead" means that ours is better. `general` is the network that
     this one went on from; with `embed` it is also measured how far the face stays the person's. With `perceptual` there are the
-    measures that it has weights for, and "notes" says what is to be known of them, or why there is none.
+    measures that it has weights for, and "notes" says what is to be known of them, or why there is none. `on_clip` is told each
+    clip's own.
 
     Raises ValueError without a clip.
     """
@@ -90,10 +112,11 @@ def evaluate(
         for clip in clips:
             pictures = shown(net, clip, place, general)
             rows.append(clip_measures(net, clip, place, pictures, embed, perceptual))
+            on_clip(clip, kind, rows[-1])
             if perceptual and measured:
                 seen = {**pictures, TRUE: clip.true}
                 videos.append({who: perceptual.videos(squares, clip) for who, squares in seen.items()})
-        plates[kind] = _told(rows, names, seed)
+        plates[kind] = figures_of(rows, names, seed)
         if (
             perceptual
             and perceptual.syncnet
@@ -102,8 +125,8 @@ def evaluate(
         ):
             notes.append(TOO_SHORT)
         if measured:
-            for part, figures in zip(("measures", "ahead"), frechet.fvd(videos, names, OURS, TRUE, seed), strict=True):
-                for who, told in figures.items():
+            for part, made in zip(("measures", "ahead"), frechet.fvd(videos, names, OURS, TRUE, seed), strict=True):
+                for who, told in made.items():
                     plates[kind][part][who]["fvd"] = told
     return {
         "num_clips": len(clips),
@@ -127,7 +150,11 @@ def fvd_told(clips: Sequence[FaceClip], names: Sequence[str]) -> tuple[bool, lis
     return not refused, [told] if told else []
 
 
-def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str], seed: int) -> dict[str, Any]:
+def figures_of(
+    rows: Sequence[Rows], names: Sequence[str], seed: int, lower: Sequence[str] = BETTER_LOWER
+) -> dict[str, Any]:
+    """{"measures", "ahead"} of clips, as `evaluate` has them; of the measures in `lower` less is better."""
+
     def told(measure: str, values: Sequence[float | None]) -> dict[str, float] | None:
         known = [(v, n) for v, n in zip(values, names, strict=True) if v is not None]
         digits = 6 if measure in SMALL else 4
@@ -139,26 +166,26 @@ def _told(rows: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str
         for who in kinds
     }
     ahead = {}
-    for other in (who for who in kinds if who not in (OURS, TRUE)):
+    for other in (who for who in kinds if who not in (OURS, TRUE, SHIFTED)):
         ahead[other] = {
             m: made
             for m in measures[OURS]
-            if (made := told(m, [_better(m, r[OURS], r[other]) for r in rows])) is not None
+            if (made := told(m, [_better(m, r[OURS], r.get(other, {}), lower) for r in rows])) is not None
         }
     return {"measures": measures, "ahead": ahead}
 
 
-def _names(rows: Sequence[Mapping[str, Mapping[str, float]]], who: str) -> list[str]:
+def _names(rows: Sequence[Rows], who: str) -> list[str]:
     """Of all measures that any clip has, in their order."""
     return list(dict.fromkeys(name for row in rows for name in row.get(who, {})))
 
 
-def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
+def _better(measure: str, ours: Mapping[str, float], theirs: Mapping[str, float], lower: Sequence[str]) -> float | None:
     if measure not in ours or measure not in theirs:
         return None
     if measure in RATIOS:
         return abs(theirs[measure] - 1) - abs(ours[measure] - 1)
-    return (theirs[measure] - ours[measure]) * (1 if measure in BETTER_LOWER else -1)
+    return (theirs[measure] - ours[measure]) * (1 if measure in lower else -1)
 
 
 def shown(net: RendererNet, clip: FaceClip, plate: int, general: RendererNet | None = None) -> dict[str, np.ndarray]:
@@ -188,7 +215,7 @@ def clip_measures(
     return told
 
 
-def picture_measures(made_TSSC: np.ndarray, clip: FaceClip) -> dict[str, float]:
+def picture_measures(made_TSSC: np.ndarray, clip: Truth) -> dict[str, float]:
     """`psnr` and `ssim` over the square, `mouth_psnr` and `mouth_ssim` over the mouth; `mouth_flicker`: by how many gray
     levels a frame the error changes; `sharpness`: the mouth's fine detail beside the true one; `open_contrast`: light and dark
     within lips that are open, beside the true ones; `closed_error`: how far the lips are off where they are closed;

@@ -84,15 +84,18 @@ def of_picture(file: Path, side_px: int = SIDE_PX, model: IdentityModel | None =
     return Avatar(hashlib.sha256(data).hexdigest()[:16], file.stem, Plate(shown, placed, inside), person)
 
 
-def of_clip(workspace: Workspace, clip_id: str, side_px: int = SIDE_PX) -> Avatar:
-    """From a clip's stored timelines and its proxy. Raises ValueError for a clip without a mesh, or whose media are gone."""
+def of_clip(
+    workspace: Workspace, clip_id: str, side_px: int = SIDE_PX, within: tuple[int, int] | None = None
+) -> Avatar:
+    """From a clip's stored timelines and its proxy, or from its frames of the video's grid in [start, end) alone: whoever judges
+    the rest must not have shown it. Raises ValueError for a clip without a mesh there, or whose media are gone."""
     held = live(workspace, [clip_id])
     row = next((r for r in held.clips.to_pylist() if r["clip_id"] == clip_id), None)
     if row is None:
         raise ValueError(
             f"avatar {clip_id}: no such clip is active; headroom sql 'SELECT clip_id FROM clips' lists them"
         )
-    start, end = int(row["start_frame"]), int(row["end_frame"])
+    start, end = within or (int(row["start_frame"]), int(row["end_frame"]))
     span = (clip_id, str(row["video_id"]), start, end)
     lines: dict[str, Any] = read_spans(held.record, held.versions, [span], ["landmarks", "head_pose", "gaze"])[0]
     columns = {n: _columns(table) for n, table in lines.items()}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from store.residue import Targets, places
 
 PUT_IN_PLACE = b"forgotten"
-PICTURES = MOTION_SAMPLES, RENDERER_SAMPLES = ("motion-samples", "renderer-samples")
+PICTURES = MOTION_SAMPLES, RENDERER_SAMPLES, SIDE_BY_SIDE = ("motion-samples", "renderer-samples", "side-by-side")
 """Keys of Prefect artifacts that draw how people move, or show them. Their description names the clips; no search finds them
 within."""
 
@@ -77,7 +77,7 @@ def scrub_server(engine: sa.Engine, tables: Iterable[sa.Table], targets: Targets
 
 
 def drop_pictures(file: Path) -> None:
-    """Takes drawn motion and drawn faces out of Prefect's database: of whom they are, only their description tells."""
+    """Takes drawn motion and drawn people out of Prefect's database: of whom they are, only their description tells."""
     with closing(sqlite3.connect(file, timeout=60)) as database, database:
         for table in ("artifact", "artifact_collection"):
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone():

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
+from store import candidates, drawn, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation import metadata as annotation_tables
 from store.annotation_database import existing
 from store.annotation_erase import erase_videos
@@ -323,7 +323,9 @@ def _ledger(workspace: Workspace, made: Erasure) -> None:
 
 
 def _cards(workspace: Workspace, made: Erasure) -> None:
-    """Checkpoints and their evaluations name clips; a training that was cut off begins again on other clips."""
+    """Checkpoints and their evaluations name clips, and videos that these drew show them; a training that was cut off begins
+    again on other clips."""
+    drawn.drop(workspace, made.clip_ids)
     registry.redact(workspace, lambda text: scrub.without(text, made.targets))
     shutil.rmtree(workspace.settings.workspace / "runs", ignore_errors=True)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from store import drawn, registry
 from store import ledger as tables
-from store import registry
 from store import snapshot as snapshots
 from store.workspace import Reader, Workspace
 from tasks.signals import discover
@@ -139,6 +139,9 @@ def _clip(
             if judged := row.get(f"{name}_checkpoint"):  # of an evaluation: which network was judged on it
                 facts["checkpoint"] = judged
             node.children.append(Node("signal", name, _told(facts)))
+    node.children += [
+        Node("drawn", v["uri"], {"checkpoint": v["checkpoint"]}) for v in drawn.videos_of(workspace, node.id)
+    ]
     shown = reader.sql("SELECT identity FROM identities WHERE clip_id = ?", [clip["clip_id"]])
     node.children += [Node("identity", i) for (i,) in shown.iter_rows()]
     for frozen in frozen_in:
@@ -187,6 +190,8 @@ def _checkpoint(workspace: Workspace, reader: Reader, checkpoint_id: str) -> Nod
     }
     if judged := _evaluations(workspace, reader, checkpoint_id):
         facts["evaluated"] = ", ".join(judged)
+    if videos := [c["clip_id"] for of in drawn.drawn_by(workspace, checkpoint_id) for c in of["clips"]]:
+        facts["drew"] = f"{len(videos)} videos of clips {', '.join(dict.fromkeys(videos))}"
     part_of = {clip: part for part, clips in told["data"]["clips"].items() for clip in clips}
     stages = told.get("curriculum", {}).get("stages", [told])
     by_id: dict[str, Node] = {}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+JUDGED_FROM = 0.3
+"""Of a stranger's clip: the frames before are for the one picture that they are known by."""
+
 
 @dataclass(frozen=True)
 class Renderer:

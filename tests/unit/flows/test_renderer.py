@@ -268,14 +268,24 @@ def test_it_runs_as_a_flow_that_shows_its_progress_and_pictures(
     assert made["recipe"]["num_steps"] == 5
     assert "| mouth_psnr |" in artifacts(prefect, "checkpoint")[0]["data"]
     assert artifacts(prefect, "progress-train")[0]["data"] == 100
-    assert drawn == [("held_out/frames", step) for step in (2, 4, 5)], "of each save, and of the whole training"
+    saved = [("held_out/frames", step) for step in (2, 4, 5)]
+    assert drawn == [*saved, ("held_out/side_by_side", 5)], "of each save, and of the whole training"
     (samples,) = place.settings.workspace.glob(f"runs/{TINY}-*/samples.png")
-    shown = artifacts(prefect, "renderer-samples")[0]
-    assert base64.b64decode(shown["data"].removeprefix("data:image/png;base64,")) == samples.read_bytes()
-    assert all(clip in shown["description"] for clip in made["data"]["clips"]["held_people"])
+    picture = artifacts(prefect, "renderer-samples")[0]
+    assert base64.b64decode(picture["data"].removeprefix("data:image/png;base64,")) == samples.read_bytes()
+    assert all(clip in picture["description"] for clip in made["data"]["clips"]["held_people"])
     logged = b"".join(f.read_bytes() for f in samples.parent.glob("events/*tfevents*"))
     assert b"loss/sharpness" in logged
     assert b"held_people_avatar/mouth_psnr" in logged
+
+    assert list(place.settings.workspace.glob(f"runs/{TINY}-*/events"))
+    judged = registry.evaluation(place, made["id"], snapshot)
+    assert judged is not None
+    sheet = artifacts(prefect, "side-by-side")[0]
+    shown = base64.b64decode(sheet["data"].removeprefix("data:image/jpeg;base64,"))
+    assert place.objects.local(judged["drawn"]["sheet"]).read_bytes() == shown
+    assert all(video in sheet["description"] for video in judged["drawn"]["videos"])
+    assert judged["signal"] == f"eval_{TINY}", "clips were told how they did"
 
 
 @pytest.mark.slow

@@ -273,3 +273,10 @@ def test_the_flow_shows_its_progress_and_what_came_of_it(
     logged = b"".join(f.read_bytes() for f in samples.parent.glob("events/*tfevents*"))
     assert b"held_out/motion" in logged
     assert b"loss/position" in logged
+    judged = registry.evaluation(place, made["id"], snapshot)
+    assert judged is not None
+    sheet = artifacts(prefect, "side-by-side")[0]
+    shown = base64.b64decode(sheet["data"].removeprefix("data:image/jpeg;base64,"))
+    assert place.objects.local(judged["drawn"]["sheet"]).read_bytes() == shown
+    assert all(video in sheet["description"] for video in judged["drawn"]["videos"])
+    assert b"held_out/side_by_side" in logged

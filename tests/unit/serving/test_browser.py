@@ -216,7 +216,9 @@ def test_a_line_that_is_cut_for_a_quarter_of_a_minute_comes_back_without_a_jump(
     if how == "broken":  # else the session went on, with nobody there
         back = int(steps[:, 0].argmax())
         assert steps[back, 0] > 10_000
-        assert steps[back, 1] < 10, "the same face in much the same place; test_live_session holds what is drawn to a step"
+        assert steps[back, 1] < 10, (
+            "the same face in much the same place; test_live_session holds what is drawn to a step"
+        )
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import headroom
-from store import erasure, registry, residue, schema, snapshot
+from store import drawn, erasure, registry, residue, schema, snapshot
 from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
 from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES, PAIRS
@@ -101,7 +101,12 @@ def planted(
     (root / "tiers" / "shown.sql").write_text(FAR)
     shard(workspace, tmp_path / "shards", "shown", timelines=())
     trained = {"recipe": {"name": "tiny"}, "snapshot": {"id": tier.listed(workspace)[-1]["snapshot"]["id"]}}
-    registry.publish(workspace, b"weights", {**trained, "data": {"clips": {"train": ids}}})
+    learnt = registry.publish(workspace, b"weights", {**trained, "data": {"clips": {"train": ids}}})
+    films = {c: root / f"{c}.mp4" for c in ids}
+    for film in films.values():
+        film.write_bytes(b"a face")
+    told_of = {"clips": [{"clip_id": c} for c in ids], "videos": [f"{c}.mp4" for c in ids]}
+    drawn.put(workspace, drawn.folder_of(learnt.id, "s1"), told_of, films, b"two faces")
     for name in ("cache/annotation", "report/assets", "scratch/normalise", "prefect", "cache/objects", "live"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "report" / "assets" / "a.txt").write_text(f"clip {ids[0]} {ids[1]}")
@@ -117,6 +122,7 @@ def planted(
         for key, what in (
             ("motion-samples", shown),
             ("renderer-samples", shown),
+            ("side-by-side", f"clips {ids[0]}"),
             ("checkpoint", f"learnt from {ids[0]}"),
         ):
             database.execute("INSERT INTO artifact VALUES (?, ?, ?)", (key, "a picture", what))
@@ -162,7 +168,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite" if home == "folder" else "annotation, table annotation_items", "checkpoint.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id", "clips.lance"):  # fmt: skip
+                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite" if home == "folder" else "annotation, table annotation_items", "checkpoint.json", "drawn.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id", "clips.lance"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -173,6 +179,10 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(
     assert (told["complete"], told["found"]) == (True, [])
     assert left(planted, targets, tmp_path / "shards") == []
     assert not (planted.settings.workspace / "live").exists(), "sessions show faces"
+    [seen] = drawn.drawn_by(planted, registry.load(planted, "tiny").id)
+    keys = [key.removeprefix(f"{seen['folder']}/") for key, _ in planted.objects.under(seen["folder"])]
+    assert sorted(keys) == sorted([f"{seen['clips'][0]['clip_id']}.mp4", "drawn.json"]), "a sheet shows everybody"
+    assert seen["clips"][0]["clip_id"] not in clips
     assert told["checkpoints"] == [registry.load(planted, "tiny").id]
     assert told["sources_left"] == [str(footage / "interview älter.mp4")]
 
