@@ -4,7 +4,7 @@
 
 Faces are made: people of 1 to 60 clips with 20 on average, whose cosine to each other is about 0.8, as that of recordings of
 one person is, among them one of a hundredth of all clips. Measured are the first grouping, a run that adds clips, and a run
-that finds nothing to do; then the same of reference pairs and of the choice among copies (a tenth of all clips has one).
+that finds nothing to do; then the same of reference pairs and of the choice among copies (every tenth clip has one).
 Nearest clips are held against brute force in float64, people against who they were made as. Prints machine and figures, and ends with 1
 beyond a limit.
 """
@@ -86,16 +86,16 @@ def owners(num_clips: int) -> np.ndarray:
     return rng.permutation(told[:num_clips])
 
 
-def near_centres(owner: np.ndarray, dim: int, likeness: float, seed: int) -> np.ndarray:
-    """Vectors of length 1, those of one owner at a cosine of about `likeness` to each other, float32 (N, dim)."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((int(owner.max(initial=0)) + 1, dim), np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    away = np.random.default_rng([seed, len(owner)]).standard_normal((len(owner), dim), np.float32)
-    away *= np.sqrt((1 - likeness) / likeness) / np.linalg.norm(away, axis=1, keepdims=True)
-    away += centres[owner]
-    away /= np.linalg.norm(away, axis=1, keepdims=True)
-    return away
+def unit(rows_ND: np.ndarray) -> np.ndarray:
+    return np.asarray(rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True), np.float32)
+
+
+def faces_of(owner: np.ndarray, start: int, count: int) -> np.ndarray:
+    """The vectors of clips `start` to `start + count`, float32 (N, DIM): those of one owner at a cosine of about LIKENESS to
+    each other."""
+    people = unit(np.random.default_rng(0).standard_normal((int(owner.max()) + 1, DIM), np.float32))
+    away = unit(np.random.default_rng([1, start]).standard_normal((count, DIM), np.float32))
+    return unit(people[owner[start : start + count]] + np.float32(np.sqrt((1 - LIKENESS) / LIKENESS)) * away)
 
 
 def names_of(first: int, count: int) -> list[str]:
@@ -103,11 +103,10 @@ def names_of(first: int, count: int) -> list[str]:
     return [f"{(i * 0x9E3779B97F4A7C15) % 2**64:016x}" for i in range(first, first + count)]
 
 
-def write(workspace: Workspace, first: int, faces_ND: np.ndarray, rooms_ND: np.ndarray) -> None:
-    """Clips with all that the three steps read; every tenth is a copy of the one before it, and known to be one."""
-    for start in range(0, len(faces_ND), ROWS):
-        count = min(ROWS, len(faces_ND) - start)
-        at = first + start
+def write(workspace: Workspace, owner: np.ndarray, first: int, end: int) -> None:
+    """Clips `first` to `end` with all that the three steps read; every tenth is a copy of the next, and known to be one."""
+    for at in range(first, end, ROWS):
+        count = min(ROWS, end - at)
         ids = pa.array(names_of(at, count))
         digests = pa.array(np.arange(at + 1, at + count + 1, dtype=np.uint64))
         batch, plain = Batch(), {"clip_id": ids, "video_id": ids}
@@ -122,8 +121,9 @@ def write(workspace: Workspace, first: int, faces_ND: np.ndarray, rooms_ND: np.n
                 wide[f"{signal}_{part}_digest"] = digests
         wide[f"{dedup.QUALITY}_quality"] = pa.array(np.linspace(1, 5, count, dtype=np.float32))
         batch.add("signals", pa.table(wide))
-        for table, vectors in ((face_links.VECTORS, faces_ND), (pairs.TABLES[1], rooms_ND)):
-            some = vectors[start : start + count]
+        # A clip's room is its own, so that people are seen in many places.
+        rooms_ND = unit(np.random.default_rng([2, at]).standard_normal((count, ROOM_DIM), np.float32))
+        for table, some in ((face_links.VECTORS, faces_of(owner, at, count)), (pairs.TABLES[1], rooms_ND)):
             held = pa.FixedSizeListArray.from_arrays(pa.array(some.ravel()), some.shape[1])
             columns = [ids, ids, held, pa.array(["x"] * count), digests]
             batch.add(table, pa.Table.from_arrays(columns, schema=embedding_schema(some.shape[1])))
@@ -190,15 +190,12 @@ def measured(folder: Path, num_clips: int, num_added: int, num_asked: int) -> Fo
         return identity.assign(workspace) + pairs.bring_up_to_date(workspace) + dedup.bring_up_to_date(workspace)
 
     owner = owners(num_clips + num_added)
-    # A clip's room is its own, so that people are seen in many places.
-    faces, rooms = near_centres(owner, DIM, LIKENESS, 0), near_centres(np.arange(len(owner)), ROOM_DIM, 0.999, 1)
-    write(workspace, 0, faces[:num_clips], rooms[:num_clips])
+    write(workspace, owner, 0, num_clips)
     print(f"{num_clips:,} clips written; peak memory {peak_mib():,.0f} MiB", flush=True)
     timed("first grouping", lambda: identity.assign(workspace))
     timed("first reference pairs", lambda: pairs.bring_up_to_date(workspace))
     timed("first choice among copies", lambda: dedup.bring_up_to_date(workspace) + num_clips)
-    write(workspace, num_clips, faces[num_clips:], rooms[num_clips:])
-    del faces, rooms
+    write(workspace, owner, num_clips, len(owner))
     timed("grouping after more clips", lambda: identity.assign(workspace))
     timed("reference pairs after more clips", lambda: pairs.bring_up_to_date(workspace))
     timed("choice among copies after more clips", lambda: dedup.bring_up_to_date(workspace) + num_added)

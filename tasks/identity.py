@@ -72,35 +72,37 @@ def assign(workspace: Workspace) -> int:
                 face_links.bring_up_to_date(workspace, reader, faces)
                 continue
             rows = changed_rows(reader, faces)
-            if not rows:
-                return 0
             batch = Batch()
-            batch.add("identities", table_of(rows, IDENTITIES))
+            batch.add("identities", rows.select(IDENTITIES.names).to_arrow().cast(IDENTITIES))
+            stamp = [
+                {"clip_id": WATERMARK, "fingerprint": f, "input_digest": d, "computed_at": time.time()}
+                for f, d in _watermark(reader)
+            ]
+            batch.add("identities", table_of(stamp, IDENTITIES))
+            if batch.empty:
+                return 0
             try:
                 # Names depend on the rows that were read: were others written since, it is done again.
                 workspace.commit(batch, expected=reader.manifest)
-                return len(rows) - 1  # one is the watermark
+                return len(rows)
             except ValueError:
                 tries += 1
                 if tries == MAX_TRIES:
                     raise
 
 
-def changed_rows(reader: Reader, faces: Faces) -> list[dict[str, object]]:
-    """Rows of `identities` that differ from those stored, for all active clips with a current face embedding, and the
-    watermark."""
+def changed_rows(reader: Reader, faces: Faces) -> pl.DataFrame:
+    """Rows of `identities` that differ from those stored, for all active clips with a current face embedding."""
     groups_N = grouped(faces.vectors, faces.near)
     told = faces.shown.select("clip_id", before="identity").with_columns(group=pl.Series(groups_N, dtype=pl.Int64))
     names = told.select("clip_id", now=names_of(told, reader))
-    stamp = {"fingerprint": FINGERPRINT, "computed_at": time.time()}
     changed = faces.clips.join(names, on="clip_id", how="left").filter(
         pl.col("now").ne_missing(pl.col("identity"))
         | pl.col("fingerprint").ne_missing(pl.lit(FINGERPRINT))
         | pl.col("input_digest").ne_missing(pl.col("digest"))
     )
-    rows = changed.select("clip_id", "video_id", identity="now", input_digest="digest").sort("clip_id")
-    made: list[dict[str, object]] = [{**row, **stamp} for row in rows.iter_rows(named=True)]
-    return [*made, *({"clip_id": WATERMARK, **stamp, "input_digest": d} for _, d in _watermark(reader))]
+    stamp = {"fingerprint": pl.lit(FINGERPRINT), "computed_at": pl.lit(time.time())}
+    return changed.select("clip_id", "video_id", identity="now", input_digest="digest", **stamp).sort("clip_id")
 
 
 def groups_of(vectors_ND: np.ndarray, link: float = LINK_COSINE, join: float = JOIN_COSINE) -> np.ndarray:
