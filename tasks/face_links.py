@@ -178,7 +178,7 @@ def _entered(near: Near, new: np.ndarray, at: np.ndarray, cosine: np.ndarray) ->
         some = slice(start, start + PAIRS_AT_ONCE)
         known[some] = (near.others[at[some]] == new[some, None]).any(axis=1)
     new, at, cosine = new[~known], at[~known], cosine[~known]
-    rows = np.unique(at)
+    rows: np.ndarray = np.unique(at)
     held_at, rank = np.nonzero(near.others[rows] >= 0)
     held = rows[held_at]
     others, cosines = near.others[held, rank], near.cosines[held, rank]

@@ -69,7 +69,10 @@ def assign(workspace: Workspace) -> int:
                 return 0
             faces = face_links.read(workspace, reader)
             if faces.is_behind:
+                if tries == MAX_TRIES:
+                    raise ValueError("clips come and go, or are being erased, all the time; run it again")
                 face_links.bring_up_to_date(workspace, reader, faces)
+                tries += 1
                 continue
             rows = changed_rows(reader, faces)
             batch = Batch()
@@ -87,7 +90,7 @@ def assign(workspace: Workspace) -> int:
                 return len(rows)
             except ValueError:
                 tries += 1
-                if tries == MAX_TRIES:
+                if tries >= MAX_TRIES:
                     raise
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from store import erasure
 from store.record import Batch
 from store.sweep import erase_rows
 from store.workspace import Workspace, open_workspace
@@ -235,6 +236,13 @@ def test_the_first_rows_of_all_are_written_only_on_what_was_read(workspace: Work
     assert face_links.TABLE not in workspace.ledger.manifest().versions
     identity.assign(workspace)
     assert rows(workspace) == {"a": []}
+
+
+def test_faces_of_an_erasure_that_was_cut_off_are_not_compared_for_ever(workspace: Workspace) -> None:
+    write(workspace, {"a": person(0), "b": person(0, seed=1)})
+    erasure.begin(workspace, erasure.Erasure("e", 1.0, video_ids=["v"]))
+    with pytest.raises(ValueError, match="are being erased"):
+        identity.assign(workspace)
 
 
 def test_names_that_nobody_disputes_are_those_of_the_whole_rule(workspace: Workspace) -> None:
