@@ -3,8 +3,8 @@
     python -m benchmarks.scale [--clips 20000 100000] [--videos 1000000 10000000 50000000] [--ASSUMPTION VALUE ...]
                                [--write docs/proofs/scale.md]
 
-Costs are those that the signals declare, and a normalised video that is measured here. Planning, commits, futures and
-Prefect tasks are measured here at the sizes of --clips and extrapolated as straight lines in the number of clips: every
+Costs are those that the signals declare, and a normalised video that is measured here. Planning, commits, the steps
+over all clips, futures and Prefect tasks are measured here at the sizes of --clips and extrapolated as straight lines in the number of clips: every
 figure beyond the larger size is a forecast. What can't be measured on one machine is an assumption, and listed.
 """
 
@@ -20,7 +20,7 @@ import benchmarks.one_thread  # noqa: F401 - before anything numeric
 from benchmarks import scale_measures
 from benchmarks.machine import machine
 from benchmarks.scale_costs import Assumptions, PerSecond, bill, declared, gpu_backends
-from benchmarks.scale_measures import Store
+from benchmarks.scale_measures import Corpus, Store
 from benchmarks.scale_queue import Service, most_workers, simulated
 from tasks.plan import BATCH_MEDIA_S
 
@@ -30,6 +30,7 @@ NIGHT_S = 6 * 3600.0
 LONGEST_PLANNING_S = 0.1 * NIGHT_S
 WORKERS = (16, 64, 256, 1024, 4096)
 LARGEST = 10**10
+DRIVER = "one driver: commits, Prefect tasks, the steps over all clips"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Measured:
     future_s: float
     job_bytes: float
     store: Store
+    corpus: Corpus
 
 
 def batches_per_video(told: Assumptions) -> float:
@@ -84,6 +86,11 @@ def size_at_which(binds: Callable[[float], bool]) -> float:
     return math.exp(high)
 
 
+def corpus_share(measured: Measured, videos: float, told: Assumptions) -> float:
+    """Share of `days` that the steps over all clips take of the driver, which runs them every night."""
+    return measured.corpus.total_s(videos * clips_per_video(told), told.days) / (told.days * 86_400)
+
+
 def limits(
     measured: Measured, cost: PerSecond, told: Assumptions, request_s: float, memory_gib: float
 ) -> dict[str, float]:
@@ -99,7 +106,7 @@ def limits(
         return PLANS_PER_RUN * measured.store.planning.at(videos * clips_per_video(told))
 
     return {
-        "commits and Prefect tasks, one driver": size_at_which(lambda v: batches_s(v) * of(v).driver_s > 1),
+        DRIVER: size_at_which(lambda v: batches_s(v) * of(v).driver_s + corpus_share(measured, v, told) > 1),
         "planning, a tenth of each night": size_at_which(lambda v: planning(v) > LONGEST_PLANNING_S),
         f"a plan of everything in {memory_gib:g} GiB": memory_gib * 2**30 / measured.job_bytes,
         "scheduler": size_at_which(lambda v: batches_s(v) * of(v).schedule_s > 1),
@@ -157,7 +164,7 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
     cost = declared(measured.normalise_cpu_s, told)
     found = limits(measured, cost, told, request_s, memory_gib)
     first = min(found, key=lambda name: found[name])
-    held = measured.store
+    held, all_clips = measured.store, measured.corpus
     backends = ", ".join(f"{s}={b}" for s, b in gpu_backends().items())
     parts = [
         machine(), "",
@@ -167,6 +174,9 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
         f"- planning without change: {held.plan_s[0]:.2f} CPU-s at {held.sizes[0]:,} clips, {held.plan_s[1]:.2f} CPU-s at {held.sizes[1]:,}",
         f"- the commit of a batch (4 clips, all columns): {1000 * held.commit_s[0]:.0f} CPU-ms at {held.sizes[0]:,} clips, "
         f"{1000 * held.commit_s[1]:.0f} CPU-ms at {held.sizes[1]:,}; it writes {held.files:.0f} files",
+        f"- the steps over all clips (who is who, reference pairs, choice among copies) after a hundredth came: "
+        f"{all_clips.run_s[0]:.1f} CPU-s at {all_clips.sizes[0]:,} clips, {all_clips.run_s[1]:.1f} CPU-s at {all_clips.sizes[1]:,}; "
+        f"two faces compared: {1e9 * all_clips.pair_s:.1f} CPU-ns; a clip looked up for copies: {1000 * all_clips.lookup_s:.1f} CPU-ms",
         f"- a Dask future: {1000 * measured.future_s:.2f} CPU-ms (client, scheduler and worker together); a Prefect task: "
         f"{1000 * measured.task_s:.0f} CPU-ms of the driver; "
         f"a job of a plan: {measured.job_bytes:.0f} bytes", "",
@@ -179,6 +189,8 @@ def report(measured: Measured, sizes: Sequence[int], told: Assumptions, request_
         "| part | videos |", "|---|---|", *(f"| {name} | {short(value)} |" for name, value in sorted(found.items(), key=lambda i: i[1])), "",
         f"First: {first}, from {short(found[first])} videos. Above that a corpus is cut into workspaces, each with its own driver; "
         "for the sizes above: " + ", ".join(f"{short(v)}: {math.ceil(v / found[first])}" for v in sizes) + ".", "",
+        f"Of {told.days:g} days the steps over all clips take one driver {corpus_share(measured, sizes[0], told):.1%} at {short(sizes[0])} "
+        f"videos and {corpus_share(measured, found[DRIVER], told):.1%} at {short(found[DRIVER])}: each new face is compared with all.", "",
         f"## A run over a workspace of {short(sizes[0])} videos, simulated", "",
         *simulation_table(measured, cost, sizes[0], told, request_s), "",
         f"The driver keeps {most_workers(service(measured, cost, sizes[0], told, request_s)):.0f} workers of one core busy there.", "",
@@ -195,6 +207,7 @@ def measure(clips: tuple[int, int], source: Path | None = None) -> Measured:
         future_s=scale_measures.in_child(scale_measures.FUTURES),
         job_bytes=scale_measures.bytes_of_job(),
         store=scale_measures.store(clips),
+        corpus=scale_measures.corpus(clips),
     )
 
 

@@ -13,10 +13,13 @@ import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks import dedup, identity
 from benchmarks.store import filled, generated
 from store.record import Batch
 from store.workspace import Workspace
-from tasks import plan
+from tasks import face_links, plan
 from tasks.job import Job
 from tasks.signal import GRID_FPS
 
@@ -113,6 +116,59 @@ def store(sizes: tuple[int, int], folder: Path | None = None) -> Store:
             shutil.rmtree(place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return Store(sizes, (plans[0], plans[1]), (commits[0], commits[1]), files, peak)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The steps over all clips against the number of clips in one workspace."""
+
+    sizes: tuple[int, int]
+    run_s: tuple[float, float]
+    """CPU-seconds of grouping people, pairing them and choosing among copies, after a hundredth of the clips came."""
+    pair_s: float
+    """Of one comparison of two faces; a new one is compared with all."""
+    lookup_s: float
+    """Of looking one clip up among those that may be its copies, by the index."""
+
+    @property
+    def runs(self) -> Line:
+        return line((self.sizes[0], self.run_s[0]), (self.sizes[1], self.run_s[1]))
+
+    def total_s(self, clips: float, num_runs: float) -> float:
+        """CPU-seconds until a workspace holds so many clips, that came over as many runs in equal parts."""
+        return num_runs * self.runs.at(clips / 2) + clips * (clips / 2 * self.pair_s + self.lookup_s)
+
+
+def corpus(sizes: tuple[int, int], folder: Path | None = None) -> Corpus:
+    """Two workspaces of made faces, and a table of made pictures of the smaller size."""
+    pair_s, spent = comparison_s(), []
+    for num_clips in sizes:
+        place = Path(tempfile.mkdtemp(prefix="scale", dir=folder))
+        try:
+            num_added = max(1, num_clips // 100)
+            told = identity.measured(place, num_clips, num_added, 10).cpu_s
+        finally:
+            shutil.rmtree(place)
+        after = sum(s for name, s in told.items() if name.endswith("after more clips"))
+        spent.append(max(0.0, after - num_clips * num_added * pair_s))
+    place = Path(tempfile.mkdtemp(prefix="scale", dir=folder))
+    try:
+        lookup_s = (
+            dedup.measured(place, max(dedup.ROWS, sizes[0] // dedup.ROWS * dedup.ROWS), 50).cpu_ms_per_clip / 1000
+        )
+    finally:
+        shutil.rmtree(place)
+    return Corpus(sizes, (spent[0], spent[1]), pair_s, lookup_s)
+
+
+def comparison_s(num_clips: int = 50_000) -> float:
+    """CPU-seconds of one pair where new faces are compared with all."""
+    faces = identity.faces_of(identity.owners(num_clips), 0, num_clips)
+    asked = np.arange(min(num_clips, face_links.CHUNK))
+    near = face_links.Near.nobody(num_clips, face_links.MAX_LINKS)
+    began = time.process_time()
+    face_links.compare(near, faces, asked, face_links.LINK_COSINE)
+    return (time.process_time() - began) / (len(asked) * num_clips)
 
 
 def bytes_of_job(num: int = 20_000) -> float:

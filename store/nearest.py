@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from store.ledger import Ledger
-from store.record import Record
+from store.record import ROWS_PER_PIECE, Record
 
 COLUMN = "vector"
 INDEX_NAME = "vector_idx"
@@ -47,6 +48,28 @@ def vectors_of(
     told = ", ".join("'" + c.replace("'", "''") + "'" for c in clip_ids)
     rows = dataset.to_table(columns=["clip_id", COLUMN], filter=f"clip_id IN ({told}) AND {COLUMN} IS NOT NULL")
     return dict(zip(rows["clip_id"].to_pylist(), _matrix(rows[COLUMN]), strict=True))
+
+
+def matrix_of(
+    record: Record, versions: Mapping[str, int], table: str, clip_ids: pa.Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of these clips in their order, float32 (N, D), and which of them have one, bool (N,)."""
+    dataset = _opened(record, versions, table)
+    there_N = np.zeros(len(clip_ids), bool)
+    if dataset is None:
+        return np.zeros((len(clip_ids), 0), np.float32), there_N
+    dim = dataset.schema.field(COLUMN).type.list_size
+    made_ND = np.zeros((len(clip_ids), dim), np.float32)
+    names = clip_ids.cast(pa.string())
+    for batch in dataset.to_batches(
+        columns=["clip_id", COLUMN], filter=f"{COLUMN} IS NOT NULL", batch_size=ROWS_PER_PIECE
+    ):
+        at = pc.index_in(batch["clip_id"], value_set=names)
+        asked = np.asarray(at.is_valid())
+        places = at.fill_null(0).to_numpy(zero_copy_only=False)[asked]
+        made_ND[places] = _matrix(pa.chunked_array([batch[COLUMN]]))[asked]
+        there_N[places] = True
+    return made_ND, there_N
 
 
 def nearest(

@@ -28,6 +28,7 @@ MAX_ROWS_PER_UPSERT = 50_000
 MAX_PIECES = 25_000
 """Fragments times columns. A small commit leaves a fragment of its own, and with the 400 columns of the wide table each costs
 every later commit 10 ms; timelines have few columns and large rows, which are not to be written again every day."""
+ROWS_PER_PIECE = 65_536
 ROWS_PER_COMPACTION_BATCH = 1024
 """Of a table that is rewritten: a row of timelines may hold 100 KB."""
 
@@ -146,6 +147,13 @@ class Record:
         for name in later:
             rows = rows.append_column(name, pa.nulls(rows.num_rows, base.field(name).type))
         return rows.select(wanted) if later else rows
+
+    def pieces(self, manifest: Manifest, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The same, piece by piece, of columns that the table has had from the beginning."""
+        if table in manifest.versions:
+            dataset = self.open(table, manifest.versions[table])
+            assert dataset is not None
+            yield from dataset.to_batches(columns=list(columns), batch_size=ROWS_PER_PIECE)
 
     def commit(
         self,

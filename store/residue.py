@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from store import shard_table, snapshot
 from store.annotation import metadata as annotation_metadata
@@ -236,9 +237,11 @@ def _search_annotation(workspace: Workspace, targets: Targets, told: Searched) -
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_list(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _in_column(column: pa.Array | pa.ChunkedArray, targets: Targets) -> set[str]:
-    told = [v for v in column.unique().to_pylist() if v]
+    texts = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    told = [v for v in texts.unique().to_pylist() if v]
     return targets.in_bytes("\n".join(told).encode())

@@ -127,6 +127,21 @@ IDENTITIES = pa.schema(
     ]
 )
 
+FACE_LINKS = pa.schema(
+    [
+        ("clip_id", S),
+        ("video_id", S),
+        ("digest", U64),  # of the face embedding that was compared; NULL once the clip has left
+        ("others", pa.list_(S)),  # its nearest clips, the nearest first
+        ("cosines", pa.list_(pa.float32())),
+        # Of their embeddings: an entry holds while the clip's present one is this. Signed, since Lance does not filter a table
+        # that has unsigned numbers in a list.
+        ("digests", pa.list_(I64)),
+        ("fingerprint", S),
+        ("computed_at", F64),
+    ]
+)
+
 DUPLICATES = pa.schema(
     [
         ("clip_id", S),
@@ -225,6 +240,7 @@ KEYS = {
     "rights": "video_id",
     "signals": "clip_id",
     "identities": "clip_id",
+    "face_links": "clip_id",
     "duplicates": "clip_id",
     "duplicate_pairs": "key",
     "pairs": "key",
@@ -239,6 +255,7 @@ BASE_SCHEMAS = {
     "signals": SIGNALS_BASE,
     "log": LOG,
     "identities": IDENTITIES,
+    "face_links": FACE_LINKS,
     "duplicates": DUPLICATES,
     "duplicate_pairs": DUPLICATE_PAIRS,
     "pairs": PAIRS,

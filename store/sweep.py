@@ -16,11 +16,11 @@ from store.record import VIDEO_COLUMNS, Record, quoted
 ROWS_AT_ONCE = 1024
 """Of a table that is rewritten: a row of timelines may hold 100 KB."""
 IDS_AT_ONCE = 500
-
-
 NAMES_A_CLIP = ("clip_a", "clip_b", "best", "cluster", "other_clip_id")
 """Columns by which a row that is about another clip, or about two, names a clip: it is made again without it, or, as
 what raters said of a pair, says nothing any more."""
+NAMES_CLIPS = "others"
+"""Column of such rows that names several."""
 
 
 def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_ids: Sequence[str] = ()) -> Manifest:
@@ -32,12 +32,16 @@ def erase_rows(record: Record, ledger: Ledger, video_ids: Sequence[str], clip_id
             dataset = _settled(record, turn, table)
             told = {**dict.fromkeys(VIDEO_COLUMNS, video_ids), **dict.fromkeys(NAMES_A_CLIP, clip_ids)}
             held = {column: ids for column, ids in told.items() if column in dataset.schema.names}
-            if not held:
+            names_clips = NAMES_CLIPS in dataset.schema.names
+            if not held and not names_clips:
                 continue
             turn.check()
             for column, ids in held.items():
                 for start in range(0, len(ids), IDS_AT_ONCE):
                     dataset.delete(f"{column} IN ({quoted(ids[start : start + IDS_AT_ONCE])})")
+            for start in range(0, len(clip_ids) if names_clips else 0, IDS_AT_ONCE):
+                some = quoted(clip_ids[start : start + IDS_AT_ONCE])
+                dataset.delete(f"array_has_any({NAMES_CLIPS}, make_array({some}))")
             if table in turn.manifest.versions:
                 versions[table] = int(dataset.version)
         return turn.publish(versions)

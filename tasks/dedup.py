@@ -40,6 +40,7 @@ MAX_CANDIDATES = 64
 QUALITY_STEP = 0.5
 """Of 5. Grades in one step are equal, and the larger picture wins: a smaller copy coded anew is graded up to 0.4 higher
 than what it was made from, since enlargement and grain hide in it."""
+OUT_OF_COMPETITION = "its video is quarantined or removed"
 CHUNK = 2000
 """Clips compared between two commits."""
 MAX_TRIES = 5
@@ -170,8 +171,7 @@ def choose(workspace: Workspace) -> int:
         with workspace.views() as reader:
             rows = changed_rows(reader)
             batch = Batch()
-            if rows:
-                batch.add("duplicates", table_of(rows, DUPLICATES))
+            batch.add("duplicates", rows.select(DUPLICATES.names).to_arrow().cast(DUPLICATES))
             stamp = [
                 {"clip_id": WATERMARK, "fingerprint": f, "input_digest": d, "computed_at": time.time()}
                 for f, d in _watermark(reader)
@@ -187,28 +187,33 @@ def choose(workspace: Workspace) -> int:
     raise AssertionError("not reached")
 
 
-def changed_rows(reader: Reader) -> list[dict[str, object]]:
+def changed_rows(reader: Reader) -> pl.DataFrame:
     """Rows of `duplicates` that differ from those stored, over all clips that are decided."""
     clips = _clips(reader)
     pairs = reader.sql(
         "SELECT clip_a, clip_b, digest_a, digest_b FROM _duplicate_pairs WHERE fingerprint = ?", [COMPARED_BY]
     )
-    digests = dict(clips.filter("comparable").select("clip_id", "digest").iter_rows())
-    held = [(a, b) for a, b, da, db in pairs.iter_rows() if digests.get(a) == da and digests.get(b) == db]
+    now = clips.filter("comparable").select("clip_id", "digest")
+    for side in "ab":
+        pairs = pairs.join(now, left_on=[f"clip_{side}", f"digest_{side}"], right_on=["clip_id", "digest"], how="semi")
+    paired = pl.DataFrame({"clip_id": pl.concat([pairs["clip_a"], pairs["clip_b"]])})
     told = [
         Clip(row["clip_id"], row["grade"], row["pixels"], row["duration_s"], row["has_sound"], row["competes"])
-        for row in clips.iter_rows(named=True)
+        for row in clips.join(paired, on="clip_id", how="semi").iter_rows(named=True)
     ]
-    choices = chosen(told, held)
-    now = time.time()
-    rows: list[dict[str, object]] = []
-    for row in clips.iter_rows(named=True):
-        made = choices[row["clip_id"]]
-        stored = Choice(row["cluster"], row["kept"], row["best"], row["reason"])
-        if stored != made or row["fingerprint"] != FINGERPRINT:
-            compared = {c: row[c] for c in ("clip_id", "video_id", "compared_digest", "compared_by")}
-            rows.append({**compared, **vars(made), "fingerprint": FINGERPRINT, "computed_at": now})
-    return rows
+    choices = chosen(told, pairs.select("clip_a", "clip_b").iter_rows())
+    schema = {"clip_id": pl.String, "cluster": pl.String, "kept": pl.Boolean, "best": pl.String, "reason": pl.String}
+    made = pl.DataFrame([(c, *vars(choice).values()) for c, choice in choices.items()], schema, orient="row")
+    stored = clips.rename({c: f"stored_{c}" for c in schema if c != "clip_id"})
+    # A clip without a copy needs no choice: it is kept, unless it does not compete.
+    rows = stored.join(made, on="clip_id", how="left", maintain_order="left").with_columns(
+        kept=pl.coalesce("kept", "competes"),
+        reason=pl.when("competes").then("reason").otherwise(pl.lit(OUT_OF_COMPETITION)),
+    )
+    changed = [pl.col(c).ne_missing(pl.col(f"stored_{c}")) for c in schema if c != "clip_id"]
+    return rows.filter(pl.any_horizontal(*changed, pl.col("fingerprint").ne_missing(pl.lit(FINGERPRINT)))).with_columns(
+        fingerprint=pl.lit(FINGERPRINT), computed_at=pl.lit(time.time()), input_digest=pl.lit(None, pl.UInt64)
+    )
 
 
 def chosen(clips: Sequence[Clip], pairs: Iterable[tuple[str, str]]) -> dict[str, Choice]:
@@ -225,7 +230,7 @@ def chosen(clips: Sequence[Clip], pairs: Iterable[tuple[str, str]]) -> dict[str,
         name = cluster.get(clip.clip_id)
         better = [by_id[c] for c in copies.get(clip.clip_id, ()) if c in made and made[c].kept]
         if not clip.competes:
-            made[clip.clip_id] = Choice(None, False, None, "its video is quarantined or removed")
+            made[clip.clip_id] = Choice(None, False, None, OUT_OF_COMPETITION)
         elif better:
             best = min(better, key=lambda c: c.rank)
             made[clip.clip_id] = Choice(name, False, best.clip_id, reason(clip, best))

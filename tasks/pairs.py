@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from store.nearest import vectors_of
+from store.nearest import matrix_of
 from store.record import Batch, table_of
 from store.schema import MADE_FROM, PAIRS, embeddings_table
 from store.workspace import Reader, Workspace
@@ -36,9 +36,11 @@ MIN_S = 3.0
 """A shorter clip shows too little of a person to stand for them: chosen."""
 MAX_PARTNERS = 16
 """Of each clip; a person of a thousand clips would have half a million pairs."""
-CLIPS_AT_ONCE = 2000
-"""Between two commits; a person with more is compared as a whole."""
-BLOCK = 1024
+CLIPS_AT_ONCE = 10_000
+"""Between two commits, each of which asks over all clips who is to be compared; a person with more is compared as a
+whole."""
+BLOCK = 2**23
+"""Cosines held at a time, whatever the number of a person's clips."""
 MAX_TRIES = 5
 
 FINGERPRINT = hashlib.sha256(
@@ -81,16 +83,16 @@ def changed_rows(workspace: Workspace, reader: Reader, people: Sequence[str]) ->
     reader.with_table("asked_people", pa.table({"identity": pa.array(people, pa.string())}))
     clips = reader.sql(f"{_now(reader)} SELECT * FROM now JOIN asked_people USING (identity) ORDER BY clip_id")
     reader.with_table("asked_clips", clips.select("clip_id").to_arrow())
-    record, versions, ids = workspace.record, reader.manifest.versions, clips["clip_id"].to_list()
-    faces, backgrounds = (vectors_of(record, versions, table, ids) for table in TABLES)
+    record, versions, ids = workspace.record, reader.manifest.versions, clips["clip_id"].to_arrow()
+    faces_ND, backgrounds_ND = (matrix_of(record, versions, table, ids)[0] for table in TABLES)
     wanted: dict[str, dict[str, object]] = {}
-    for (name,), own in clips.group_by("identity", maintain_order=True):
+    for (name,), own in clips.with_row_index("at").group_by("identity", maintain_order=True):
         told = {"identity": name, "held": True, "fingerprint": FINGERPRINT}
         for clip, digest in own.select("clip_id", "digest").iter_rows():
             wanted[f"{clip}:{clip}"] = {"clip_a": clip, "clip_b": clip, "digest": digest, **told}
         names = own["clip_id"].to_list()
-        own_faces, own_backgrounds = (np.stack([v[c] for c in names]) for v in (faces, backgrounds))
-        for i, j, face, background in pairs_of(own_faces, own_backgrounds):
+        at = own["at"].to_numpy()
+        for i, j, face, background in pairs_of(faces_ND[at], backgrounds_ND[at]):
             similarity = {"face_similarity": face, "background_similarity": background}
             wanted[f"{names[i]}:{names[j]}"] = {"clip_a": names[i], "clip_b": names[j], **similarity, **told}
     held = reader.sql(
@@ -111,8 +113,9 @@ def pairs_of(
     Held are those that are among the MAX_PARTNERS with the farthest backgrounds of one of their clips.
     """
     found: dict[tuple[int, int], tuple[float, float]] = {}
-    for start in range(0, len(faces_ND), BLOCK):
-        block = slice(start, start + BLOCK)
+    step = max(1, BLOCK // max(1, len(faces_ND)))
+    for start in range(0, len(faces_ND), step):
+        block = slice(start, start + step)
         # Rounded, so that the last bit of a product, which depends on the block, decides nothing.
         face_BN = np.round((faces_ND[block] @ faces_ND.T).astype(np.float64), 4)
         background_BN = np.round((backgrounds_ND[block] @ backgrounds_ND.T).astype(np.float64), 4)

@@ -7,16 +7,34 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.scale import Measured, batches_per_video, limits, main, report, service, short, size_at_which
+from benchmarks.scale import (
+    DRIVER,
+    Measured,
+    batches_per_video,
+    clips_per_video,
+    limits,
+    main,
+    report,
+    service,
+    short,
+    size_at_which,
+)
 from benchmarks.scale_costs import Assumptions, PerSecond, bill, declared, gpu_backends
-from benchmarks.scale_measures import Store, bytes_of_job, commit_s, line, planning_s
+from benchmarks.scale_measures import Corpus, Store, bytes_of_job, commit_s, line, planning_s
 from benchmarks.scale_queue import Service, bounds, most_workers, simulated
 from benchmarks.store import filled
 from tasks.signals import discover
 
 TOLD = Assumptions()
 SERVICE = Service(submit_s=0.02, schedule_s=0.001, work_s=40.0, store_s=0.002, commit_s=0.08)
-MEASURED = Measured(0.1, 0.02, 0.001, 500.0, Store((1000, 11_000), (1.0, 1.1), (0.05, 0.06), 5.0, 1.0))
+MEASURED = Measured(
+    0.1,
+    0.02,
+    0.001,
+    500.0,
+    Store((1000, 11_000), (1.0, 1.1), (0.05, 0.06), 5.0, 1.0),
+    Corpus((1000, 11_000), (0.0, 0.0), 0.0, 0.0),
+)
 
 
 def test_one_worker_waits_for_nobody_but_itself() -> None:
@@ -76,12 +94,24 @@ def test_what_binds_first_is_where_its_need_meets_its_capacity() -> None:
     assert size_at_which(lambda v: False) == math.inf
     cost = declared(0.1, TOLD)
     found = limits(MEASURED, cost, TOLD, 0.03, 16)
-    videos = found["commits and Prefect tasks, one driver"]
+    videos = found[DRIVER]
     need = videos * batches_per_video(TOLD) / (TOLD.days * 86_400)
     assert need * service(MEASURED, cost, videos, TOLD, 0.03).driver_s == pytest.approx(1, rel=1e-4)
     assert found["a plan of everything in 16 GiB"] == pytest.approx(16 * 2**30 / 500)
     quick = replace(MEASURED, store=replace(MEASURED.store, commit_s=(0.005, 0.005), files=0.0), task_s=0.0001)
-    assert limits(quick, cost, TOLD, 0.0, 16)["commits and Prefect tasks, one driver"] > 10 * videos
+    assert limits(quick, cost, TOLD, 0.0, 16)[DRIVER] > 10 * videos
+
+
+def test_the_steps_over_all_clips_take_of_the_driver() -> None:
+    made = Corpus((1000, 11_000), (1.0, 2.0), 1e-9, 0.01)
+    assert made.total_s(1e6, 30) == pytest.approx(30 * (0.9 + 0.5e6 * 1e-4) + 1e6 * (0.5e6 * 1e-9 + 0.01))
+    cost, with_steps = declared(0.1, TOLD), replace(MEASURED, corpus=made)
+    found = limits(with_steps, cost, TOLD, 0.03, 16)[DRIVER]
+    assert found < limits(MEASURED, cost, TOLD, 0.03, 16)[DRIVER]
+    batches = found * batches_per_video(TOLD) / (TOLD.days * 86_400)
+    share = made.total_s(found * clips_per_video(TOLD), TOLD.days) / (TOLD.days * 86_400)
+    assert batches * service(with_steps, cost, found, TOLD, 0.03).driver_s + share == pytest.approx(1, rel=1e-4)
+    assert f"at {short(found)}: each new face" in report(with_steps, [1_000_000], TOLD, 0.03, 16)
 
 
 def test_the_page_says_what_binds_first() -> None:

@@ -20,7 +20,7 @@ import headroom
 from store import drawn, erasure, registry, residue, schema, snapshot
 from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
-from store.schema import DUPLICATE_PAIRS, DUPLICATES, IDENTITIES, PAIRS
+from store.schema import DUPLICATE_PAIRS, DUPLICATES, FACE_LINKS, IDENTITIES, PAIRS
 from store.workspace import Workspace, open_workspace
 from tasks import forget, shard_set, tier
 from tasks.annotation.delivery import deliver, deliver_existing
@@ -83,6 +83,10 @@ def planted(
     )
     rows = [{"clip_id": c, "video_id": v, "identity": p} for c, v, p in zip(ids, videos, people, strict=True)]
     batch.add("identities", table_of(rows, IDENTITIES))
+    near = [
+        {"clip_id": c, "video_id": v, "others": [o for o in ids if o != c]} for c, v in zip(ids, videos, strict=True)
+    ]
+    batch.add("face_links", table_of(near, FACE_LINKS))
     copies = [
         {"clip_id": c, "video_id": v, "cluster": min(ids), "best": ids[0], "reason": "a copy"}
         for c, v in zip(ids, videos, strict=True)
@@ -168,7 +172,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(
     before = left(planted, targets, tmp_path / "shards")
     told_places = " ".join(place for place, _ in before)
     for place in ("videos", "timelines", "log", "embeddings_face", "snapshot", "tar", "prefect.db", "server.log",
-                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite" if home == "folder" else "annotation, table annotation_items", "checkpoint.json", "drawn.json", "proxy.mp4", "identities", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id", "clips.lance"):  # fmt: skip
+                  "ledger", "report", "scratch", "live", "cache", "annotation.sqlite" if home == "folder" else "annotation, table annotation_items", "checkpoint.json", "drawn.json", "proxy.mp4", "identities", "column others", "clipping", "duplicates", "duplicate_pairs", "table pairs", "labels, version", "column other_clip_id", "clips.lance"):  # fmt: skip
         assert place in told_places, f"the search is blind in {place}"
     dry = forget.told_of(forget.plan(planted, "interview älter.mp4"), planted)
     assert (dry["videos"], dry["clips"], dry["exports"]) == ([video], clips, [str(tmp_path / "shards")])
@@ -193,6 +197,7 @@ def test_nothing_of_a_forgotten_video_is_left_anywhere(
         assert reader.sql("SELECT name FROM videos")["name"].to_list() == ["other.mp4"]
         assert reader.sql("SELECT count(*) FROM signals").item() == 1
         assert reader.sql("SELECT count(eval_net_lip_distance) FROM _signals").item() == 1
+        assert reader.sql("SELECT count(*) FROM _face_links").item() == 0, "the other's named it: it is made again"
         left_over = reader.sql("SELECT task_type, count(*) AS n FROM _labels GROUP BY task_type").to_dicts()
         assert left_over == [{"task_type": "likert", "n": 4}], "of a pair that showed it nothing is told any more"
     assert deliver_existing(planted).labels == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,7 @@ from store.tier_sql import parse_tier
 from store.workspace import Workspace, open_workspace
 from tasks import identity, plan
 from tasks.curate import bring_up_to_date
-from tasks.identity import groups_of, links, named
+from tasks.identity import groups_of, named
 from tasks.signals import discover
 from tasks.status import identities
 from tasks.wanted import Pass
@@ -66,14 +67,6 @@ def test_a_chain_of_likenesses_ends_where_the_group_is_no_longer_alike() -> None
         chain[i, int(angle // 1.5)], chain[i, int(angle // 1.5) + 1] = np.cos(angle % 1.5), np.sin(angle % 1.5)
     assert len(partition(groups_of(chain, join=-1.0))) == 1
     assert len(partition(groups_of(chain))) >= 3
-
-
-def test_links_are_the_nearest_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "MAX_LINKS", 1)
-    vectors = np.array([[1, 0], [0.8, 0.6], [0.96, 0.28], [-1, 0]])
-    assert links(vectors, 0.5) == [(-0.96, 0, 2), (-0.936, 1, 2)]
-    monkeypatch.setattr(identity, "BLOCK", 2)
-    assert links(vectors, 0.5) == [(-0.96, 0, 2), (-0.936, 1, 2)]
 
 
 def test_a_group_keeps_the_name_most_of_its_clips_had() -> None:
@@ -204,7 +197,7 @@ def test_a_commit_in_between_is_read_and_it_is_done_again(
     original = identity.changed_rows
     calls = []
 
-    def and_another(*given: object) -> list[dict[str, object]]:
+    def and_another(*given: object) -> pl.DataFrame:
         rows = original(*given)  # type: ignore[arg-type]
         if not calls:
             write(workspace, {"b": person(0, seed=1)})
@@ -213,7 +206,7 @@ def test_a_commit_in_between_is_read_and_it_is_done_again(
 
     monkeypatch.setattr(identity, "changed_rows", and_another)
     assert identity.assign(workspace) == 2
-    assert calls == [2, 3]
+    assert calls == [1, 2]
     assert len(set(held(workspace).values())) == 1
     calls.clear()
     monkeypatch.setattr(identity, "MAX_TRIES", 1)
