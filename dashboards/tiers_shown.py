@@ -13,7 +13,7 @@ from dashboards.terminal import cell, out
 
 
 def tiers(told: Mapping[str, Any]) -> None:
-    table = Table("tier", "clips now", "hours", "latest snapshot", "clips frozen", "when", box=None, header_style="dim")
+    table = Table("tier", "clips now", "hours", "latest snapshot", "frozen", "when", box=None, header_style="dim")
     for tier in told["tiers"]:
         snapshot = tier.get("snapshot") or {}
         when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.curate import Begun, begin, begun, demand, nightly_passes
+from flows.curate import Begun, begin, begun, bring_up_to_date_in, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, outcome_told, recomputed, summary
@@ -147,37 +147,19 @@ def _up_to_date(
         if made.lost_before:
             get_run_logger().warning("a run before was killed in the middle of %d items", len(made.lost_before))
         submit = prefect_submit(made, params_in_force(place), place.ledger.manifest)
-        outcome = _outlook(place, passes) if len(passes) > 1 else Outcome()
-        for one in passes:
-            left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
-            tiers = [tier.parsed(place, name) for name in one.tiers]
-            later = bring_up_to_date(
-                place, submit, signals=one.signals, tiers=tiers, budget_s=left_s, on_progress=on_progress
-            )
-            outcome = outcome.followed_by(later)
-            if outcome.out_of_budget:
-                break
+        left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
+        outcome = bring_up_to_date_in(place, passes, submit, budget_s=left_s, on_progress=on_progress)
     artifacts.flush()
     remote_s = outcome.cpu_s if "://" in runner else 0.0
     wall_s = time.monotonic() - start.since
     result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
     result.lost_before = len(made.lost_before)
-    _publish(place, outcome, result)
+    _publish(place, outcome, result, budget_s)
     _name_by_outcome(result)
     return result.to_dict()
 
 
-def _outlook(place: Workspace, passes: Sequence[Pass]) -> Outcome:
-    """What all passes together may recompute: what the first one brings up to date is downstream of nothing stale later."""
-    outcome = Outcome()
-    with place.views() as reader:
-        for one in passes:
-            wanted, _, _ = demand(place, one, params_in_force(place).fingerprint)
-            outcome.predicted |= plan.predicted(reader, wanted)
-    return outcome
-
-
-def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:
+def _publish(place: Workspace, outcome: Outcome, result: Summary, budget_s: float | None) -> None:
     log = get_run_logger()
     for line in recomputed(result):
         log.info(line)
@@ -186,7 +168,9 @@ def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:
     for name, reason in outcome.quarantined:
         log.warning("put aside: %s: %s", name, reason)
     create_markdown_artifact(
-        markdown(place, result), key="summary", description="From files to tiers, what was computed, what was put aside"
+        markdown(place, result, budget_s),
+        key="summary",
+        description="What this run computed, what is left and when it will be done, what failed and what to do about it",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.summary import Summary, ended_videos, failures_title, markdown, outcome_told, recomputed, summary
+from flows.summary import Summary, _when, ended_videos, markdown, outcome_told, recomputed, span, summary
 from store.workspace import open_workspace
 from tasks.compute import Failure, Tally
 from tasks.curate import Outcome
@@ -33,8 +33,12 @@ def test_a_run_is_named_for_what_came_of_it() -> None:
     assert outcome_told(Summary(computed={"gaze": 1})) == "1 row computed"
 
 
-def test_failures_that_are_not_shown_are_counted() -> None:
-    assert failures_title(Summary(failed={"gaze": 30}, failures=[{}] * 20)) == "## Failed, the first 20 of 30"
+def test_when_the_backlog_is_empty_is_told_in_nights() -> None:
+    assert _when(None, 3600) == "When it will be empty is not known: too little was computed yet to measure a rate."
+    assert _when(13, 6 * 3600.0).endswith(": 3 more nights of 6 h.")
+    assert _when(0.1, 6 * 3600.0).endswith(": 1 more night of 6 h.")
+    assert _when(0.1, None).startswith("Empty after about 6 min of computing, at the rate of the last hours")
+    assert [span(s) for s in (0, 40, 99.4, 100, 3600, 20 * 3600)] == ["1 s", "40 s", "99 s", "2 min", "60 min", "20 h"]
 
 
 def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None:
@@ -57,8 +61,41 @@ def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None
     told = markdown(workspace, made)
     assert "| videos found | 2 |" in told
     assert "| decodable | 0 |" in told
-    assert (
-        "## Failed\n\n| signal | what | reason |\n|---|---|---|\n| gaze | clip c of a \\| b | ValueError: no eyes |"
-        in told
-    )
     assert "| a \\| b &lt;i> .mp4 | can't be read: No such file or directory |" in told
+
+
+def test_the_page_of_a_run_tells_what_is_left_and_what_failed_with_the_next_step(
+    tmp_path: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(media: Media, needs: Needs) -> Output:
+        raise ValueError("no | gauge")
+
+    monkeypatch.setattr(summary_module.tier, "listed", lambda *_: [])
+    use(double=stand_in.loaded("double", stand_in.DOUBLE, fails))
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    stand_in.make_video(footage / "a.mp4", 3.0)
+    (footage / "broken.mp4").write_bytes(b"no video at all")
+    workspace = open_workspace(tmp_path / "workspace")
+    seen = ingest(workspace, [str(footage)])
+    outcome = bring_up_to_date(workspace, stand_in.serial(workspace), signals=["double"])
+    ask(workspace, signals=["double"])
+    told = markdown(workspace, summary(workspace, set(), seen, outcome, 75, 2.5), 3600)
+    assert told.startswith("**1 video, 5 rows computed, 1 failed, 1 put aside**, in 75 s.\n\n")
+    assert "## Left to compute\n\nNothing: everything that is asked for is up to date." in told
+    (row,) = [line for line in told.splitlines() if line.startswith("| double | 1 | ")]
+    assert "| ValueError: no \\| gauge | clip " in row
+    assert row.endswith(
+        " of a.mp4 | no run tries it again as it is: mend double and raise its version, or mend the file |"
+    )
+    assert "| broken.mp4 | not a video that can be opened" in told
+    assert "| brightness | 1 | 1 | 0 | 1 | 0 | 0 |" in told
+    assert "| loudness | " not in told
+    assert "1 other signals: nobody has asked for them in this workspace." in told
+
+    ask(workspace, signals=["loudness"])
+    outcome.out_of_budget = True
+    told = markdown(workspace, summary(workspace, set(), seen, outcome, 75, 2.5), 3600)
+    assert "The time allowed was spent; 1 row wait for the next run." not in told
+    assert "| loudness | 1 | not known yet |" in told
+    assert "When it will be empty is not known" in told
