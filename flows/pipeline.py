@@ -23,8 +23,8 @@ from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, outcome_told, recomputed, summary
 from store.workspace import Workspace, open_workspace
-from tasks import freeze, plan, promote, tier
-from tasks.curate import Outcome, Progress, bring_up_to_date
+from tasks import freeze, promote, tier
+from tasks.curate import Outcome, Progress
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
 from tasks.reclip import params_in_force

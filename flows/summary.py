@@ -160,7 +160,12 @@ def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None)
     heads = ("signal", "rows", "up to date", "stale", "ok", "not applicable", "failed")
     parts += ["## Signals now", _table(heads, now)]
     if hidden := len(counts) - len(now):
-        parts.append(f"{hidden} other signals: nobody has asked for them in this workspace.")
+        told_of = (
+            "1 other signal: nobody has asked for it"
+            if hidden == 1
+            else f"{hidden} other signals: nobody has asked for them"
+        )
+        parts.append(f"{told_of} in this workspace.")
     return "\n\n".join(parts)
 
 
@@ -168,7 +173,7 @@ def _left(left: Mapping[str, Any], made: Summary, budget_s: float | None) -> lis
     """The backlog as a table, and when it will be empty."""
     if not left["rows"]:
         return ["Nothing: everything that is asked for is up to date."]
-    told = [f"The time allowed was spent; {_rows(left['rows'])} wait for the next run."] if made.out_of_budget else []
+    told = ["The time allowed is spent; what is left waits for the next run."] if made.out_of_budget else []
     rows = [
         (s["signal"], s["rows"], "not known yet" if s["hours"] is None else span(3600 * s["hours"]))
         for s in left["signals"]
@@ -194,10 +199,6 @@ def span(seconds: float) -> str:
     if seconds < 99.5:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
-
-
-def _rows(num: int) -> str:
-    return f"{num:,} row{'s' if num != 1 else ''}"
 
 
 def outcome_told(made: Summary) -> str:

@@ -19,7 +19,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flows.server import Child, announce, environ, environment, home, running, start_child, start_server, wait_for
+from flows.server import (
+    Child,
+    announce,
+    database,
+    environ,
+    environment,
+    home,
+    lost_database,
+    running,
+    start_child,
+    start_server,
+    wait_for,
+)
 from flows.watch import watch as watch_paths
 from store.workspace import open_workspace
 
@@ -82,7 +94,7 @@ def _run(stack: ExitStack, root: Path, paths: list[str], cron: str, port: int, b
     _say(f"every night ({cron}, {schedule.timezone}): reprocess what is stale, for {budget_s / 3600:g} h at most")
     _say(f"watching for new footage: {', '.join(paths) or 'nothing (give folders to watch)'}")
     _say("Ctrl-C stops all of it")
-    _until_one_ends((server, worker))
+    _until_one_ends(root, (server, worker))
 
 
 def checked_cron(cron: str) -> Any:
@@ -229,10 +241,12 @@ def _watching(paths: list[str]) -> Iterator[None]:
         thread.join()
 
 
-def _until_one_ends(children: Sequence[Child]) -> None:
-    pause = threading.Event()
+def _until_one_ends(root: Path, children: Sequence[Child]) -> None:
+    pause, held = threading.Event(), database(root)
     while True:
         pause.wait(1.0)
+        if database(root) != held:
+            raise RuntimeError(f"{lost_database(root)}; start headroom up again, the workspace is as it was")
         for child in children:
             if child.process.poll() is not None:
                 raise RuntimeError(f"the {child.name} ended by itself: {child.failure()}; all of it is in {child.log}")
