@@ -19,9 +19,11 @@ def tiers(told: Mapping[str, Any]) -> None:
         when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
         now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
         hours = "" if tier.get("hours") is None else f"{tier['hours']:.3g}"
-        shown = "[red]can't run[/]" if tier.get("error") else now
+        shown = "[red]can't run[/]" if tier.get("error") else now or "[dim]not yet[/]"
         table.add_row(tier["tier"], shown, hours, snapshot.get("id", ""), str(snapshot.get("clips", "")), when)
     out.print(table)
+    if any(t.get("clips") is None and not t.get("error") for t in told["tiers"]):
+        out.print("[dim]not yet: it reads signals that nobody asked for (headroom curate --tier NAME)[/]")
     for tier in (t for t in told["tiers"] if t.get("error")):
         out.print(f"[red]{escape(tier['tier'])}[/]  {escape(tier['error'])}")
 

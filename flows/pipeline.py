@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows import cut_off
 from flows.curate import Begun, begin, begun, bring_up_to_date_in, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
@@ -137,6 +138,8 @@ def _up_to_date(
     place: Workspace, start: Begun, passes: Sequence[Pass], runner: str, budget_s: float | None
 ) -> dict[str, Any]:
     artifacts = _ProgressArtifacts()
+    with get_client(sync_client=True) as client:
+        cut_off.tell(client)
 
     def on_progress(step: Progress) -> None:
         artifacts.told(step)
@@ -167,11 +170,8 @@ def _publish(place: Workspace, outcome: Outcome, result: Summary, budget_s: floa
         log.warning("failed: %s on %s: %s", failure.signal, failure.what, failure.reason)
     for name, reason in outcome.quarantined:
         log.warning("put aside: %s: %s", name, reason)
-    create_markdown_artifact(
-        markdown(place, result, budget_s),
-        key="summary",
-        description="What this run computed, what is left and when it will be done, what failed and what to do about it",
-    )
+    told = markdown(place, result, budget_s)
+    create_markdown_artifact(told, key="summary", description=told.partition("\n")[0].replace("*", ""))
 
 
 def _name_by_outcome(result: Summary) -> None:
@@ -203,7 +203,11 @@ class _ProgressArtifacts:
     def _write(self, step: Progress) -> None:
         percent = min(100.0, round(100 * step.done_s / step.total_s, 1)) if step.total_s else 100.0
         self._written_at = time.monotonic()
-        seconds = f": {step.done_s:,.0f} of {step.total_s:,.0f} s of footage" if step.stage != "clip" else ""
+        seconds = (
+            f": {step.done_s:,.0f} of {step.total_s:,.0f} s of footage"
+            if step.stage in ("timelines", "signals")
+            else ""
+        )
         told = STAGE_TITLES[step.stage] + seconds
         if step.stage in self._ids:
             update_progress_artifact(self._ids[step.stage], percent, description=told)

@@ -133,7 +133,8 @@ def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None)
         for name in made.totals
     ]
     heads = ("signal", "computed", "spared, their inputs came out the same", "failed", "rows in all")
-    parts = [f"**{outcome_told(made)[:1].upper()}{outcome_told(made)[1:]}**, in {span(made.wall_s)}."]
+    outcome = outcome_told(made) + (f"; {left['rows']:,} left to compute" if left["rows"] else "")
+    parts = [f"**{outcome[:1].upper()}{outcome[1:]}**, in {span(made.wall_s)}."]
     parts += ["## Computed by this run", _table(heads, ran)]
     if made.outdated:
         parts.append(
@@ -157,8 +158,8 @@ def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None)
         for n, c in counts.items()
         if is_shown(n, c, asked)
     ]
-    heads = ("signal", "rows", "up to date", "stale", "ok", "not applicable", "failed")
-    parts += ["## Signals now", _table(heads, now)]
+    columns = ("signal", "rows", "up to date", "stale", "ok", "not applicable", "failed")
+    parts += ["## Signals now", _table(columns, now)]
     if hidden := len(counts) - len(now):
         told_of = (
             "1 other signal: nobody has asked for it"
@@ -214,13 +215,13 @@ def outcome_told(made: Summary) -> str:
 
 
 def recomputed(made: Summary) -> list[str]:
-    """Per signal, as "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output; version 4 took over"."""
+    """Per signal, as "motion: 41 of 1,204 rows computed, 7 spared, their inputs came out the same"; then new versions."""
     lines = []
     for name, total in made.totals.items():
         ran = made.computed.get(name, 0) + made.failed.get(name, 0)
-        line = f"{name}: {ran:,} of {total:,} recomputed"
+        line = f"{name}: {ran:,} of {total:,} rows computed"
         if made.stopped.get(name):
-            line += f", {made.stopped[name]:,} stopped by unchanged output"
+            line += f", {made.stopped[name]:,} spared, their inputs came out the same"
         if made.failed.get(name):
             line += f", {made.failed[name]:,} failed"
         lines.append(line)

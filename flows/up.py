@@ -82,10 +82,10 @@ def _run(stack: ExitStack, root: Path, paths: list[str], cron: str, port: int, b
 
     stack.enter_context(temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}))
     wait_for(server, url)
+    put_in_order()  # before anybody can find the server and begin a run by it
     announce(root, url, os.getpid())
     stack.callback((home(root) / "server.json").unlink, missing_ok=True)
     register(root, paths, schedule, budget_s)
-    put_in_order()
     worker = _start_worker(root)
     stack.callback(worker.stop)
     if paths:
@@ -167,25 +167,12 @@ def register(root: Path, paths: list[str], schedule: Any, budget_s: float) -> No
 
 
 def put_in_order() -> None:
-    """Ends, in the books, the runs that a kill left there as running, and all but the last of those that were missed.
-
-    Only runs of our deployments: their worker was a child of the `headroom up` before, so they are gone for certain.
-    """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.states import Cancelled, Crashed
+
+    from flows.cut_off import end_all
 
     with get_client(sync_client=True) as client:
-        deployed = {"deployment_id": {"is_null_": False}}
-        begun = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(deployed | begun)):
-            client.set_flow_run_state(run.id, Crashed(message="headroom up ended while this ran"), force=True)
-        due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": datetime.now(UTC)}}
-        missed = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(deployed | due))
-        newest = {run.deployment_id: run.id for run in sorted(missed, key=lambda r: str(r.expected_start_time))}
-        for run in missed:
-            if run.id not in newest.values():
-                client.set_flow_run_state(run.id, Cancelled(message="headroom up was not running then"), force=True)
+        end_all(client)
 
 
 def start_run(deployment: str) -> bool:

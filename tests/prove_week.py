@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from flows.cut_off import TOLD
 from store.workspace import open_workspace
 from tasks.wanted import ask
 from tests.commands import ROOT, environment, headroom
@@ -173,6 +174,12 @@ class Week:
         self.wrong += wrong
         self.lines.append(f"| {what} | {run['name'].replace('|', '/')} | {said[:300].replace('|', '/')} |")
 
+    def open_tasks(self) -> int:
+        """Tasks that the UI shows as running."""
+        return int(
+            self.running.api("task_runs/count", {"task_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}})
+        )
+
     def must(self, held: bool, what: str) -> None:
         self.wrong += [] if held else [what]
 
@@ -199,7 +206,7 @@ def play(made: Week) -> None:
     made.taken_in(3)
     made.tell("night 2: nothing is left to do", made.night(), "COMPLETED", "nothing to compute")
 
-    slow = {"phash": {"raises_above_frames": 85}, "motion": {"newer": 1, "wait_s": 8}}
+    slow: dict[str, dict[str, float]] = {"phash": {"raises_above_frames": 85}, "motion": {"newer": 1, "wait_s": 8}}
     made.signals_are(slow)
     made.tell("night 3: a new version of motion, more than the night allows", made.night(3), "COMPLETED", "out of time")
     told = made.status()
@@ -220,7 +227,10 @@ def play(made: Week) -> None:
     )
 
     made.signals_are({"phash": {"newer": 1}, "motion": {"newer": 1}})
-    made.tell("night 6: the rest of motion, and phash mended", made.night(), "COMPLETED", "rows computed")
+    made.tell("night 6: the rest of motion, and phash mended", made.night(), "COMPLETED", "computed")
+    made.must(made.open_tasks() == 0, "a task of a run that was cut off is shown as running")
+    cut = [r["name"] for r in made.runs("reprocess/nightly") if r["state_type"] == "CRASHED"]
+    made.must(len(cut) == 2 and all(n.endswith(TOLD) for n in cut), f"the names of what was cut off: {cut}")
     told = made.status()
     made.must(not told["backlog"]["rows"] and not told["candidates"], "nothing is late after night 6")
     made.must(not any(s["failed"] for s in told["signals"].values()), "nothing has failed after night 6")
@@ -230,7 +240,10 @@ def play(made: Week) -> None:
     headroom("forget", "monday.mp4", "--yes", workspace=made.workspace)
     made.tell("night 7: motion is rolled back, a video erased", made.night(), "COMPLETED")
     told = made.status()
-    made.must(told["videos"]["done"] == 3 and not told["backlog"]["rows"], f"the week ends with {told['videos']}")
+    made.must(
+        told["videos"]["done"] == 3 and not told["backlog"]["rows"],
+        f"the week ends with {told['videos']} and {told['backlog']}",
+    )
     made.wrong += doubled(open_workspace(made.workspace))
 
 

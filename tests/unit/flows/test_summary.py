@@ -17,9 +17,9 @@ def test_lines_of_the_nightly_run() -> None:
         outdated={"motion": 1204}, totals={"motion": 1204, "speech": 30, "lip_sync": 1204},
     )  # fmt: skip
     assert recomputed(made) == [
-        "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output, 1 failed",
-        "speech: 2 of 30 recomputed, 2 failed",
-        "lip_sync: 0 of 1,204 recomputed, 3 stopped by unchanged output",
+        "motion: 41 of 1,204 rows computed, 7 spared, their inputs came out the same, 1 failed",
+        "speech: 2 of 30 rows computed, 2 failed",
+        "lip_sync: 0 of 1,204 rows computed, 3 spared, their inputs came out the same",
     ]
 
 
