@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.browser import CHROMIUM, chromium
 from tests.running_up import Up, ended, wait
 from tests.unit.flows.footage import make_talk
 
@@ -89,6 +90,32 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     assert running.stop(signal.SIGINT) == []
     assert running.process.returncode == 0
     assert not (workspace / "prefect" / "server.json").exists()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_ui_shows_a_run_by_its_name_and_what_came_of_it(running: Up) -> None:
+    nightly = running.api("deployments/name/reprocess/nightly")
+    run = wait(
+        lambda run_id=running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]: ended(running, run_id)
+    )
+    assert ": " in run["name"], run["name"]
+    asked = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["summary"]}}}
+    (summary,) = running.api("artifacts/filter", asked)
+    with chromium() as made:
+        page = made.page()
+        page.goto(f"{running.url}/runs")
+        page.get_by_role("link", name=run["name"]).first.click(timeout=120_000)
+        page.get_by_text("Artifacts", exact=True).last.click(timeout=120_000)
+        page.get_by_text(summary["description"]).first.wait_for(timeout=120_000)
+        page.goto(f"{running.url}/artifacts/artifact/{summary['id']}")
+        page.get_by_role("heading", name="Left to compute").wait_for(timeout=120_000)
+        shown = page.inner_text("body")
+        assert "Nothing: everything that is asked for is up to date." in shown
+        assert page.get_by_role("cell", name="broken.mp4").count() == 1
+        assert page.get_by_role("cell", name="motion", exact=True).count() >= 1
+        assert "other signals: nobody has asked for them in this workspace." in shown
+    assert running.stop() == []
 
 
 def test_training_and_deployment_can_be_asked_for(running: Up) -> None:
