@@ -170,8 +170,8 @@ def _publish(place: Workspace, outcome: Outcome, result: Summary, budget_s: floa
         log.warning("failed: %s on %s: %s", failure.signal, failure.what, failure.reason)
     for name, reason in outcome.quarantined:
         log.warning("put aside: %s: %s", name, reason)
-    told = markdown(place, result, budget_s)
-    create_markdown_artifact(told, key="summary", description=told.partition("\n")[0].replace("*", ""))
+    headline, _, told = markdown(place, result, budget_s).partition("\n\n")
+    create_markdown_artifact(told, key="summary", description=headline)
 
 
 def _name_by_outcome(result: Summary) -> None:

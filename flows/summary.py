@@ -111,7 +111,7 @@ def summary(
 
 
 def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None) -> str:
-    """What came of a run, what is left to do and when it will be done (in runs of `budget_s` a night), what failed and
+    """What came of a run, in a line; then what it computed, what is left to do and when it will be done (in runs of `budget_s` a night), what failed and
     what to do about it, the funnel from files to tiers, and the state of every signal."""
     with workspace.views() as reader:
         states = dict(reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL").iter_rows())
@@ -134,7 +134,7 @@ def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None)
     ]
     heads = ("signal", "computed", "spared, their inputs came out the same", "failed", "rows in all")
     outcome = outcome_told(made) + (f"; {left['rows']:,} left to compute" if left["rows"] else "")
-    parts = [f"**{outcome[:1].upper()}{outcome[1:]}**, in {span(made.wall_s)}."]
+    parts = [f"{outcome[:1].upper()}{outcome[1:]}, in {span(made.wall_s)}."]
     parts += ["## Computed by this run", _table(heads, ran)]
     if made.outdated:
         parts.append(
@@ -186,7 +186,7 @@ def _when(hours: float | None, budget_s: float | None) -> str:
     if hours is None:
         return "When it will be empty is not known: too little was computed yet to measure a rate."
     told = f"Empty after about {span(3600 * hours)} of computing, at the rate of the last hours in which anything was computed"
-    nights = math.ceil(3600 * hours / budget_s) if budget_s else 0
+    nights = max(1, math.ceil(3600 * hours / budget_s)) if budget_s else 0
     return told + (f": {nights} more night{'s' if nights != 1 else ''} of {span(budget_s)}." if budget_s else ".")
 
 

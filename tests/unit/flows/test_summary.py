@@ -36,6 +36,7 @@ def test_a_run_is_named_for_what_came_of_it() -> None:
 def test_when_the_backlog_is_empty_is_told_in_nights() -> None:
     assert _when(None, 3600) == "When it will be empty is not known: too little was computed yet to measure a rate."
     assert _when(13, 6 * 3600.0).endswith(": 3 more nights of 6 h.")
+    assert _when(0.0, 3.0).endswith(": 1 more night of 3 s."), "a rate that is rounded to nothing"
     assert _when(0.1, 6 * 3600.0).endswith(": 1 more night of 6 h.")
     assert _when(0.1, None).startswith("Empty after about 6 min of computing, at the rate of the last hours")
     assert [span(s) for s in (0, 40, 99.4, 100, 3600, 20 * 3600)] == ["1 s", "40 s", "99 s", "2 min", "60 min", "20 h"]

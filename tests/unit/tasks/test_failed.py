@@ -69,7 +69,7 @@ def test_the_page_of_a_run_tells_what_is_left_and_what_failed_with_the_next_step
     outcome = bring_up_to_date(workspace, stand_in.serial(workspace), signals=["double"])
     ask(workspace, signals=["double"])
     told = markdown(workspace, summary(workspace, set(), seen, outcome, 75, 2.5), 3600)
-    assert told.startswith("**1 video, 6 rows computed, 1 failed, 1 put aside**, in 75 s.\n\n")
+    assert told.startswith("1 video, 6 rows computed, 1 failed, 1 put aside, in 75 s.\n\n")
     assert "## Left to compute\n\nNothing: everything that is asked for is up to date." in told
     (row,) = [line for line in told.splitlines() if line.startswith("| double | 1 | ValueError: no \\| gauge | clip ")]
     assert row.endswith(
@@ -85,7 +85,7 @@ def test_the_page_of_a_run_tells_what_is_left_and_what_failed_with_the_next_step
     outcome.out_of_budget = True
     told = markdown(workspace, summary(workspace, set(), seen, outcome, 75, 2.5), 3600)
     assert "The time allowed is spent; what is left waits for the next run." in told
-    assert told.startswith("**1 video, 6 rows computed, 1 failed, 1 put aside, out of time; 1 left to compute**")
+    assert told.startswith("1 video, 6 rows computed, 1 failed, 1 put aside, out of time; 1 left to compute, in")
     assert "| loudness | 1 | not known yet |" in told
     assert "When it will be empty is not known" in told
 
