@@ -111,8 +111,8 @@ def summary(
 
 
 def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None) -> str:
-    """What came of a run, in a line; then what it computed, what is left to do and when it will be done (in runs of `budget_s` a night), what failed and
-    what to do about it, the funnel from files to tiers, and the state of every signal."""
+    """What came of a run, in a line; then what it computed, what is left and when that will be done (in nights of
+    `budget_s`), what failed and what to do about it, the funnel from files to tiers, and the state of every signal."""
     with workspace.views() as reader:
         states = dict(reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL").iter_rows())
         rejected = int(reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item())
