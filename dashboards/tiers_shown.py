@@ -23,7 +23,7 @@ def tiers(told: Mapping[str, Any]) -> None:
         table.add_row(tier["tier"], shown, hours, snapshot.get("id", ""), str(snapshot.get("clips", "")), when)
     out.print(table)
     if any(t.get("clips") is None and not t.get("error") for t in told["tiers"]):
-        out.print("[dim]not yet: it reads signals that nobody asked for (headroom curate --tier NAME)[/]")
+        out.print("[dim]not yet: it reads signals that were never computed here (headroom curate --tier NAME)[/]")
     for tier in (t for t in told["tiers"] if t.get("error")):
         out.print(f"[red]{escape(tier['tier'])}[/]  {escape(tier['error'])}")
 
