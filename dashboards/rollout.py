@@ -13,6 +13,8 @@ from tasks.promote import version_told
 
 SHOWN = 20
 """Clips of a tier that enter or leave."""
+SIGNALS_SHOWN = 4
+"""Of a backlog, those that take longest."""
 
 
 def took(told: Mapping[str, Any]) -> None:
@@ -114,8 +116,21 @@ def candidates(told: Mapping[str, Any]) -> None:
         )
     late = told["backlog"]
     if late["rows"]:
-        when = "" if late["hours"] is None else f", empty in about {_hours(late['hours'])} at the measured rate"
-        out.print(f"backlog: {late['rows']:,} rows, {late['cpu_s']:,.0f} CPU-s{when}")
+        out.print(f"[yellow]left to compute[/]  {_rows(late['rows'])}, {_empty(late['hours'])}", soft_wrap=True)
+        most = sorted(late["signals"], key=lambda s: -s["cpu_s"])
+        parts = [f"{s['signal']} {_rows(s['rows'])}" for s in most[:SIGNALS_SHOWN]]
+        parts += [f"{len(most) - SIGNALS_SHOWN} more signals"] if len(most) > SIGNALS_SHOWN else []
+        out.print(f"  [dim]{', '.join(parts)}; headroom reprocess computes them, or the next night[/]", soft_wrap=True)
+
+
+def _empty(hours: float | None) -> str:
+    if hours is None:
+        return "too little was computed yet to say how long that takes"
+    return f"done after about {_hours(hours)} of computing at the measured rate"
+
+
+def _rows(num: int) -> str:
+    return f"{num:,} row{'s' if num != 1 else ''}"
 
 
 def _hours(hours: float) -> str:

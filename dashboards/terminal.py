@@ -20,6 +20,8 @@ from rich.tree import Tree
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+MAX_FILES = 20
+"""Files that are put aside, named in a list."""
 
 STAGE_TITLES = {
     "normalise": "normalise + prefilter",
@@ -153,7 +155,7 @@ def curated(told: Mapping[str, Any], nothing: str = "no path given") -> None:
         what = "ended the process that computed it" if not aside[1:] else "ended the processes that computed them"
         line = f"{first}: {what}; headroom curate --retry computes {'them' if aside[1:] else 'it'} again"
         out.print(f"[yellow]set aside[/]  {escape(line)}", soft_wrap=True)
-    for name, reason in told.get("quarantined_files", [])[:20]:
+    for name, reason in told.get("quarantined_files", [])[:MAX_FILES]:
         out.print(f"[yellow]quarantined[/]  {escape(name)}: {escape(reason)}", soft_wrap=True)
     if gone := told.get("gone"):
         names = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
@@ -176,7 +178,7 @@ def status(told: Mapping[str, Any]) -> None:
         f"{videos['rejected_by_prefilter']} rejected by the prefilter",
         f"{videos['without_clips']} without a clip",
     ]
-    out.print(", ".join(facts))
+    out.print(", ".join(facts), soft_wrap=True)
     out.print(f"{told['clips']:,} clips, {told['hours']:.3g} h")
     if told["identities"]["clips"]:
         people = told["identities"]["people"]
@@ -195,18 +197,42 @@ def status(told: Mapping[str, Any]) -> None:
     table = Table("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed", box=None, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
+    asked, hidden = set(told["asked_for"]), 0
     for name, counts in told["signals"].items():
+        if name not in asked and not counts["ok"] + counts["not_applicable"] + counts["failed"]:
+            hidden += 1
+            continue
         stale = f"[yellow]{counts['stale']:,}[/]" if counts["stale"] else ""
         failed = f"[red]{counts['failed']:,}[/]" if counts["failed"] else ""
         cells = (counts["total"], counts["fresh"], stale, counts["ok"], counts["not_applicable"] or "", failed)
         table.add_row(name, *(f"{c:,}" if isinstance(c, int) else c for c in cells))
     out.print(table)
+    if hidden:
+        out.print(f"[dim]{hidden} other signals: nobody has asked for them here (headroom curate --signal NAME)[/]")
     rollout.candidates(told)
     tiers_shown.tiers(told)
+    _failed(told)
     if not told["clipping"]["is_default"]:
         out.print(
             f"[dim]clipping run {told['clipping']['run']} is in force, not the default; headroom reclip shows the difference[/]"
         )
+
+
+def _failed(told: Mapping[str, Any]) -> None:
+    """What failed and stands so, each with the next step."""
+    for row in told["failed"]:
+        more = f" and {row['rows'] - 1:,} more" if row["rows"] > 1 else ""
+        out.print(
+            f"[red]failed[/]  {escape(row['signal'])} on {escape(row['first'])}{more}: {escape(row['reason'])}",
+            soft_wrap=True,
+        )
+        out.print(f"  [dim]next: {escape(row['next'])}[/]", soft_wrap=True)
+    for file in told["quarantined"][:MAX_FILES]:
+        out.print(f"[yellow]quarantined[/]  {escape(file['name'])}: {escape(file['reason'] or '')}", soft_wrap=True)
+    if len(told["quarantined"]) > MAX_FILES:
+        out.print(f"  [dim]{len(told['quarantined']) - MAX_FILES:,} more; --json gives all[/]")
+    if told["quarantined"]:
+        out.print("  [dim]next: mend or delete the file, then headroom curate its folder[/]")
 
 
 def rows(told: Mapping[str, Any]) -> None:

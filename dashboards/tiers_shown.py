@@ -13,15 +13,17 @@ from dashboards.terminal import cell, out
 
 
 def tiers(told: Mapping[str, Any]) -> None:
-    table = Table("tier", "clips now", "hours", "latest snapshot", "clips frozen", "when", box=None, header_style="dim")
+    table = Table("tier", "clips now", "hours", "latest snapshot", "frozen", "when", box=None, header_style="dim")
     for tier in told["tiers"]:
         snapshot = tier.get("snapshot") or {}
         when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
         now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
         hours = "" if tier.get("hours") is None else f"{tier['hours']:.3g}"
-        shown = "[red]can't run[/]" if tier.get("error") else now
+        shown = "[red]can't run[/]" if tier.get("error") else now or "[dim]not yet[/]"
         table.add_row(tier["tier"], shown, hours, snapshot.get("id", ""), str(snapshot.get("clips", "")), when)
     out.print(table)
+    if any(t.get("clips") is None and not t.get("error") for t in told["tiers"]):
+        out.print("[dim]not yet: it reads signals that were never computed here (headroom curate --tier NAME)[/]")
     for tier in (t for t in told["tiers"] if t.get("error")):
         out.print(f"[red]{escape(tier['tier'])}[/]  {escape(tier['error'])}")
 

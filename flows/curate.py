@@ -22,7 +22,7 @@ from store.tier_sql import Tier
 from store.workspace import Workspace, open_workspace
 from tasks import corpus, plan, promote, set_aside, tier
 from tasks.annotation.delivery import deliver_existing
-from tasks.curate import Outcome, Progress
+from tasks.curate import Outcome, Progress, Submit, bring_up_to_date
 from tasks.forget import resume
 from tasks.ingest import Ingested, ingest
 from tasks.reclip import params_in_force
@@ -142,6 +142,39 @@ def has_work(workspace: Workspace, passes: Sequence[Pass]) -> bool:
         return any(not s.why for s in promote.states(workspace, reader, everything)) or any(
             corpus.stale(reader, wanted) for wanted, _, _ in demands
         )
+
+
+def bring_up_to_date_in(
+    workspace: Workspace,
+    passes: Sequence[Pass],
+    submit: Submit,
+    *,
+    budget_s: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Pass after pass, as one outcome; the budget is that of all of them together."""
+    began = time.monotonic()
+    outcome = _outlook(workspace, passes) if len(passes) > 1 else Outcome()
+    for one in passes:
+        left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - began))
+        tiers = [tier.parsed(workspace, name) for name in one.tiers]
+        later = bring_up_to_date(
+            workspace, submit, signals=one.signals, tiers=tiers, budget_s=left_s, on_progress=on_progress
+        )
+        outcome = outcome.followed_by(later)
+        if outcome.out_of_budget:
+            break
+    return outcome
+
+
+def _outlook(workspace: Workspace, passes: Sequence[Pass]) -> Outcome:
+    """What all passes together may recompute: what the first one brings up to date is downstream of nothing stale later."""
+    outcome = Outcome()
+    with workspace.views() as reader:
+        for one in passes:
+            wanted, _, _ = demand(workspace, one, params_in_force(workspace).fingerprint)
+            outcome.predicted |= plan.predicted(reader, wanted)
+    return outcome
 
 
 def demand(workspace: Workspace, one: Pass, run: str) -> tuple[tuple[str, ...], str, list[Tier]]:

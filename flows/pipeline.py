@@ -18,13 +18,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.curate import Begun, begin, begun, demand, nightly_passes
+from flows import cut_off
+from flows.curate import Begun, begin, begun, bring_up_to_date_in, nightly_passes
 from flows.runners import runner_for
 from flows.submit import prefect_submit
 from flows.summary import Summary, markdown, outcome_told, recomputed, summary
 from store.workspace import Workspace, open_workspace
-from tasks import freeze, plan, promote, tier
-from tasks.curate import Outcome, Progress, bring_up_to_date
+from tasks import freeze, promote, tier
+from tasks.curate import Outcome, Progress
 from tasks.ingest import Ingested
 from tasks.ingest import ingest as ingest_sources
 from tasks.reclip import params_in_force
@@ -137,6 +138,8 @@ def _up_to_date(
     place: Workspace, start: Begun, passes: Sequence[Pass], runner: str, budget_s: float | None
 ) -> dict[str, Any]:
     artifacts = _ProgressArtifacts()
+    with get_client(sync_client=True) as client:
+        cut_off.tell(client)
 
     def on_progress(step: Progress) -> None:
         artifacts.told(step)
@@ -147,37 +150,19 @@ def _up_to_date(
         if made.lost_before:
             get_run_logger().warning("a run before was killed in the middle of %d items", len(made.lost_before))
         submit = prefect_submit(made, params_in_force(place), place.ledger.manifest)
-        outcome = _outlook(place, passes) if len(passes) > 1 else Outcome()
-        for one in passes:
-            left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
-            tiers = [tier.parsed(place, name) for name in one.tiers]
-            later = bring_up_to_date(
-                place, submit, signals=one.signals, tiers=tiers, budget_s=left_s, on_progress=on_progress
-            )
-            outcome = outcome.followed_by(later)
-            if outcome.out_of_budget:
-                break
+        left_s = None if budget_s is None else max(0.0, budget_s - (time.monotonic() - start.since))
+        outcome = bring_up_to_date_in(place, passes, submit, budget_s=left_s, on_progress=on_progress)
     artifacts.flush()
     remote_s = outcome.cpu_s if "://" in runner else 0.0
     wall_s = time.monotonic() - start.since
     result = summary(place, start.before, start.seen, outcome, wall_s, start.cpu_s(remote_s))
     result.lost_before = len(made.lost_before)
-    _publish(place, outcome, result)
+    _publish(place, outcome, result, budget_s)
     _name_by_outcome(result)
     return result.to_dict()
 
 
-def _outlook(place: Workspace, passes: Sequence[Pass]) -> Outcome:
-    """What all passes together may recompute: what the first one brings up to date is downstream of nothing stale later."""
-    outcome = Outcome()
-    with place.views() as reader:
-        for one in passes:
-            wanted, _, _ = demand(place, one, params_in_force(place).fingerprint)
-            outcome.predicted |= plan.predicted(reader, wanted)
-    return outcome
-
-
-def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:
+def _publish(place: Workspace, outcome: Outcome, result: Summary, budget_s: float | None) -> None:
     log = get_run_logger()
     for line in recomputed(result):
         log.info(line)
@@ -185,9 +170,8 @@ def _publish(place: Workspace, outcome: Outcome, result: Summary) -> None:
         log.warning("failed: %s on %s: %s", failure.signal, failure.what, failure.reason)
     for name, reason in outcome.quarantined:
         log.warning("put aside: %s: %s", name, reason)
-    create_markdown_artifact(
-        markdown(place, result), key="summary", description="From files to tiers, what was computed, what was put aside"
-    )
+    headline, _, told = markdown(place, result, budget_s).partition("\n\n")
+    create_markdown_artifact(told, key="summary", description=headline)
 
 
 def _name_by_outcome(result: Summary) -> None:
@@ -219,7 +203,11 @@ class _ProgressArtifacts:
     def _write(self, step: Progress) -> None:
         percent = min(100.0, round(100 * step.done_s / step.total_s, 1)) if step.total_s else 100.0
         self._written_at = time.monotonic()
-        seconds = f": {step.done_s:,.0f} of {step.total_s:,.0f} s of footage" if step.stage != "clip" else ""
+        seconds = (
+            f": {step.done_s:,.0f} of {step.total_s:,.0f} s of footage"
+            if step.stage in ("timelines", "signals")
+            else ""
+        )
         told = STAGE_TITLES[step.stage] + seconds
         if step.stage in self._ids:
             update_progress_artifact(self._ids[step.stage], percent, description=told)

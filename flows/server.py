@@ -66,6 +66,18 @@ def environment(root: Path) -> dict[str, str]:
     return {**SILENT, "PREFECT_HOME": str(home(root))}
 
 
+def database(root: Path) -> int | None:
+    """Which file is the workspace's Prefect database now: one that was deleted has another in its place, or none."""
+    try:
+        return (home(root) / "prefect.db").stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def lost_database(root: Path) -> str:
+    return f"{home(root) / 'prefect.db'} was deleted or replaced while a Prefect server had it open"
+
+
 def running(root: Path) -> Running | None:
     """The workspace's `headroom up`, if it lives and its server answers."""
     file = home(root) / "server.json"
@@ -224,9 +236,17 @@ def prefect_api(root: Path) -> Iterator[str]:
         if own:
             wait_for(own, address)
         stack.callback(_deliver)
+        held = database(root)
         try:
             yield url
         except Exception as error:
+            if database(root) != held and type(error).__module__.split(".")[0] in ("prefect", "httpx"):
+                what = (
+                    "start headroom up again, then run the same command again"
+                    if found
+                    else "run the same command again"
+                )
+                raise RuntimeError(f"{lost_database(root)}; what was committed stands, {what} to go on") from error
             if own and own.process.poll() is not None:
                 raise RuntimeError(
                     f"the Prefect server of this run ended by itself ({own.failure()}); what was committed stands, "

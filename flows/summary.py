@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from store.workspace import Reader, Workspace
 from tasks import set_aside, signal_counts, tier
+from tasks.backlog import backlog
 from tasks.curate import Outcome
+from tasks.failed import failed
 from tasks.ingest import Ingested
 from tasks.promote import to_dict, version_told
+from tasks.wanted import asked_for
 
 MAX_FILES_SHOWN = 100
 
@@ -106,53 +110,96 @@ def summary(
     )
 
 
-def markdown(workspace: Workspace, made: Summary) -> str:
-    """The funnel from files to tiers, what was recomputed, and what was put aside."""
+def markdown(workspace: Workspace, made: Summary, budget_s: float | None = None) -> str:
+    """What came of a run, in a line; then what it computed, what is left and when that will be done (in nights of
+    `budget_s`), what failed and what to do about it, the funnel from files to tiers, and the state of every signal."""
     with workspace.views() as reader:
         states = dict(reader.sql("SELECT state, count(*) FROM videos GROUP BY ALL").iter_rows())
         rejected = int(reader.sql("SELECT count(*) FROM videos WHERE prefilter_reason IS NOT NULL").item())
         clipped = int(reader.sql("SELECT count(DISTINCT video_id) FROM clips").item())
         tiers = tier.listed(workspace, reader)
         counts = signal_counts.counts(reader)
+        left = backlog(workspace, reader, {name: of.stale for name, of in counts.items()})
+        stand = failed(reader, counts)
+        broken = reader.sql("SELECT name, reason FROM videos WHERE state = 'quarantined' ORDER BY name").rows()
+        asked = asked_for(workspace)
     total = sum(count for state, count in states.items() if state != "removed")
     decodable = total - states.get("quarantined", 0)
     funnel = [("videos found", total), ("decodable", decodable), ("past the prefilter", decodable - rejected)]
     funnel += [("with a clip", clipped), ("clips", made.clips)]
     funnel += [(f"clips in tier {t['tier']}", t["clips"]) for t in tiers if t.get("clips") is not None]
-    parts = ["## From files to tiers", _table(("step", "count"), funnel)]
     ran = [
         (name, made.computed.get(name, 0), made.stopped.get(name, 0), made.failed.get(name, 0), counts[name].total)
         for name in made.totals
     ]
-    parts += [
-        "## Computed by this run",
-        _table(("signal", "computed", "stopped by unchanged output", "failed", "of all"), ran),
-    ]
-    if made.failures:
-        parts += [
-            failures_title(made),
-            _table(("signal", "what", "reason"), [tuple(f.values()) for f in made.failures]),
-        ]
-    if made.set_aside:
-        rows = [tuple(row.values()) for row in made.set_aside[:MAX_FILES_SHOWN]]
-        parts += ["## Set aside, they ended their processes", _table(("signal", "what", "reason"), rows)]
+    heads = ("signal", "computed", "spared, their inputs came out the same", "failed", "rows in all")
+    outcome = outcome_told(made) + (f"; {left['rows']:,} left to compute" if left["rows"] else "")
+    parts = [f"{outcome[:1].upper()}{outcome[1:]}, in {span(made.wall_s)}."]
+    parts += ["## Computed by this run", _table(heads, ran)]
     if made.outdated:
         parts.append(
-            "Of another version before this run: " + ", ".join(f"{n} ({c:,} rows)" for n, c in made.outdated.items())
+            "Computed by another version of the signal when this run began: "
+            + ", ".join(f"{n} ({c:,} row{'s' if c != 1 else ''})" for n, c in made.outdated.items())
         )
-    if made.out_of_budget:
-        parts.append("The time allowed is spent; what is stale below waits for the next run.")
-    now = [(n, c.total, c.fresh, c.stale, c.ok, c.not_applicable, c.failed) for n, c in counts.items()]
-    heads = ("signal", "rows", "fresh", "stale", "ok", "not applicable", "failed")
-    parts += ["## Signals now", _table(heads, now)]
-    if made.quarantined_files:
-        parts += ["## Put aside by this run", _table(("file", "reason"), made.quarantined_files[:MAX_FILES_SHOWN])]
+    if told := rolled(made):
+        parts += ["## New versions of signals", "\n".join(f"- {_cell(line)}" for line in told)]
+    parts += ["## Left to compute", *_left(left, made, budget_s)]
+    parts += ["## Failed, and what to do"]
+    parts += [_table(("signal", "rows", "reason", "such as", "next"), [tuple(asdict(row).values()) for row in stand])]
+    if broken:
+        parts += [
+            "Files that can't be used; one that is mended or deleted is so at the next look at its folder "
+            "(`headroom curate`, or the watch):",
+            _table(("file", "reason"), broken[:MAX_FILES_SHOWN]),
+        ]
+    parts += ["## From files to tiers", _table(("step", "count"), funnel)]
+    now = [
+        (n, c.total, c.fresh, c.stale, c.ok, c.not_applicable, c.failed)
+        for n, c in counts.items()
+        if is_shown(n, c, asked)
+    ]
+    columns = ("signal", "rows", "up to date", "stale", "ok", "not applicable", "failed")
+    parts += ["## Signals now", _table(columns, now)]
+    if hidden := len(counts) - len(now):
+        told_of = (
+            "1 other signal: nobody has asked for it"
+            if hidden == 1
+            else f"{hidden} other signals: nobody has asked for them"
+        )
+        parts.append(f"{told_of} in this workspace.")
     return "\n\n".join(parts)
 
 
-def failures_title(made: Summary) -> str:
-    total = sum(made.failed.values())
-    return "## Failed" + (f", the first {len(made.failures)} of {total:,}" if total > len(made.failures) else "")
+def _left(left: Mapping[str, Any], made: Summary, budget_s: float | None) -> list[str]:
+    """The backlog as a table, and when it will be empty."""
+    if not left["rows"]:
+        return ["Nothing: everything that is asked for is up to date."]
+    told = ["The time allowed is spent; what is left waits for the next run."] if made.out_of_budget else []
+    rows = [
+        (s["signal"], s["rows"], "not known yet" if s["hours"] is None else span(3600 * s["hours"]))
+        for s in left["signals"]
+    ]
+    return [*told, _table(("signal", "stale rows", "time at the measured rate"), rows), _when(left["hours"], budget_s)]
+
+
+def _when(hours: float | None, budget_s: float | None) -> str:
+    if hours is None:
+        return "When it will be empty is not known: too little was computed yet to measure a rate."
+    told = f"Empty after about {span(3600 * hours)} of computing, at the rate of the last hours in which anything was computed"
+    nights = max(1, math.ceil(3600 * hours / budget_s)) if budget_s else 0
+    return told + (f": {nights} more night{'s' if nights != 1 else ''} of {span(budget_s)}." if budget_s else ".")
+
+
+def is_shown(name: str, counts: signal_counts.Counts, asked: Collection[str]) -> bool:
+    """Whether people want to see the row of a signal: somebody asked for it, or somebody did once."""
+    return name in asked or counts.ok + counts.not_applicable + counts.failed > 0
+
+
+def span(seconds: float) -> str:
+    """Such as "40 s", "12 min", "6 h"."""
+    if seconds < 99.5:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
 
 
 def outcome_told(made: Summary) -> str:
@@ -168,20 +215,27 @@ def outcome_told(made: Summary) -> str:
 
 
 def recomputed(made: Summary) -> list[str]:
-    """Per signal, as "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output; version 4 took over"."""
+    """Per signal, as "motion: 41 of 1,204 rows computed, 7 spared, their inputs came out the same"; then new versions."""
     lines = []
-    took = {t["signal"]: version_told(t["version"], t["backend"], t["fingerprint"]) for t in made.promoted}
     for name, total in made.totals.items():
         ran = made.computed.get(name, 0) + made.failed.get(name, 0)
-        line = f"{name}: {ran:,} of {total:,} recomputed"
+        line = f"{name}: {ran:,} of {total:,} rows computed"
         if made.stopped.get(name):
-            line += f", {made.stopped[name]:,} stopped by unchanged output"
+            line += f", {made.stopped[name]:,} spared, their inputs came out the same"
         if made.failed.get(name):
             line += f", {made.failed[name]:,} failed"
-        lines.append(line + (f"; {took.pop(name)} took over" if name in took else ""))
-    lines += [f"{name}: {version} took over" for name, version in took.items()]
-    lines += [f"{w['signal']}: {waits(w)}" for w in made.waiting]
-    return lines
+        lines.append(line)
+    return [*lines, *rolled(made)]
+
+
+def rolled(made: Summary) -> list[str]:
+    """New versions of signals: those that took over, and what the others wait for."""
+    lines = [
+        f"{t['signal']}: {version_told(t['version'], t['backend'], t['fingerprint'])} took over from "
+        f"{version_told(t['before_version'], '', t['before'])} on {t['rows']:,} clips"
+        for t in made.promoted
+    ]
+    return lines + [f"{w['signal']}: {waits(w)}" for w in made.waiting]
 
 
 def waits(state: Mapping[str, Any]) -> str:

@@ -19,7 +19,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flows.server import Child, announce, environ, environment, home, running, start_child, start_server, wait_for
+from flows.server import (
+    Child,
+    announce,
+    database,
+    environ,
+    environment,
+    home,
+    lost_database,
+    running,
+    start_child,
+    start_server,
+    wait_for,
+)
 from flows.watch import watch as watch_paths
 from store.workspace import open_workspace
 
@@ -70,10 +82,10 @@ def _run(stack: ExitStack, root: Path, paths: list[str], cron: str, port: int, b
 
     stack.enter_context(temporary_settings(updates={PREFECT_API_URL: f"{url}/api"}))
     wait_for(server, url)
+    put_in_order()  # before anybody can find the server and begin a run by it
     announce(root, url, os.getpid())
     stack.callback((home(root) / "server.json").unlink, missing_ok=True)
     register(root, paths, schedule, budget_s)
-    put_in_order()
     worker = _start_worker(root)
     stack.callback(worker.stop)
     if paths:
@@ -82,7 +94,7 @@ def _run(stack: ExitStack, root: Path, paths: list[str], cron: str, port: int, b
     _say(f"every night ({cron}, {schedule.timezone}): reprocess what is stale, for {budget_s / 3600:g} h at most")
     _say(f"watching for new footage: {', '.join(paths) or 'nothing (give folders to watch)'}")
     _say("Ctrl-C stops all of it")
-    _until_one_ends((server, worker))
+    _until_one_ends(root, (server, worker))
 
 
 def checked_cron(cron: str) -> Any:
@@ -155,25 +167,12 @@ def register(root: Path, paths: list[str], schedule: Any, budget_s: float) -> No
 
 
 def put_in_order() -> None:
-    """Ends, in the books, the runs that a kill left there as running, and all but the last of those that were missed.
-
-    Only runs of our deployments: their worker was a child of the `headroom up` before, so they are gone for certain.
-    """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.states import Cancelled, Crashed
+
+    from flows.cut_off import end_all
 
     with get_client(sync_client=True) as client:
-        deployed = {"deployment_id": {"is_null_": False}}
-        begun = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(deployed | begun)):
-            client.set_flow_run_state(run.id, Crashed(message="headroom up ended while this ran"), force=True)
-        due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": datetime.now(UTC)}}
-        missed = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(deployed | due))
-        newest = {run.deployment_id: run.id for run in sorted(missed, key=lambda r: str(r.expected_start_time))}
-        for run in missed:
-            if run.id not in newest.values():
-                client.set_flow_run_state(run.id, Cancelled(message="headroom up was not running then"), force=True)
+        end_all(client)
 
 
 def start_run(deployment: str) -> bool:
@@ -229,10 +228,12 @@ def _watching(paths: list[str]) -> Iterator[None]:
         thread.join()
 
 
-def _until_one_ends(children: Sequence[Child]) -> None:
-    pause = threading.Event()
+def _until_one_ends(root: Path, children: Sequence[Child]) -> None:
+    pause, held = threading.Event(), database(root)
     while True:
         pause.wait(1.0)
+        if database(root) != held:
+            raise RuntimeError(f"{lost_database(root)}; start headroom up again, the workspace is as it was")
         for child in children:
             if child.process.poll() is not None:
                 raise RuntimeError(f"the {child.name} ended by itself: {child.failure()}; all of it is in {child.log}")

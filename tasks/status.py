@@ -11,7 +11,9 @@ from store.workspace import Reader, Workspace
 from tasks import promote, signal_counts, tier
 from tasks.backlog import backlog
 from tasks.clipping import ClipParams
+from tasks.failed import failed
 from tasks.ingest import path_of
+from tasks.wanted import asked_for
 
 
 def footage(reader: Reader) -> dict[str, Any]:
@@ -67,23 +69,32 @@ def labels(reader: Reader) -> dict[str, int]:
     return {"clips": int(clips), "flagged": int(flagged)}
 
 
+def broken(reader: Reader) -> list[dict[str, str]]:
+    """{"name", "reason"} of each quarantined video."""
+    return reader.sql("SELECT name, reason FROM videos WHERE state = 'quarantined' ORDER BY name, video_id").to_dicts()
+
+
 def status(workspace: Workspace) -> dict[str, Any]:
-    """Videos by state, clips, hours, identities, pairs, duplicates, labels, signals by name, candidates (the fields of
-    tasks.promote.State), backlog, tiers, clipping: the object of `headroom status --json`."""
+    """Videos by state, those that are quarantined, clips, hours, identities, pairs, duplicates, labels, signals by name,
+    those that are asked for, candidates (the fields of tasks.promote.State), backlog, failed rows by reason (the fields of
+    tasks.failed.Failed), tiers, clipping: the object of `headroom status --json`."""
     with workspace.views() as reader:
-        signals = {name: asdict(counts) for name, counts in signal_counts.counts(reader).items()}
+        counts = signal_counts.counts(reader)
         run = reader.manifest.clipping_run
         return {
             "workspace": str(workspace.settings.workspace),
             "manifest": reader.manifest.id,
             **footage(reader),
+            "quarantined": broken(reader),
             "identities": identities(reader),
             "pairs": pairs(reader),
             "duplicates": duplicates(reader),
             "labels": labels(reader),
-            "signals": signals,
+            "signals": {name: asdict(of) for name, of in counts.items()},
+            "asked_for": sorted(asked_for(workspace)),
             "candidates": [promote.to_dict(s) for s in promote.states(workspace, reader)],
-            "backlog": backlog(reader, {name: counts["stale"] for name, counts in signals.items()}),
+            "backlog": backlog(workspace, reader, {name: of.stale for name, of in counts.items()}),
+            "failed": [asdict(row) for row in failed(reader, counts)],
             "tiers": tier.listed(workspace, reader),
             "clipping": {
                 "run": run,

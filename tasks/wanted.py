@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from store import ledger as tables
+from store.tier_sql import Tier
 from store.workspace import Workspace
 from tasks import plan, promote, tier
 from tasks.signals import discover
@@ -77,3 +79,26 @@ def wanted(workspace: Workspace) -> Wanted:
     by_operator = {r["signal"] for r in rows if r["asked_by"] == OPERATOR and r["signal"] in discover()}
     everything = not rows or by_operator == set(plan.wanted_signals(None))
     return Wanted(None if everything else tuple(sorted(by_operator)), tuple(sorted(t for t in tiers if t in known)))
+
+
+def asked_for(workspace: Workspace) -> set[str]:
+    """The signals that the nightly run looks after: those of the operator and of tiers, with all they need."""
+    asked = wanted(workspace)
+    return {*by_operator(asked), *by_tiers(readable_tiers(workspace, asked))}
+
+
+def by_operator(asked: Wanted) -> tuple[str, ...]:
+    return plan.wanted_signals(asked.signals) if asked.signals is None or asked.signals else ()
+
+
+def by_tiers(tiers: Sequence[Tier]) -> tuple[str, ...]:
+    return plan.wanted_signals(plan.computable(s for t in tiers for s in t.signals)) if tiers else ()
+
+
+def readable_tiers(workspace: Workspace, asked: Wanted) -> list[Tier]:
+    """Those that ask in their own name; without one that can't be read, which a run refuses and `status` tells apart."""
+    found = []
+    for name in asked.tiers:
+        with suppress(ValueError):
+            found.append(tier.parsed(workspace, name))
+    return found

@@ -94,6 +94,25 @@ def kill_child(named: str, after_s: float) -> Callable[[subprocess.Popen[str]], 
     return kill
 
 
+def lose_database(workspace: Path, after_s: float) -> Callable[[subprocess.Popen[str]], None]:
+    """Deletes the Prefect database of a command, `after_s` after its server has made it."""
+
+    def lose(process: subprocess.Popen[str]) -> None:
+        while process.poll() is None:
+            if (workspace / "prefect" / "prefect.db").exists():
+                time.sleep(after_s)
+                delete_database(workspace)
+                return
+            time.sleep(0.05)
+
+    return lose
+
+
+def delete_database(workspace: Path) -> None:
+    for file in (workspace / "prefect").glob("prefect.db*"):
+        file.unlink()
+
+
 def _children(pid: int) -> list[tuple[int, str]]:
     try:
         return [(c.pid, " ".join(c.cmdline())) for c in psutil.Process(pid).children(recursive=True)]

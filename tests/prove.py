@@ -25,12 +25,13 @@ from store.workspace import open_workspace
 from tasks.signals import discover
 from tests.commands import headroom, small_corpus, started
 from tests.conftest import media_root
-from tests.faults import Ended, can_mount, kill_child, lock_ledger, small_disk
+from tests.faults import Ended, can_mount, delete_database, kill_child, lock_ledger, lose_database, small_disk
 from tests.faults import curate as fault_run
 from tests.hostile import make_hostile
 from tests.prove_cluster import distributed
 from tests.prove_live import live
 from tests.prove_processes import processes
+from tests.prove_week import week
 from tests.tables import differences, doubled
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -261,7 +262,8 @@ def memory(folder: Path, sample: bool) -> tuple[bool, str]:
 
 
 def faults(folder: Path, sample: bool) -> tuple[bool | None, str]:
-    """A full disk, a locked ledger, a Prefect server and a decoder that die, a lost Prefect database, in the middle of a run.
+    """A full disk, a locked ledger, a Prefect server and a decoder that die, a lost Prefect database, in the middle of a run
+    (the last one also between two).
 
     The command goes on, or stops with one clear line; the next one ends with the tables of an undisturbed run.
     """
@@ -290,6 +292,11 @@ def faults(folder: Path, sample: bool) -> tuple[bool | None, str]:
     for number, (what, during) in enumerate(_FAULTS[:1] if sample else _FAULTS):
         workspace = folder / f"fault{number}"
         tried(what, workspace, fault_run(corpus, workspace, during(workspace)))
+    if not sample:
+        workspace = folder / "lost_at_rest"
+        headroom("curate", next(iter(sorted(corpus.iterdir()))), workspace=workspace)
+        delete_database(workspace)
+        tried("the Prefect database was lost between two commands", workspace, fault_run(corpus, workspace))
     head = "| what happened | exit | what it said last | rows left to compute | differences |\n|---|---|---|---|---|\n"
     return good, head + "\n".join(lines)
 
@@ -298,6 +305,7 @@ _FAULTS: list[tuple[str, Callable[[Path], Callable[[Any], None]]]] = [
     ("the ledger was locked for a minute", lambda w: lock_ledger(w, 8.0, 60.0)),
     ("the Prefect server was killed while it began", lambda _: kill_child("flows.child server", 1.0)),
     ("the Prefect server was killed in the middle", lambda _: kill_child("flows.child server", 15.0)),
+    ("the Prefect database was lost in the middle", lambda w: lose_database(w, 15.0)),
     ("a decoder was killed", lambda _: kill_child("tasks.media", 3.0)),
 ]
 
@@ -314,6 +322,7 @@ ALL: dict[str, Callable[[Path, bool], tuple[bool | None, str]]] = {
     "distributed": distributed,
     "faults": faults,
     "live": live,
+    "week": week,
 }
 
 

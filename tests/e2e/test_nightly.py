@@ -5,69 +5,19 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from tests.unit.flows.footage import environment, make_talk
+from tests.browser import CHROMIUM, chromium
+from tests.running_up import Up, ended, wait
+from tests.unit.flows.footage import make_talk
 
 ROOT = Path(__file__).resolve().parents[2]
 
-UP = """
-import sys
-from flows.up import up
-if __name__ == "__main__":
-    up(sys.argv[1], watch=sys.argv[2:], port=0)
-"""
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class Up:
-    """A `headroom up` in a process of its own."""
-
-    def __init__(self, workspace: Path, *watched: Path) -> None:
-        command = [sys.executable, "-c", UP, str(workspace), *map(str, watched)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment())
-        self.below: set[psutil.Process] = set()
-        assert self.process.stdout
-        self.url = self.process.stdout.readline().removeprefix("Prefect UI: ").strip()
-        assert self.url.startswith("http://127.0.0.1:"), self.url
-        lines = [self.process.stdout.readline() for _ in range(3)]
-        assert lines[-1] == "Ctrl-C stops all of it\n"
-
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        self.below.update(psutil.Process(self.process.pid).children(recursive=True))
-        address = f"{self.url}/api/{path}"
-        for _ in range(30):
-            answer = httpx.get(address, timeout=60) if body is None else httpx.post(address, json=body, timeout=60)
-            if answer.status_code != 503:  # its database is busy: Prefect's own client asks again, too
-                break
-            time.sleep(1)
-        return answer.raise_for_status().json()
-
-    def stop(self, number: int = signal.SIGTERM) -> list[psutil.Process]:
-        """The processes that are still there once it has ended."""
-        self.below.update(psutil.Process(self.process.pid).children(recursive=True))
-        self.process.send_signal(number)
-        self.process.communicate(timeout=60)
-        return list(psutil.wait_procs(self.below, timeout=30)[1])
-
-
-def wait(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    """What `condition` gives once it is true."""
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, "nothing happened"
-        time.sleep(1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +44,6 @@ def running(workspace: Path, tmp_path: Path) -> Iterator[Up]:
     yield made
     if made.process.poll() is None:
         made.stop(signal.SIGKILL)
-
-
-def ended(up: Up, run_id: str) -> dict[str, Any] | None:
-    run: dict[str, Any] = up.api(f"flow_runs/{run_id}")
-    return run if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
 
 def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path) -> None:
@@ -145,6 +90,32 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
     assert running.stop(signal.SIGINT) == []
     assert running.process.returncode == 0
     assert not (workspace / "prefect" / "server.json").exists()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_ui_shows_a_run_by_its_name_and_what_came_of_it(running: Up) -> None:
+    nightly = running.api("deployments/name/reprocess/nightly")
+    run = wait(
+        lambda run_id=running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]: ended(running, run_id)
+    )
+    assert ": " in run["name"], run["name"]
+    asked = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["summary"]}}}
+    (summary,) = running.api("artifacts/filter", asked)
+    with chromium() as made:
+        page = made.page()
+        page.goto(f"{running.url}/runs")
+        page.get_by_role("link", name=run["name"]).first.click(timeout=120_000)
+        page.get_by_text("Artifacts", exact=True).last.click(timeout=120_000)
+        page.get_by_text(summary["description"]).first.wait_for(timeout=120_000)
+        page.goto(f"{running.url}/artifacts/artifact/{summary['id']}")
+        page.get_by_role("heading", name="Left to compute").wait_for(timeout=120_000)
+        shown = page.inner_text("body")
+        assert "Nothing: everything that is asked for is up to date." in shown
+        assert page.get_by_role("cell", name="broken.mp4").count() == 1
+        assert page.get_by_role("cell", name="motion", exact=True).count() >= 1
+        assert "other signals: nobody has asked for them in this workspace." in shown
+    assert running.stop() == []
 
 
 def test_training_and_deployment_can_be_asked_for(running: Up) -> None:

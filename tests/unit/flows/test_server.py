@@ -115,3 +115,26 @@ def test_a_server_that_is_slow_is_not_told_as_ended(tmp_path: Path) -> None:
     assert child.failure() == "exit status -9"
     child.log.write_text("started\nport is taken\n")
     assert child.failure() == "port is taken"
+
+
+def lose_the_database(root: Path, error: Exception) -> None:
+    from flows.server import prefect_api
+
+    with prefect_api(root):
+        (home(root) / "prefect.db").unlink()
+        raise error
+
+
+def test_a_database_that_is_deleted_under_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    (home(tmp_path) / "prefect.db").write_bytes(b"")
+    told = (
+        r"prefect\.db was deleted or replaced while .*; what was committed stands, run the same command again to go on"
+    )
+    with pytest.raises(RuntimeError, match=told):
+        lose_the_database(tmp_path, httpx.HTTPError("500 Internal Server Error"))
+    (home(tmp_path) / "prefect.db").write_bytes(b"")
+    with pytest.raises(ValueError, match="no such tier"):  # that has nothing to do with it
+        lose_the_database(tmp_path, ValueError("no such tier"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.summary import Summary, ended_videos, failures_title, markdown, outcome_told, recomputed, summary
+from flows.summary import Summary, _when, ended_videos, markdown, outcome_told, recomputed, span, summary
 from store.workspace import open_workspace
 from tasks.compute import Failure, Tally
 from tasks.curate import Outcome
@@ -17,9 +17,9 @@ def test_lines_of_the_nightly_run() -> None:
         outdated={"motion": 1204}, totals={"motion": 1204, "speech": 30, "lip_sync": 1204},
     )  # fmt: skip
     assert recomputed(made) == [
-        "motion: 41 of 1,204 recomputed, 7 stopped by unchanged output, 1 failed",
-        "speech: 2 of 30 recomputed, 2 failed",
-        "lip_sync: 0 of 1,204 recomputed, 3 stopped by unchanged output",
+        "motion: 41 of 1,204 rows computed, 7 spared, their inputs came out the same, 1 failed",
+        "speech: 2 of 30 rows computed, 2 failed",
+        "lip_sync: 0 of 1,204 rows computed, 3 spared, their inputs came out the same",
     ]
 
 
@@ -33,8 +33,13 @@ def test_a_run_is_named_for_what_came_of_it() -> None:
     assert outcome_told(Summary(computed={"gaze": 1})) == "1 row computed"
 
 
-def test_failures_that_are_not_shown_are_counted() -> None:
-    assert failures_title(Summary(failed={"gaze": 30}, failures=[{}] * 20)) == "## Failed, the first 20 of 30"
+def test_when_the_backlog_is_empty_is_told_in_nights() -> None:
+    assert _when(None, 3600) == "When it will be empty is not known: too little was computed yet to measure a rate."
+    assert _when(13, 6 * 3600.0).endswith(": 3 more nights of 6 h.")
+    assert _when(0.0, 3.0).endswith(": 1 more night of 3 s."), "a rate that is rounded to nothing"
+    assert _when(0.1, 6 * 3600.0).endswith(": 1 more night of 6 h.")
+    assert _when(0.1, None).startswith("Empty after about 6 min of computing, at the rate of the last hours")
+    assert [span(s) for s in (0, 40, 99.4, 100, 3600, 20 * 3600)] == ["1 s", "40 s", "99 s", "2 min", "60 min", "20 h"]
 
 
 def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None:
@@ -57,8 +62,4 @@ def test_counts_are_of_this_run_and_tables_hold_any_name(tmp_path: Path) -> None
     told = markdown(workspace, made)
     assert "| videos found | 2 |" in told
     assert "| decodable | 0 |" in told
-    assert (
-        "## Failed\n\n| signal | what | reason |\n|---|---|---|\n| gaze | clip c of a \\| b | ValueError: no eyes |"
-        in told
-    )
     assert "| a \\| b &lt;i> .mp4 | can't be read: No such file or directory |" in told

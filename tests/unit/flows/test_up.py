@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows import up as module
-from flows.server import Child, Running
+from flows.server import Child, Running, home
 from flows.up import checked_cron, time_zone, up
 
 
@@ -43,7 +43,15 @@ def test_a_part_that_ends_by_itself_is_told(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     with pytest.raises(RuntimeError, match=r"the worker ended by itself: out of luck; all of it is in .*worker\.log"):
-        module._until_one_ends([Child("worker", process, log)])
+        module._until_one_ends(tmp_path, [Child("worker", process, log)])
+
+
+def test_a_database_that_is_deleted_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = home(tmp_path) / "prefect.db"
+    file.write_bytes(b"")
+    monkeypatch.setattr(module.threading.Event, "wait", lambda self, seconds: file.unlink())
+    with pytest.raises(RuntimeError, match=r"prefect\.db was deleted or replaced while .*; start headroom up again"):
+        module._until_one_ends(tmp_path, [])
 
 
 def test_the_schedule_is_in_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 
 from store.workspace import Workspace, open_workspace
-from tasks import held, plan, promote, rollout, run_clips, run_windows, shadow, signal_counts, stale, survey
+from tasks import (
+    backlog,
+    failed,
+    held,
+    plan,
+    promote,
+    rollout,
+    run_clips,
+    run_windows,
+    shadow,
+    signal_counts,
+    stale,
+    survey,
+    wanted,
+)
 from tasks.ingest import ingest
 from tasks.signal import LoadedSignal
 from tests.unit.tasks import stand_in
@@ -18,7 +32,8 @@ from tests.unit.tasks import stand_in
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use_signals(**changed: LoadedSignal) -> dict[str, LoadedSignal]:
         made = stand_in.signals(**changed)
-        for module in (plan, stale, held, run_windows, run_clips, rollout, promote, shadow, signal_counts, survey):
+        computing = (plan, stale, held, run_windows, run_clips, rollout, promote)
+        for module in (*computing, shadow, signal_counts, survey, wanted, backlog, failed):
             monkeypatch.setattr(module, "discover", lambda: made)
         return made
 
