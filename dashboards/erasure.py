@@ -47,8 +47,10 @@ def planned(told: Mapping[str, Any]) -> None:
 
 def forgotten(told: Mapping[str, Any]) -> None:
     rows = sum(told["rows"].values())
-    out.print(
-        f"{len(told['videos'])} videos, {len(told['clips'])} clips: {rows:,} rows, {told['objects']:,} objects "
+    out.print(  # of one that was cut off at its report, nobody knows the ids any more
+        "an erasure that was cut off at its report is complete"
+        if not told["videos"]
+        else f"{len(told['videos'])} videos, {len(told['clips'])} clips: {rows:,} rows, {told['objects']:,} objects "
         f"({told['bytes'] / 1e6:,.1f} MB) are gone"
     )
     for held in told["snapshots"]:

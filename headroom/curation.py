@@ -201,19 +201,19 @@ def forget(
     """Erase a video, or all videos of a person, for good, and prove that nothing is left."""
     from dashboards import erasure, terminal
 
-    corpus = existing(workspace)
+    from tasks import forget as erasing
+
+    corpus = existing(workspace, completing=dry_run or check is not None)
     if (name is None) == (check is None):
         raise ValueError("give a video or an identity, or --check REPORT")
     if check is not None:
-        from tasks.forget import check as checked
-
-        terminal.show(checked(corpus.workspace, check), erasure.checked, as_json)
+        terminal.show(erasing.check(corpus.workspace, check), erasure.checked, as_json)
         return
     assert name is not None
     if dry_run:
         terminal.show(corpus.forget(name, dry_run=True), erasure.planned, as_json)
         return
-    if not (yes or as_json) and sys.stdin.isatty():
+    if not (yes or as_json or erasing.is_begun(corpus.workspace, name)) and sys.stdin.isatty():
         erasure.planned(corpus.forget(name, dry_run=True))
         typer.confirm("Erase it? There is no way back", abort=True)
     told = corpus.forget(name, on_step=erasure.step)

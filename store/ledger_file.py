@@ -37,7 +37,9 @@ def staying(file: Path | None) -> Iterator[None]:
     before = _inode(file)
     yield
     if file and (before is None or _inode(file) != before):
-        raise ValueError(f"ledger {file}: was deleted or replaced while it was written, so this is not in it; {RESTORE}")
+        raise ValueError(
+            f"ledger {file}: was deleted or replaced while it was written, so this is not in it; {RESTORE}"
+        )
 
 
 def file_engine(url: str, wait_s: float) -> sa.Engine:

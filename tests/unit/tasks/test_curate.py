@@ -40,6 +40,7 @@ def without_times(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select([c for c in frame.columns if not c.endswith("computed_at") and c != "created_at"])
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_the_first_run_computes_everything_and_the_second_nothing(workspace: Workspace) -> None:
     first = run(workspace)
     assert first.tally.computed == {"faces": 2, "flow": 2, "keyframes": 2, "cuts": 2, "luma": 2} | dict.fromkeys(
@@ -65,6 +66,7 @@ def test_values_are_those_of_the_footage(workspace: Workspace) -> None:
     assert (rows[1]["loudness_rms"], rows[1]["loudness_reason"]) == (None, "no audio")
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_raised_version_recomputes_exactly_its_dependants(workspace: Workspace, use: Any) -> None:
     run(workspace)
     before = wide(workspace)
@@ -121,6 +123,7 @@ def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> Non
     assert run(workspace).tally.failed == {}, "a permanent failure waits for a new version or input"
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_passing_failure_is_tried_again_when_its_time_has_come(
     workspace: Workspace, use: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_stage_that_makes_no_progress_says_so(workspace: Workspace) -> None:
         bring_up_to_date(workspace, idle)
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_budget_leaves_the_rest_for_the_next_run(workspace: Workspace) -> None:
     outcome = bring_up_to_date(workspace, stand_in.serial(workspace), budget_s=0.0)
     assert outcome.out_of_budget

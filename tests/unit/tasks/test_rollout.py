@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -74,7 +73,10 @@ def workspace(
     known(pulses=pulses(1))
     first = footage / f"workspace on {either_ledger}"
     if not first.exists():
-        FIRST_LEDGER[first] = os.environ.get("HEADROOM_LEDGER_URL", "")
+        FIRST_LEDGER[first] = ""
+        if either_ledger == "postgresql":
+            FIRST_LEDGER[first] = fresh_database(request.getfixturevalue("postgres"))
+            monkeypatch.setenv("HEADROOM_LEDGER_URL", FIRST_LEDGER[first])
         made = open_workspace(first)
         (first / "tiers").mkdir()
         (first / "tiers" / "dark.sql").write_text("SELECT clip_id FROM signals WHERE brightness_mean < 110")
