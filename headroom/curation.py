@@ -200,7 +200,6 @@ def forget(
 ) -> None:
     """Erase a video, or all videos of a person, for good, and prove that nothing is left."""
     from dashboards import erasure, terminal
-
     from tasks import forget as erasing
 
     corpus = existing(workspace, completing=dry_run or check is not None)
