@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from store.objects import refused
 from store.schema import BASE_SCHEMAS, embedding_schema, is_narrow, key_of
+from store.whole import torn_files
 
 if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
     from store.ledger import Ledger, Manifest, Turn
@@ -108,7 +109,8 @@ class Record:
             return lance.dataset(self.uri(table))
 
     def readable(self, manifest: Manifest) -> bool:
-        """Whether every table that readers see can be opened at the version that the manifest names."""
+        """Whether every table that readers see can be opened at the version that the manifest names, and on a local disk has
+        its files whole."""
         return all(
             self._readable(table, version) for table, version in manifest.versions.items() if not is_narrow(table)
         )
@@ -127,7 +129,10 @@ class Record:
                         self.open(table)  # sets aside what is torn
                     # A candidate's rows, or those before it, may have ended since: nobody reads them but by name.
                     return turn.go_back({t: v for t, v in earlier.versions.items() if self._readable(t, v)}, earlier)
-            raise ValueError(f"record {self.root}: no manifest can be read whole; restore the folder from a backup")
+            torn = [t for t, v in turn.manifest.versions.items() if not is_narrow(t) and not self._readable(t, v)]
+            raise ValueError(
+                f"record {self.root}: no manifest can be read whole; restore the folder from a backup (torn: {', '.join(torn)})"
+            )
 
     def read(
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
@@ -289,9 +294,10 @@ class Record:
 
     def _readable(self, table: str, version: int) -> bool:
         try:
-            return self.open(table, version) is not None
+            dataset = self.open(table, version)
         except ValueError:
             return False
+        return dataset is not None and ("://" in self.root or not torn_files(dataset, Path(self.uri(table))))
 
     def _exists(self, table: str) -> bool:
         if "://" in self.root:
