@@ -81,9 +81,14 @@ def _sources(told: Mapping[str, Any]) -> None:
 
 def checked(told: Mapping[str, Any]) -> None:
     num = {k: len(v) for k, v in told["hmac_sha256"].items()}
+    by = "signed by this workspace" if told["signed_here"] else f"signed with the key {told['public_key']}"
     out.print(
-        f"erasure {told['erasure']}: signed by this workspace, unchanged; {num['videos']} videos, {num['clips']} clips"
+        f"erasure {told['erasure']}: {by}, unchanged; {num['videos']} videos, {num['clips']} clips", soft_wrap=True
     )
+    if not told["signed_here"]:
+        out.print(
+            "whose key that is, the report can't tell: ask those whose workspace it was for theirs", soft_wrap=True
+        )
     out.print("complete" if told["complete"] else f"left: {told['search']['found']}")
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store import candidates, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation import metadata as annotation_tables
@@ -32,7 +32,10 @@ from tasks.ingest import address_of, content_id
 from tasks.shard_erase import erase_from_shards
 from tasks.shard_set import place, sha256_of
 
-FORMAT = "headroom erasure 1"
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FORMAT = "headroom erasure 2"
 log = logging.getLogger("headroom")
 OnStep = Callable[[str], None]
 
@@ -105,16 +108,32 @@ def told_of(made: Erasure, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def check(workspace: Workspace, report: Path) -> dict[str, Any]:
-    """A report that this workspace signed, as it was written. Raises ValueError for any other."""
+def check(report: Path, workspace: Workspace | None = None) -> dict[str, Any]:
+    """A report as it was written, unchanged since whoever holds the private half of its `public_key` signed it.
+
+    By the report alone, so that anybody may; `signed_here` is whether the key is of this workspace, None without one.
+    Raises ValueError for what was changed, or is no report.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         told = json.loads(report.read_text())
-        claimed = told.pop("signature")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        claimed = bytes.fromhex(told.pop("signature"))
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(told["public_key"]))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{report}: is no report of an erasure ({error})") from None
-    if not hmac.compare_digest(str(claimed), _signature(workspace, told)):
-        raise ValueError(f"{report}: was changed, or signed by another workspace")
-    return {**told, "signature": claimed}
+    try:
+        public.verify(claimed, _signed(told))
+    except InvalidSignature:
+        raise ValueError(f"{report}: was changed since it was signed, or its key was") from None
+    here = None if workspace is None else told["public_key"] == public_key(workspace)
+    return {**told, "signature": claimed.hex(), "signed_here": here}
+
+
+def public_key(workspace: Workspace) -> str:
+    """Of the pair that signs this workspace's reports: 32 bytes, as hex."""
+    return _signing_key(workspace).public_key().public_bytes_raw().hex()
 
 
 def _is_of(workspace: Workspace, made: Erasure, name: str) -> bool:
@@ -280,8 +299,9 @@ def _ended(
         "checkpoints": _checkpoints(workspace, made),
         "search": {**counts["search"], "ledger_files": last.files, "found": last.found},
         "complete": not last.found,
+        "public_key": public_key(workspace),
     }
-    written = {**told, "signature": _signature(workspace, told)}
+    written = {**told, "signature": _signing_key(workspace).sign(_signed(told)).hex()}
     data = (json.dumps(written, sort_keys=True, indent=1) + "\n").encode()
     place = workspace.objects.put_bytes(data, f"erasures/{made.id}.json")
     erasure.note(workspace, made, DONE)
@@ -409,9 +429,15 @@ STEPS: dict[str, Callable[[Workspace, Erasure], None]] = {
 """In this order: rows first, since nobody sees them from then on."""
 
 
-def _signature(workspace: Workspace, told: dict[str, Any]) -> str:
-    text = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
-    return hmac.digest(workspace.ledger.secret(), b"erasure report " + text, "sha256").hex()
+def _signing_key(workspace: Workspace) -> Ed25519PrivateKey:
+    """Made of the workspace's own key, so that it is where that is."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(hmac.digest(workspace.ledger.secret(), b"erasure reports", "sha256"))
+
+
+def _signed(told: dict[str, Any]) -> bytes:
+    return b"erasure report " + json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _ids(video_ids: Sequence[str]) -> Any:

@@ -65,7 +65,7 @@ def test_an_erasure_on_a_full_disk_claims_nothing_and_room_ends_it(
     assert {"rows", "versions", "report"} <= set(stopped), stopped
     assert told["complete"]
     assert left(planted, targets, tmp_path / "shards") == []
-    assert forget.check(planted, planted.objects.local(told["report"]))["complete"]
+    assert forget.check(planted.objects.local(told["report"]), planted)["complete"]
     with planted.views() as reader:
         assert reader.sql("SELECT name FROM videos")["name"].to_list() == ["other.mp4"]
     assert video in targets.ids
