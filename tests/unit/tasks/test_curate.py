@@ -28,6 +28,7 @@ from tasks.jobs import Done, Job, Stage
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.signal import Column, Needs, NotApplicable, Output, Resources, Signal
+from tests.tables import contents, contents_differ, doubled
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.stand_in import run, wide
 
@@ -176,6 +177,23 @@ def test_killed_between_any_two_commits_the_next_run_ends_the_same(tmp_path: Pat
     ):
         with undisturbed.views() as one, broken.views() as two:
             assert without_times(one.sql(query)).equals(without_times(two.sql(query))), query
+
+
+def test_what_was_torn_is_computed_again(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """Data of two tables at once, as after a power loss, under manifests that are whole."""
+    run(workspace)
+    before = contents(workspace)
+    for table in ("signals", "timelines"):
+        data = Path(workspace.record.uri(table)) / "data"
+        newest = max(data.iterdir(), key=lambda f: f.stat().st_mtime_ns)
+        newest.write_bytes(newest.read_bytes()[:100])
+    again = open_workspace(workspace.settings.workspace)
+    assert "were torn" in caplog.text
+    told = run(again)
+    assert told.tally.failed == {}
+    assert told.tally.computed, "what was lost is stale"
+    assert contents_differ(before, contents(again)) == []
+    assert doubled(again) == []
 
 
 def test_a_stage_that_makes_no_progress_says_so(workspace: Workspace) -> None:
