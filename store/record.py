@@ -221,6 +221,8 @@ class Record:
         """
         dataset = self.open(table)
         published = turn.written.get(table, turn.manifest.versions.get(table))
+        if dataset is None and published is not None:
+            return self.open(table, published)  # tells that it is lost, rather than begin it anew
         if dataset is not None and published is None and dataset.count_rows():
             turn.check()
             dataset.delete("true")  # what was discarded, or never published: in the log it would stand twice
@@ -306,7 +308,8 @@ class Record:
             except ValueError:
                 return False
             return True
-        return (Path(self.uri(table)) / "_versions").is_dir()
+        # A full disk may leave the folder of a table that was to be made.
+        return any((Path(self.uri(table)) / "_versions").glob("*.manifest"))
 
     def _set_aside_torn_manifests(self, table: str) -> None:
         """Power loss may leave a newest manifest of zero or half its bytes: move it away, the one before it stands."""
