@@ -47,8 +47,10 @@ def planned(told: Mapping[str, Any]) -> None:
 
 def forgotten(told: Mapping[str, Any]) -> None:
     rows = sum(told["rows"].values())
-    out.print(
-        f"{len(told['videos'])} videos, {len(told['clips'])} clips: {rows:,} rows, {told['objects']:,} objects "
+    out.print(  # of one that was cut off at its report, nobody knows the ids any more
+        "an erasure that was cut off at its report is complete"
+        if not told["videos"]
+        else f"{len(told['videos'])} videos, {len(told['clips'])} clips: {rows:,} rows, {told['objects']:,} objects "
         f"({told['bytes'] / 1e6:,.1f} MB) are gone"
     )
     for held in told["snapshots"]:
@@ -79,9 +81,14 @@ def _sources(told: Mapping[str, Any]) -> None:
 
 def checked(told: Mapping[str, Any]) -> None:
     num = {k: len(v) for k, v in told["hmac_sha256"].items()}
+    by = "signed by this workspace" if told["signed_here"] else f"signed with the key {told['public_key']}"
     out.print(
-        f"erasure {told['erasure']}: signed by this workspace, unchanged; {num['videos']} videos, {num['clips']} clips"
+        f"erasure {told['erasure']}: {by}, unchanged; {num['videos']} videos, {num['clips']} clips", soft_wrap=True
     )
+    if not told["signed_here"]:
+        out.print(
+            "whose key that is, the report can't tell: ask those whose workspace it was for theirs", soft_wrap=True
+        )
     out.print("complete" if told["complete"] else f"left: {told['search']['found']}")
 
 

@@ -186,8 +186,8 @@ class Tier:
         return tiers.funnel(self.workspace, self.name)
 
 
-def existing(workspace: Path | None) -> Corpus:
-    """The workspace for a command that only reads. Raises ValueError where there is none."""
+def existing(workspace: Path | None, *, completing: bool = True) -> Corpus:
+    """The workspace for a command that only reads; with `completing`, as `open` does. Raises ValueError where there is none."""
     from infra import settings
     from store.workspace import is_workspace
 
@@ -195,18 +195,18 @@ def existing(workspace: Path | None) -> Corpus:
     root = told.workspace
     if not is_workspace(told):
         raise ValueError(f"there is no workspace at {root}; headroom curate PATH makes one, --workspace names another")
-    return open(workspace)
+    return open(workspace, completing=completing)
 
 
-def open(workspace: str | Path | None = None) -> Corpus:
+def open(workspace: str | Path | None = None, *, completing: bool = True) -> Corpus:
     """The workspace at a folder (else HEADROOM_WORKSPACE, else ./workspace); made on first use.
 
-    An erasure that was cut off is completed first.
+    An erasure that was cut off is completed first, unless `forget` is about to take it up by its name.
     """
     from store.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    if opened.ledger.is_erasing():
+    if completing and opened.ledger.is_erasing():
         from tasks.forget import resume
 
         resume(opened)

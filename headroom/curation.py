@@ -194,26 +194,30 @@ def forget(
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would go; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    check: Annotated[Path | None, typer.Option(help="A report: was it signed here, and is it unchanged?")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="A report: is it unchanged, and was it signed here? Needs no workspace.")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Erase a video, or all videos of a person, for good, and prove that nothing is left."""
     from dashboards import erasure, terminal
+    from infra import settings
+    from store.workspace import is_workspace
+    from tasks import forget as erasing
 
-    corpus = existing(workspace)
     if (name is None) == (check is None):
         raise ValueError("give a video or an identity, or --check REPORT")
     if check is not None:
-        from tasks.forget import check as checked
-
-        terminal.show(checked(corpus.workspace, check), erasure.checked, as_json)
+        here = open(workspace).workspace if is_workspace(settings.load(workspace)) else None
+        terminal.show(erasing.check(check, here), erasure.checked, as_json)
         return
+    corpus = existing(workspace, completing=dry_run)
     assert name is not None
     if dry_run:
         terminal.show(corpus.forget(name, dry_run=True), erasure.planned, as_json)
         return
-    if not (yes or as_json) and sys.stdin.isatty():
+    if not (yes or as_json or erasing.is_begun(corpus.workspace, name)) and sys.stdin.isatty():
         erasure.planned(corpus.forget(name, dry_run=True))
         typer.confirm("Erase it? There is no way back", abort=True)
     told = corpus.forget(name, on_step=erasure.step)

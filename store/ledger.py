@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from store import ledger_file
 from store.server_database import is_gone, message, server_engine, without_password
 
 log = logging.getLogger("headroom")
@@ -283,10 +283,18 @@ class Turn:
 
 
 class Ledger:
-    """One database of a workspace. A server that goes away once it was there is waited for, WAIT_S long."""
+    """One database of a workspace. A server that goes away once it was there is waited for, WAIT_S long.
 
-    def __init__(self, url: str) -> None:
+    `has_tables` tells whether there is a record already: where its ledger is missing, none is begun in its place.
+    """
+
+    def __init__(self, url: str, has_tables: Callable[[], bool] = lambda: False) -> None:
         self.url = url
+        self._has_tables = has_tables
+        file = ledger_file.file_of(url)
+        # Asked twice: another process may make both meanwhile, the ledger first.
+        if file and not file.exists() and has_tables() and not file.exists():
+            raise ledger_file.missing(url)
         self.engine = _engine(url)
         self._turn: Turn | None = None
         self._is_on_server = not url.startswith("sqlite")
@@ -305,6 +313,8 @@ class Ledger:
         with self.engine.connect() as connection, _write_transaction(connection):
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            if not sa.inspect(connection).has_table(manifests.name) and self._has_tables():
+                raise ledger_file.missing(self.url)
             metadata.create_all(connection)
             first = {"name": "commit", "holder": "", "token": 0, "taken_at": 0.0}
             connection.execute(_insert(connection, leases).values(**first).on_conflict_do_nothing())
@@ -512,31 +522,20 @@ def _secret(connection: Connection) -> bytes:
 
 @contextmanager
 def _write_transaction(connection: Connection) -> Iterator[None]:
-    if connection.dialect.name == "sqlite":
-        # A deferred transaction would fail on its first write when another one wrote since its first read.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        with suppress(sa.exc.DBAPIError, OSError):  # what went wrong may be the connection: nothing to take back there
-            connection.rollback()
-        raise
-    connection.commit()
+    with ledger_file.staying(ledger_file.file_of(str(connection.engine.url))):
+        if connection.dialect.name == "sqlite":
+            # A deferred transaction would fail on its first write when another one wrote since its first read.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with suppress(sa.exc.DBAPIError, OSError):  # what went wrong may be the connection: nothing to take back
+                connection.rollback()
+            raise
+        connection.commit()
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return server_engine(url, "ledger", poolclass=sa.NullPool)
-    database = sa.make_url(url).database
-    if database:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": WAIT_S}, poolclass=sa.NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun by us, see _write_transaction
-        connection.execute(f"PRAGMA busy_timeout={1000 * WAIT_S:.0f}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return engine
+    return ledger_file.file_engine(url, WAIT_S)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from store.objects import refused
 from store.schema import BASE_SCHEMAS, embedding_schema, is_narrow, key_of
+from store.whole import torn_files
 
 if TYPE_CHECKING:  # the child that runs people's SQL reads tables and must not wait for SQLAlchemy
     from store.ledger import Ledger, Manifest, Turn
@@ -109,7 +110,8 @@ class Record:
             return lance.dataset(self.uri(table))
 
     def readable(self, manifest: Manifest) -> bool:
-        """Whether every table that readers see can be opened at the version that the manifest names."""
+        """Whether every table that readers see can be opened at the version that the manifest names, and on a local disk has
+        its files whole."""
         return all(
             self._readable(table, version) for table, version in manifest.versions.items() if not is_narrow(table)
         )
@@ -128,7 +130,10 @@ class Record:
                         self.open(table)  # sets aside what is torn
                     # A candidate's rows, or those before it, may have ended since: nobody reads them but by name.
                     return turn.go_back({t: v for t, v in earlier.versions.items() if self._readable(t, v)}, earlier)
-            raise ValueError(f"record {self.root}: no manifest can be read whole; restore the folder from a backup")
+            torn = [t for t, v in turn.manifest.versions.items() if not is_narrow(t) and not self._readable(t, v)]
+            raise ValueError(
+                f"record {self.root}: no manifest can be read whole; restore the folder from a backup (torn: {', '.join(torn)})"
+            )
 
     def read(
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
@@ -224,6 +229,8 @@ class Record:
         """
         dataset = self.open(table)
         published = turn.written.get(table, turn.manifest.versions.get(table))
+        if dataset is None and published is not None:
+            return self.open(table, published)  # tells that it is lost, rather than begin it anew
         if dataset is not None and published is None and dataset.count_rows():
             turn.check()
             dataset.delete("true")  # what was discarded, or never published: in the log it would stand twice
@@ -297,9 +304,10 @@ class Record:
 
     def _readable(self, table: str, version: int) -> bool:
         try:
-            return self.open(table, version) is not None
+            dataset = self.open(table, version)
         except ValueError:
             return False
+        return dataset is not None and ("://" in self.root or not torn_files(dataset, Path(self.uri(table))))
 
     def _exists(self, table: str) -> bool:
         if "://" in self.root:
@@ -308,7 +316,8 @@ class Record:
             except ValueError:
                 return False
             return True
-        return (Path(self.uri(table)) / "_versions").is_dir()
+        # A full disk may leave the folder of a table that was to be made.
+        return any((Path(self.uri(table)) / "_versions").glob("*.manifest"))
 
     def _set_aside_torn_manifests(self, table: str) -> None:
         """Power loss may leave a newest manifest of zero or half its bytes: move it away, the one before it stands."""

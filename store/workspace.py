@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from infra import settings as infra_settings
 from store import guard, views
-from store.ledger import Ledger, Manifest
+from store.ledger import NO_MANIFEST, Ledger, Manifest
 from store.objects import Objects
 from store.record import Batch, Record
 
@@ -32,7 +32,13 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.settings.ledger_url)
+        return Ledger(self.settings.ledger_url, self.has_tables)
+
+    def has_tables(self) -> bool:
+        """Whether anybody ever wrote a row, whatever the ledger says."""
+        if "://" in self.record.root:
+            return bool(self.objects.under("lance"))
+        return bool(self.record.tables(NO_MANIFEST))
 
     @cached_property
     def record(self) -> Record:
@@ -135,9 +141,13 @@ def _drop_abandoned(spill: Path) -> None:
 
 
 def is_workspace(told: infra_settings.Settings) -> bool:
-    """Whether there is something to open; any other folder is left as it is. A server's ledger is not asked."""
+    """Whether there is something to open, or tables whose ledger is lost; any other folder is left as it is.
+
+    A server is not asked.
+    """
     ledger = told.ledger_url.removeprefix("sqlite:///")
-    return told.workspace.is_dir() and ("://" in ledger or Path(ledger).is_file())
+    there, made = told.workspace.is_dir(), Workspace(told)
+    return there and ("://" in ledger or Path(ledger).is_file() or (made.objects.is_local and made.has_tables()))
 
 
 def open_workspace(root: str | Path | None = None) -> Workspace:

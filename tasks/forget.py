@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store import candidates, drawn, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation import metadata as annotation_tables
@@ -32,7 +32,10 @@ from tasks.ingest import address_of, content_id
 from tasks.shard_erase import erase_from_shards
 from tasks.shard_set import place, sha256_of
 
-FORMAT = "headroom erasure 1"
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FORMAT = "headroom erasure 2"
 log = logging.getLogger("headroom")
 OnStep = Callable[[str], None]
 
@@ -54,16 +57,21 @@ def plan(workspace: Workspace, name: str) -> Erasure:
 def forget(workspace: Workspace, name: str, on_step: OnStep = lambda step: None) -> dict[str, Any]:
     """Erases what `plan` tells and gives the report's object, with `found`: what is left, empty when all is gone.
 
-    An erasure that left something is taken up again by the same name. Raises ValueError as `plan` does.
+    An erasure that left something, or was cut off, is taken up again by the same name; one of another name that was cut
+    off is completed before. Raises ValueError as `plan` does, and where a step can't be done now, with what is to be done.
     """
     with _only_one(workspace):
-        for _, one in erasure.journals(workspace, LEFT):
-            if name in (*one.video_ids, *one.identities, *one.names):
-                one.done.clear()
-                return _complete(workspace, one, on_step)
+        for state, one in erasure.journals(workspace, BEGUN, REMOVED, LEFT):
+            if _is_of(workspace, one, name):
+                if state == LEFT:
+                    one.done.clear()
+                return _gone_on(workspace, state, one, on_step)
+            if state != LEFT:
+                log.warning("another erasure was cut off: it is completed first")
+                _gone_on(workspace, state, one)
         made = plan(workspace, name)
         erasure.begin(workspace, made)
-        return _complete(workspace, made, on_step)
+        return _gone_on(workspace, BEGUN, made, on_step)
 
 
 def resume(workspace: Workspace) -> list[dict[str, Any]]:
@@ -75,15 +83,20 @@ def resume(workspace: Workspace) -> list[dict[str, Any]]:
         with _only_one(workspace, wait=False):
             for state, one in erasure.journals(workspace, BEGUN, REMOVED):
                 log.warning("an erasure was cut off: it is completed first")
-                told.append(_complete(workspace, one) if state == BEGUN else _ended(workspace, one))
+                told.append(_gone_on(workspace, state, one))
     except BlockingIOError:
         log.warning("an erasure is under way in another process")
     return told
 
 
+def is_begun(workspace: Workspace, name: str) -> bool:
+    """Whether an erasure by this name was begun and has not come to its end."""
+    return any(_is_of(workspace, one, name) for _, one in erasure.journals(workspace, BEGUN, REMOVED, LEFT))
+
+
 def told_of(made: Erasure, workspace: Workspace) -> dict[str, Any]:
     """What `plan` found, for a person: the object of `forget --dry-run`."""
-    left = [u for u in made.counts["addresses"] if "://" in u or local_path(u).exists()]
+    left = [u for u in made.counts.get("addresses", []) if "://" in u or local_path(u).exists()]
     counts = {k: v for k, v in made.counts.items() if k != "addresses"}
     ids = {"videos": made.video_ids, "clips": made.clip_ids, "identities": made.identities}
     return {
@@ -95,16 +108,57 @@ def told_of(made: Erasure, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def check(workspace: Workspace, report: Path) -> dict[str, Any]:
-    """A report that this workspace signed, as it was written. Raises ValueError for any other."""
+def check(report: Path, workspace: Workspace | None = None) -> dict[str, Any]:
+    """A report as it was written, unchanged since whoever holds the private half of its `public_key` signed it.
+
+    By the report alone, so that anybody may; `signed_here` is whether the key is of this workspace, None without one.
+    Raises ValueError for what was changed, or is no report.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         told = json.loads(report.read_text())
-        claimed = told.pop("signature")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        claimed = bytes.fromhex(told.pop("signature"))
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(told["public_key"]))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{report}: is no report of an erasure ({error})") from None
-    if not hmac.compare_digest(str(claimed), _signature(workspace, told)):
-        raise ValueError(f"{report}: was changed, or signed by another workspace")
-    return {**told, "signature": claimed}
+    try:
+        public.verify(claimed, _signed(told))
+    except InvalidSignature:
+        raise ValueError(f"{report}: was changed since it was signed, or its key was") from None
+    here = None if workspace is None else told["public_key"] == public_key(workspace)
+    return {**told, "signature": claimed.hex(), "signed_here": here}
+
+
+def public_key(workspace: Workspace) -> str:
+    """Of the pair that signs this workspace's reports: 32 bytes, as hex."""
+    return _signing_key(workspace).public_key().public_bytes_raw().hex()
+
+
+def _is_of(workspace: Workspace, made: Erasure, name: str) -> bool:
+    """Whether an erasure answers to a name that `plan` would have taken; one that names nothing any more, to a whole id."""
+    if Path(name).is_file():
+        name = content_id(Path(name))
+    ids, hmacs = (*made.video_ids, *made.identities), made.counts.get("hmacs", {})
+    if name in (*ids, *made.names) or (len(name) >= 6 and any(i.startswith(name) for i in ids)):
+        return True
+    told = hmac_of(workspace.ledger.secret(), name) if hmacs else ""
+    return bool(told) and told in (*hmacs["videos"], *hmacs["identities"])
+
+
+def _gone_on(workspace: Workspace, state: str, made: Erasure, on_step: OnStep = lambda step: None) -> dict[str, Any]:
+    """An erasure that was begun, brought to its end. Raises ValueError, and claims nothing, where that can't be now."""
+    named = ", ".join([*made.names, *made.identities, *made.video_ids][:1]) or f"(id {made.id})"
+    try:
+        if state == REMOVED:
+            return {**told_of(made, workspace), **_ended(workspace, made, on_step=on_step)}
+        return _complete(workspace, made, on_step)
+    except Exception as error:
+        raise ValueError(
+            f"the erasure of {named} has begun and is not complete, no report claims it ({error}); the next command goes on "
+            "with it"
+        ) from error
 
 
 def _found(reader: Reader, name: str) -> tuple[list[str], list[str]]:
@@ -216,15 +270,17 @@ def _complete(workspace: Workspace, made: Erasure, on_step: OnStep = lambda step
     del made.counts["addresses"]
     emptied = made.emptied()
     erasure.note(workspace, emptied, REMOVED)
-    on_step("report")
-    return {**told, **_ended(workspace, emptied, targets)}
+    return {**told, **_ended(workspace, emptied, targets, on_step)}
 
 
-def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None = None) -> dict[str, Any]:
+def _ended(
+    workspace: Workspace, made: Erasure, targets: residue.Targets | None = None, on_step: OnStep = lambda step: None
+) -> dict[str, Any]:
     """Rewrites the ledger, which named what went until now, searches its file, and writes the report.
 
     Without `targets` (the run was cut off just here) nobody knows any more what to search the file for.
     """
+    on_step("report")
     workspace.ledger.scrub()
     last = residue.Searched()
     for file in _ledger_files(workspace) if targets else []:
@@ -243,8 +299,9 @@ def _ended(workspace: Workspace, made: Erasure, targets: residue.Targets | None 
         "checkpoints": _checkpoints(workspace, made),
         "search": {**counts["search"], "ledger_files": last.files, "found": last.found},
         "complete": not last.found,
+        "public_key": public_key(workspace),
     }
-    written = {**told, "signature": _signature(workspace, told)}
+    written = {**told, "signature": _signing_key(workspace).sign(_signed(told)).hex()}
     data = (json.dumps(written, sort_keys=True, indent=1) + "\n").encode()
     place = workspace.objects.put_bytes(data, f"erasures/{made.id}.json")
     erasure.note(workspace, made, DONE)
@@ -374,9 +431,15 @@ STEPS: dict[str, Callable[[Workspace, Erasure], None]] = {
 """In this order: rows first, since nobody sees them from then on."""
 
 
-def _signature(workspace: Workspace, told: dict[str, Any]) -> str:
-    text = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
-    return hmac.digest(workspace.ledger.secret(), b"erasure report " + text, "sha256").hex()
+def _signing_key(workspace: Workspace) -> Ed25519PrivateKey:
+    """Made of the workspace's own key, so that it is where that is."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(hmac.digest(workspace.ledger.secret(), b"erasure reports", "sha256"))
+
+
+def _signed(told: dict[str, Any]) -> bytes:
+    return b"erasure report " + json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _ids(video_ids: Sequence[str]) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from store import guard
-from store.ledger import Manifest
+from store.ledger import Ledger, Manifest
 from store.objects import s3_client
 from store.workspace import Reader, Workspace
 from tasks import tier as tiers
@@ -69,11 +69,19 @@ def annotation_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def served_ledger(postgres: str) -> str:
+    """The URL of a ledger that the tests of this process have one after another."""
+    return Ledger(fresh_database(postgres)).url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either_ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The test runs twice: with its ledger in the workspace's folder, and on PostgreSQL. Gives which."""
     if request.param == "postgresql":
-        monkeypatch.setenv("HEADROOM_LEDGER_URL", request.getfixturevalue("postgres_url"))
+        url = str(request.getfixturevalue("served_ledger"))
+        empty(url, but=["leases"])  # its one row is made with the tables
+        monkeypatch.setenv("HEADROOM_LEDGER_URL", url)
     return str(request.param)
 
 

@@ -45,6 +45,7 @@ def test_what_is_missing_is_told_and_strict_ends_with_1(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("either_ledger")
 def test_the_flow_writes_group_by_group_and_then_nothing(
     prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headroom.command import _complain
-from store import registry
+from store import registry, shard_table
 from store.annotation_database import Database
 from store.record import Batch, table_of
 from store.schema import CLIPS, VIDEOS
@@ -36,6 +37,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def workspace(disk: Path) -> Workspace:
     made = open_workspace(disk / "workspace")
     commit(made, "a")
+    commit(made, "again")  # in two pieces
     (disk / "workspace" / "tiers").mkdir()
     (disk / "workspace" / "tiers" / "long.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 1")
     return made
@@ -85,6 +87,30 @@ def annotation(workspace: Workspace) -> None:
         database.close()
 
 
+def shard_rows(workspace: Workspace) -> None:
+    row = {"clip_id": "ca", "mp4": b"0" * 100_000}
+    uri = workspace.settings.workspace / "shards" / "s" / "group.lance"
+    shard_table.put_shard(str(uri), shard_table.schema_of(()), 0, [row])
+    assert shard_table.shards_in(str(uri)) == {0: ["ca"]}
+
+
+def training(workspace: Workspace) -> None:
+    """The state that a training goes on from, saved over the one before."""
+    import torch
+
+    from modeling.training import save_state, saved_state
+
+    folder = workspace.settings.workspace / "runs" / "r"
+    assert saved_state(folder)["step"] == 1, "as it was before, whole"
+    save_state(folder, {"step": 2, "net": torch.zeros(200_000)})
+    assert saved_state(folder)["net"].shape == (200_000,)
+
+
+def night(workspace: Workspace) -> None:
+    """What the nightly `reprocess` ends with."""
+    workspace.record.compact(workspace.ledger, fragments=1, keep=timedelta(0))
+
+
 WRITES: dict[str, Callable[[Workspace], Any]] = {
     "tables": lambda w: commit(w, "b"),
     "ledger": lambda w: w.ledger.set_setting("key", "value" * 5000),
@@ -94,6 +120,9 @@ WRITES: dict[str, Callable[[Workspace], Any]] = {
     "checkpoint": checkpoint,
     "report": report,
     "annotation": annotation,
+    "compaction": night,
+    "training": training,
+    "shard table": shard_rows,
 }
 
 
@@ -101,7 +130,8 @@ def objects_of(workspace: Workspace) -> list[str]:
     """What readers may meet: no table's files, which a manifest has to name first, and nothing half-written."""
     found = (key for key, _ in workspace.objects.under(""))
     beside = ("lance/", "cache/", "scratch/", "ledger", "annotation")
-    return [k for k in found if not k.startswith(beside) and not Path(k).name.startswith(".")]
+    whole = (k for k in found if ".lance/" not in k or "/_versions/" in k)
+    return [k for k in whole if not k.startswith(beside) and not Path(k).name.startswith(".")]
 
 
 @pytest.mark.parametrize("kind", WRITES)
@@ -109,6 +139,11 @@ def test_a_full_disk_at_each_kind_of_write(
     kind: str, workspace: Workspace, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write, before = WRITES[kind], workspace.ledger.manifest()
+    if kind == "training":
+        from modeling.training import save_state
+
+        (disk / "workspace" / "runs" / "r").mkdir(parents=True)
+        save_state(disk / "workspace" / "runs" / "r", {"step": 1})
     known = objects_of(workspace)
     filler = fill(disk)
     with pytest.raises(Exception) as caught:
@@ -126,4 +161,8 @@ def test_a_full_disk_at_each_kind_of_write(
     assert doubled(again) == []
     with again.views() as reader:
         held = reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list()
-    assert held == (["a", "b"] if kind == "tables" else ["a"])
+    assert held == ["a", "again", *(["b"] if kind == "tables" else [])]
+    if kind == "compaction":
+        assert again.ledger.manifest() != before
+        tables = (again.record.open(table) for table in before.versions)
+        assert [len(t.get_fragments()) for t in tables if t is not None] == [1, 1]

@@ -57,6 +57,7 @@ def sizes(uri: str) -> dict[str, int]:
     return {u.removeprefix(f"{uri}/"): n for u, n, _ in list_s3(f"{uri}/")}
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_workspace_goes_into_a_bucket_is_worked_on_there_and_comes_back(
     workspace: Workspace, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_killed_on_the_way_back_no_file_is_half_there(
     assert not (back / ".staged").exists()
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_what_was_committed_meanwhile_is_copied_too(
     workspace: Workspace, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 from store import record as record_module
 from store.ledger import LostTurn, Turn
 from store.record import Batch, Record, table_of
-from store.schema import VIDEOS
+from store.schema import CLIPS, VIDEOS
 from store.workspace import Workspace, open_workspace
 
 
@@ -123,6 +123,61 @@ def test_a_torn_workspace_opens_as_of_its_last_whole_manifest(
     commit(again, "videos", table_of([{"video_id": "b"}], VIDEOS))
     with open_workspace(workspace.settings.workspace).views() as reader:
         assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def tear(file: Path, how: str) -> None:
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"" if how == "empty" else file.read_bytes()[: file.stat().st_size // 2])
+
+
+def newest_file(workspace: Workspace, table: str, folder: str = "data") -> Path:
+    return max((Path(workspace.record.uri(table)) / folder).iterdir(), key=lambda f: f.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "gone"])
+def test_a_torn_file_of_a_whole_manifest_sends_the_workspace_back(
+    how: str, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two tables at once, and of a third that was not written since."""
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    commit(workspace, "clips", table_of([{"clip_id": "c", "video_id": "a"}], CLIPS))
+    both = Batch()
+    both.add("videos", table_of([{"video_id": "b"}], VIDEOS))
+    both.add("signals", wide(["c"], motion_speed=[1.0]))
+    workspace.commit(both)
+    for table in ("videos", "signals"):
+        tear(newest_file(workspace, table), how)
+    again = open_workspace(workspace.settings.workspace)
+    assert "were torn" in caplog.text
+    with again.views() as reader:
+        assert reader.sql("SELECT video_id FROM videos")["video_id"].to_list() == ["a"]
+        assert reader.sql("SELECT count(*) FROM _clips").item() == 1
+    again.commit(both)
+    caplog.clear()
+    healed = open_workspace(workspace.settings.workspace)
+    assert not caplog.text, "once is enough"
+    assert [r["motion_speed"] for r in signals(healed)] == [1.0]
+    with healed.views() as reader:
+        assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b"]
+
+
+def test_a_torn_deletion_sends_the_workspace_back(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    commit(workspace, "videos", table_of([{"video_id": v} for v in "abc"], VIDEOS))
+    workspace.record.delete(workspace.ledger, "videos", "video_id = 'b'")
+    tear(newest_file(workspace, "videos", "_deletions"), "half")
+    with open_workspace(workspace.settings.workspace).views() as reader:
+        assert reader.sql("SELECT video_id FROM videos ORDER BY 1")["video_id"].to_list() == ["a", "b", "c"]
+    assert "were torn" in caplog.text
+
+
+def test_a_torn_file_that_every_manifest_names_is_told_with_its_table(workspace: Workspace) -> None:
+    commit(workspace, "videos", table_of([{"video_id": "a"}], VIDEOS))
+    commit(workspace, "signals", wide(["c"], motion_speed=[1.0]))
+    tear(newest_file(workspace, "videos"), "half")
+    with pytest.raises(ValueError, match=r"no manifest can be read whole; restore .* \(torn: videos\)"):
+        open_workspace(workspace.settings.workspace)
 
 
 def test_a_workspace_that_lost_a_table_says_so(workspace: Workspace) -> None:

@@ -30,7 +30,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, quick_sql: None) -> Workspace:
+def workspace(tmp_path: Path, quick_sql: None, either_ledger: str) -> Workspace:
     made = open_workspace(tmp_path / "workspace")
     fill(made)
     (tmp_path / "workspace" / "tiers" / "good.sql").write_text(GOOD)

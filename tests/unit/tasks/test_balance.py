@@ -144,13 +144,24 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
+@pytest.fixture
+def own_corpus(tmp_path: Path, either_ledger: str) -> Workspace:
+    """The same, on each kind of ledger."""
+    from store.workspace import open_workspace
+
+    workspace = open_workspace(tmp_path / "corpus")
+    fill(workspace)
+    return workspace
+
+
 def targets(tmp_path: Path, text: str = GOOD) -> Targets:
     (tmp_path / "targets.toml").write_text(text)
     return read_targets(tmp_path / "targets.toml")
 
 
 @pytest.mark.usefixtures("quick_sql")
-def test_a_balanced_snapshot_holds_its_weights_under_its_hash(corpus: Workspace, tmp_path: Path) -> None:
+def test_a_balanced_snapshot_holds_its_weights_under_its_hash(own_corpus: Workspace, tmp_path: Path) -> None:
+    corpus = own_corpus
     plain = freeze.build(corpus, "all_of_it")
     told = freeze.build(corpus, "all_of_it", targets(tmp_path))
     assert told["snapshot"] != plain["snapshot"]

@@ -28,6 +28,7 @@ from tasks.jobs import Done, Job, Stage
 from tasks.media.errors import MediaError
 from tasks.media.media import Media
 from tasks.signal import Column, Needs, NotApplicable, Output, Resources, Signal
+from tests.tables import contents, contents_differ, doubled
 from tests.unit.tasks import stand_in
 from tests.unit.tasks.stand_in import run, wide
 
@@ -40,6 +41,7 @@ def without_times(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select([c for c in frame.columns if not c.endswith("computed_at") and c != "created_at"])
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_the_first_run_computes_everything_and_the_second_nothing(workspace: Workspace) -> None:
     first = run(workspace)
     assert first.tally.computed == {"faces": 2, "flow": 2, "keyframes": 2, "cuts": 2, "luma": 2} | dict.fromkeys(
@@ -65,6 +67,7 @@ def test_values_are_those_of_the_footage(workspace: Workspace) -> None:
     assert (rows[1]["loudness_rms"], rows[1]["loudness_reason"]) == (None, "no audio")
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_raised_version_recomputes_exactly_its_dependants(workspace: Workspace, use: Any) -> None:
     run(workspace)
     before = wide(workspace)
@@ -121,6 +124,7 @@ def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> Non
     assert run(workspace).tally.failed == {}, "a permanent failure waits for a new version or input"
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_passing_failure_is_tried_again_when_its_time_has_come(
     workspace: Workspace, use: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +179,23 @@ def test_killed_between_any_two_commits_the_next_run_ends_the_same(tmp_path: Pat
             assert without_times(one.sql(query)).equals(without_times(two.sql(query))), query
 
 
+def test_what_was_torn_is_computed_again(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """Data of two tables at once, as after a power loss, under manifests that are whole."""
+    run(workspace)
+    before = contents(workspace)
+    for table in ("signals", "timelines"):
+        data = Path(workspace.record.uri(table)) / "data"
+        newest = max(data.iterdir(), key=lambda f: f.stat().st_mtime_ns)
+        newest.write_bytes(newest.read_bytes()[:100])
+    again = open_workspace(workspace.settings.workspace)
+    assert "were torn" in caplog.text
+    told = run(again)
+    assert told.tally.failed == {}
+    assert told.tally.computed, "what was lost is stale"
+    assert contents_differ(before, contents(again)) == []
+    assert doubled(again) == []
+
+
 def test_a_stage_that_makes_no_progress_says_so(workspace: Workspace) -> None:
     def idle(stage: Stage, manifest: Manifest, groups: list[list[Job]]) -> Iterator[Done]:
         yield Done()
@@ -183,6 +204,7 @@ def test_a_stage_that_makes_no_progress_says_so(workspace: Workspace) -> None:
         bring_up_to_date(workspace, idle)
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_budget_leaves_the_rest_for_the_next_run(workspace: Workspace) -> None:
     outcome = bring_up_to_date(workspace, stand_in.serial(workspace), budget_s=0.0)
     assert outcome.out_of_budget

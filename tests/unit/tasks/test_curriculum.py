@@ -27,9 +27,9 @@ set = { learning_rate = 5e-4 }
 """
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = open_workspace(tmp_path_factory.mktemp("curriculum") / "corpus")
+@pytest.fixture
+def corpus(tmp_path: Path, either_ledger: str) -> Workspace:
+    workspace = open_workspace(tmp_path / "corpus")
     fill(workspace)
     (workspace.settings.workspace / "tiers" / "long.sql").write_text("SELECT clip_id FROM clips WHERE duration_s >= 3")
     return workspace

@@ -290,7 +290,7 @@ def test_an_erasure_killed_again_and_again_is_completed_by_the_next_start(plante
     assert left(opened, targets, tmp_path / "shards") == []
     assert erasure.journals(opened, erasure.BEGUN, erasure.REMOVED) == []
     [(report, _)] = opened.objects.under("erasures")
-    assert forget.check(opened, opened.objects.local(report))["complete"]
+    assert forget.check(opened.objects.local(report), opened)["complete"]
 
 
 def test_an_erasure_that_fails_at_every_step_in_turn_is_completed(
@@ -304,7 +304,7 @@ def test_an_erasure_that_fails_at_every_step_in_turn_is_completed(
     for number, step in enumerate(forget.STEPS):
         with monkeypatch.context() as patched:
             patched.setitem(forget.STEPS, step, fails)
-            with pytest.raises(OSError, match="no space"):
+            with pytest.raises(ValueError, match="erasure of .* is not complete, .*no space"):
                 forget.resume(planted) if number else forget.forget(planted, PERSON)
     [told] = forget.resume(planted)
     assert (told["complete"], told["identities"]) == (True, [PERSON])
@@ -322,12 +322,24 @@ def test_what_can_not_be_removed_is_told_and_taken_up_again(planted: Workspace, 
     told = forget.forget(planted, video)
     assert told["complete"]
     report = json.loads(Path(told["report"]).read_text())
-    assert forget.check(planted, Path(told["report"])) == report
+    assert forget.check(Path(told["report"]), planted) == {**report, "signed_here": True}
+    for elsewhere, signed_here in ((None, None), (open_workspace(tmp_path / "elsewhere"), False)):
+        assert forget.check(Path(told["report"]), elsewhere) == {**report, "signed_here": signed_here}
     changed = tmp_path / "changed.json"
-    changed.write_text(json.dumps({**report, "complete": False}))
-    with pytest.raises(ValueError, match="was changed, or signed by another workspace"):
-        forget.check(planted, changed)
+    another = forget.public_key(open_workspace(tmp_path / "elsewhere"))
+    for forged in ({"complete": False}, {"public_key": another}, {"signature": "00" * 64}):
+        changed.write_text(json.dumps({**report, **forged}))
+        with pytest.raises(ValueError, match="was changed since it was signed, or its key was"):
+            forget.check(changed)
+    for forged in ({"public_key": "c0ffee"}, {"signature": None}):
+        changed.write_text(json.dumps({**report, **forged}))
+        with pytest.raises(ValueError, match="is no report of an erasure"):
+            forget.check(changed)
     with pytest.raises(ValueError, match="is no report of an erasure"):
-        forget.check(planted, tmp_path / "nowhere.json")
+        forget.check(tmp_path / "nowhere.json")
+    with pytest.raises(SystemExit) as ended:
+        headroom.main(["forget", "--check", told["report"], "-w", str(tmp_path / "no workspace")])
+    assert ended.value.code == 0
+    assert not (tmp_path / "no workspace").exists()
     with pytest.raises(ValueError, match="is no video or identity"):
         forget.plan(planted, video)

@@ -91,7 +91,7 @@ def test_a_new_name_is_none_that_is_taken() -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 

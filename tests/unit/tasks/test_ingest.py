@@ -12,7 +12,7 @@ from tasks.ingest import ingest
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 

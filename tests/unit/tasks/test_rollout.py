@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +29,9 @@ from tasks.shadow import sample, shadow, tiers_reading
 from tasks.signal import Column, LoadedSignal, Needs, Output, Signal
 from tasks.wanted import Pass
 from tests.databases import fresh_database
+from tests.faults import can_mount, small_disk
 from tests.tables import contents, doubled
+from tests.unit.store.test_full_disk import fill
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
@@ -74,7 +75,10 @@ def workspace(
     known(pulses=pulses(1))
     first = footage / f"workspace on {either_ledger}"
     if not first.exists():
-        FIRST_LEDGER[first] = os.environ.get("HEADROOM_LEDGER_URL", "")
+        FIRST_LEDGER[first] = ""
+        if either_ledger == "postgresql":
+            FIRST_LEDGER[first] = fresh_database(request.getfixturevalue("postgres"))
+            monkeypatch.setenv("HEADROOM_LEDGER_URL", FIRST_LEDGER[first])
         made = open_workspace(first)
         (first / "tiers").mkdir()
         (first / "tiers" / "dark.sql").write_text("SELECT clip_id FROM signals WHERE brightness_mean < 110")
@@ -251,6 +255,32 @@ def test_killed_between_the_tables_and_the_manifest_nothing_has_happened(
     assert wide(workspace)["pulses_count"].to_list() == [2, 2]
     promote.roll_back(workspace, "pulses")
     assert wide(workspace)["pulses_count"].to_list() == [1, 1]
+
+
+@pytest.mark.skipif(not can_mount(), reason="a small disk needs root and mount")
+def test_a_promotion_on_a_full_disk_has_not_happened(
+    workspace: Workspace, known: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    swap = promote.swap
+    with small_disk(tmp_path / "disk", 48):
+        shutil.copytree(workspace.settings.workspace, tmp_path / "disk" / "workspace")
+        small = open_workspace(tmp_path / "disk" / "workspace")
+        before = seen(small)
+        known(pulses=pulses(2))
+
+        def full(*told: Any) -> Any:
+            fill(tmp_path / "disk")
+            return swap(*told)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(promote, "swap", full)
+            with pytest.raises(Exception, match=r"No space|disk I/O|disk is full"):
+                run(small, signals=["pulses"])
+        (tmp_path / "disk" / "filler").unlink()
+        assert seen(small) == before, "readers see the version before, whole"
+        assert [t.signal for t in run(small, signals=["pulses"]).promoted] == ["pulses"]
+        assert wide(small)["pulses_count"].to_list() == [2, 2]
+        assert doubled(small) == []
 
 
 def test_a_candidate_that_fails_where_there_are_values_waits(workspace: Workspace, known: Any) -> None:

@@ -17,6 +17,7 @@ from tests.unit.tasks import stand_in
 pytestmark = pytest.mark.usefixtures("quick_sql")
 
 
+@pytest.mark.usefixtures("either_ledger")
 @pytest.mark.parametrize(
     ("stage", "signal", "status"),
     [

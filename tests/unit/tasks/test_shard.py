@@ -311,6 +311,7 @@ def test_one_format_alone(corpus: Workspace, tmp_path: Path) -> None:
     assert len(members(tmp_path / "w")) == 3 * 2 + 2
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_source_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "ws")
     fill_with_sources(workspace, tmp_path / "footage")

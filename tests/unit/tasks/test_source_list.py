@@ -20,7 +20,7 @@ from tests.unit.tasks.test_ingest import videos
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 

@@ -27,7 +27,7 @@ def footage(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, footage: Path, use: Any) -> Workspace:
+def workspace(tmp_path: Path, footage: Path, use: Any, either_ledger: str) -> Workspace:
     """Holds the one video and its clip."""
     use()
     made = open_workspace(tmp_path / "workspace")

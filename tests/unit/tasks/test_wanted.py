@@ -13,7 +13,7 @@ from tasks.wanted import ask, wanted
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
     made = open_workspace(tmp_path / "workspace")
     own = made.settings.workspace / "tiers"
     own.mkdir()
