@@ -56,7 +56,9 @@ def shown(told: Mapping[str, Any]) -> None:
     for url in told["away"]:
         out.print(f"server   {url} [dim]does not answer; it catches up when it is back[/]")
     if not told["history"]:
-        out.print("[dim]next:[/] headroom deploy audio_to_motion")
+        out.print(
+            "[dim]next:[/] headroom deploy audio_to_motion, once headroom train audio_to_motion --tier TIER has published one"
+        )
         return
     table = Table("when", "kind", "checkpoint", "became", "why", box=None, header_style="dim")
     for row in told["history"]:

@@ -51,6 +51,7 @@ def trained(told: Mapping[str, Any]) -> None:
     if told.get("did") == "nothing":
         out.print("it was trained already, by this code on these clips: nothing was trained")
     judged(told["metrics"])
+    seen(told)
     out.print(f"look: headroom motion CLIP out.mp4 --checkpoint {told['id'][:8]}")
 
 
@@ -115,12 +116,14 @@ def judged(metrics: Mapping[str, Any]) -> None:
         out.print(TIME_ALONE, soft_wrap=True)
     for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping) and "silence" in of):
         table = Table(
-            f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}",
-            *of["measures"],
-            *(f"ahead of {name}" for name in of["ahead"]),
+            title=f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']} people",
+            title_justify="left",
             box=None,
             header_style="dim",
         )
+        table.add_column("measure", no_wrap=True)  # else a narrow terminal cuts names until they are alike
+        for who in (*of["measures"], *(f"ahead of {name}" for name in of["ahead"])):
+            table.add_column(who, overflow="fold")
         for measure in of["measures"]["ours"]:
             rows = [*(m[measure] for m in of["measures"].values()), *(a[measure] for a in of["ahead"].values())]
             table.add_row(

@@ -23,6 +23,7 @@ def trained(told: Mapping[str, Any]) -> None:
     if told.get("did") == "nothing":
         out.print("it was trained already, by this code on these clips: nothing was trained")
     judged(told["metrics"])
+    seen(told)
     out.print(f"draw with it: headroom render said.wav out.mp4 --avatar CLIP --renderer {told['id'][:8]}")
 
 

@@ -68,7 +68,7 @@ def train_renderer(
     create_markdown_artifact(
         markdown(told), key="checkpoint", description=f"Checkpoint {told['id']}: measures, beside the baselines"
     )
-    return told
+    return {**told, "drawn": drawn.told}
 
 
 def _pictures(work: steps.Prepared) -> Pictures[RendererNet]:

@@ -86,7 +86,7 @@ def train(
         key="checkpoint",
         description=f"Checkpoint {told['id']}: measures, beside the baselines, and its data",
     )
-    return told
+    return {**told, "drawn": seen} if seen else told
 
 
 def markdown(told: Mapping[str, Any]) -> str:

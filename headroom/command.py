@@ -24,6 +24,8 @@ for part in (curation, reading, shards, models, annotation, tiers, signals):
     app.add_typer(part.app)
 
 INTERRUPTED = 130
+LASTING = {"serve", "up", "worker"}
+"""Commands that Ctrl-C ends and does not cut off."""
 FULL = os.strerror(errno.ENOSPC)
 
 
@@ -82,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unforeseen and arguments is None:  # as a command: a program that calls us goes on
         _end(code)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit status
-        print("headroom: interrupted; run the same command again to go on", file=sys.stderr, flush=True)  # noqa: T201
+        ended = "stopped" if LASTING & set(given) else "interrupted; run the same command again to go on"
+        print(f"headroom: {ended}", file=sys.stderr, flush=True)  # noqa: T201
         _end(INTERRUPTED)
     # Outside of the handler: the error's frames hold connections, which must be gone before the interpreter goes.
     sys.exit(code)

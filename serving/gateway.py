@@ -94,7 +94,9 @@ def make_app(
     async def opens(request: Request) -> Response:
         told = await _body(request)
         if told is None or not isinstance(told.get("avatar"), str):
-            return _refused(400, 'give JSON as {"avatar": KEY}, with a key of /api/avatars')
+            return _refused(
+                400, 'give JSON as {"avatar": KEY}, with a key of /api/avatars, and say Content-Type: application/json'
+            )
         if told["avatar"] not in gateway.avatars:
             return _refused(404, "there is no such avatar; /api/avatars lists them")
         probe = _is_probe(gateway, request)
@@ -139,7 +141,9 @@ def make_app(
     async def offers(request: Request, session_id: str) -> Response:
         told = await _body(request, MOST_OFFER_BYTES)
         if told is None or not isinstance(told.get("sdp"), str):
-            return _refused(400, 'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB')
+            return _refused(
+                400, 'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB, and say Content-Type: application/json'
+            )
         talk = reached(gateway, session_id, told.get("token"))
         if talk is None:
             return _refused(404, "no session with this id and token; open one")

@@ -49,7 +49,8 @@ def kind_of(head: bytes) -> str:
             return kind
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # a frame of MPEG audio; layer 0 is ADTS, AAC's
         return "mp3" if head[1] & 0x06 else "aac"
-    raise SoundError(415, f"this is no sound file that is taken; send {TAKEN}")
+    what = "this is no sound file that is taken" if head else "the body is empty"
+    raise SoundError(415, f"{what}; send, as the body itself, {TAKEN}")
 
 
 async def decoded(file: IO[bytes]) -> np.ndarray:

@@ -118,6 +118,8 @@ def revision_of(name: str, model: str) -> str:
     if folder.is_dir():
         return digest_of_folder(folder)
     told = hub_cache() / ("models--" + model.replace("/", "--")) / "refs" / "main"
+    if not told.is_file() and folder.is_absolute():
+        raise ValueError(f"backend {name}: there is no folder {model}; name the folder of a checkpoint")
     if not told.is_file():
         raise ValueError(
             f"backend {name}: {model} is not in {hub_cache()}; run hf download {model}, or say model=FOLDER"

@@ -12,6 +12,7 @@ import pytest
 
 import flows.curate
 import headroom
+from store.workspace import open_workspace
 
 
 @pytest.mark.parametrize(
@@ -136,3 +137,29 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(SystemExit) as end:
         headroom.main(["curate", "--workspace", str(tmp_path / "w")])
     assert end.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["curate"], "headroom: interrupted; run the same command again to go on\n"),
+        (["serve", "--checkpoint", "c"], "headroom: stopped\n"),
+    ],
+)
+def test_what_lasts_until_it_is_interrupted_is_stopped_by_it(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def ended(code: int) -> None:
+        raise SystemExit(code)
+
+    open_workspace(tmp_path / "w")
+    monkeypatch.setattr(flows.curate, "run_curate", interrupted)
+    monkeypatch.setattr("serving.serve.serve", interrupted)
+    monkeypatch.setattr("headroom.command._end", ended)
+    with pytest.raises(SystemExit) as end:
+        headroom.main([*words, "--workspace", str(tmp_path / "w")])
+    assert end.value.code == 130
+    assert capsys.readouterr().err == told

@@ -147,7 +147,9 @@ def test_with_too_few_people_time_is_held_out_and_never_called_people(
     anew = run_evaluate(place.settings.workspace, told["id"])
     assert {k: anew[k] for k in judged} == judged
     motion_trained.trained(told)
-    assert "says nothing of people it never saw" in capsys.readouterr().out.replace("\n", " ")
+    printed = capsys.readouterr().out
+    assert "says nothing of people it never saw" in printed.replace("\n", " ")
+    assert all(measure in printed for measure in judged["held_time"]["measures"]["ours"]), "whole, at 80 columns"
     from flows import train_flow
 
     assert "**held_out: time.**" in train_flow.markdown(told)
@@ -280,3 +282,4 @@ def test_the_flow_shows_its_progress_and_what_came_of_it(
     assert place.objects.local(judged["drawn"]["sheet"]).read_bytes() == shown
     assert all(video in sheet["description"] for video in judged["drawn"]["videos"])
     assert b"held_out/side_by_side" in logged
+    assert made["drawn"]["sheet"] == judged["drawn"]["sheet"]

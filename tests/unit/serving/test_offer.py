@@ -36,7 +36,10 @@ def test_a_session_is_reached_by_its_token_alone_and_refusals_say_why(flashed: t
     surrogate = json.dumps({"token": "\ud800", "sdp": offer})
     assert client.post(path, content=surrogate, headers={"content-type": "application/json"}).status_code == 404
     assert refused({"token": made["token"], "sdp": offer}, "/api/sessions/nobody/webrtc")[0] == 404
-    assert refused({"token": made["token"]}) == (400, 'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB')
+    assert refused({"token": made["token"]}) == (
+        400,
+        'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB, and say Content-Type: application/json',
+    )
     assert refused({"token": made["token"], "sdp": offer + "a=x\r\n" * 16_000})[0] == 400
     assert refused({"token": made["token"], "sdp": "hello"})[0] == 400
     without = offer.replace("H264", "AV1")

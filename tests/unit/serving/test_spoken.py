@@ -82,7 +82,7 @@ def test_a_file_is_known_by_its_bytes_and_becomes_its_sound(kind: str, codec: st
 @pytest.mark.parametrize(
     ("data", "status", "why"),
     [
-        (b"", 415, "no sound file that is taken; send WAV"),
+        (b"", 415, "the body is empty; send, as the body itself, WAV"),
         (b"#EXTM3U\n#EXTINF:2,\nhttp://127.0.0.1/a.mp3\n", 415, "no sound file"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", 415, "no sound file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), 415, "no sound file"),

@@ -94,6 +94,7 @@ def test_the_revision_is_the_commit_in_the_hub_cache(tmp_path: Path) -> None:
     [
         ("embedding=nothing", "backend 'nothing' is unknown, it has siglip"),
         ("motion=raft", "it has none"),
+        ("embedding=siglip?model=/no/where", "there is no folder /no/where; name the folder"),
         ("embedding=siglip", "is not in .*; run hf download google/siglip2-base-patch16-224"),
         ("embedding=siglip?dtype=int3&revision=a", "dtype 'int3' is none of float32"),
         ("embedding=siglip?batch_size=0&revision=a", "batch_size '0' is no number above zero"),
