@@ -68,7 +68,7 @@ async function open({ key, button }) {
 
 function leave() {
   stopMicrophone(); session?.leave(); session = null; saying = "";
-  by("latency").textContent = "–";
+  for (const name of ["latency", "fps", "ahead"]) by(name).textContent = "–";
 }
 
 function stopMicrophone() {
@@ -82,6 +82,7 @@ async function startMicrophone() {
 }
 
 async function speakFile(file) {
+  say(`Reading ${file.name} …`);
   const mine = session, sound = await mine.decoded(await file.arrayBuffer());
   const told = saying = `Saying ${file.name} (${sound.duration.toFixed(1)} s) …`;
   say(told);
@@ -100,7 +101,7 @@ async function given(path, body, name) {
     if (mine !== session) return;
     say(told);
     setTimeout(() => { if (mine === session && by("line").textContent === told) say(LIVE); }, 1000 * ahead_s);
-  } catch ({ message }) { if (mine === session) say(message, true); }
+  } catch ({ message }) { if (mine === session) say(path === "sound" ? `${name}: ${message}` : message, true); }
 }
 
 let frames = 0, second = performance.now();

@@ -133,10 +133,15 @@ def test_a_text_and_a_file_that_the_browser_cannot_decode_are_said_by_the_server
         assert said[1:] == [600 * len(TONE)]
         page.click("#interrupt")
         wait(page, "document.getElementById('line').textContent.startsWith('Live.')")
+        no_sound = tmp_path / "notes.txt"
+        no_sound.write_text("nothing that sounds")
+        page.set_input_files("#file", no_sound)
+        wait(page, "document.getElementById('line').textContent.startsWith('notes.txt: this is no sound file')")
         page.fill("#text", "\u4f60\u597d")
         page.click("#read")
         wait(page, "document.getElementById('line').textContent.startsWith('there is nothing in the text')")
         page.click("#leave")
+        assert [page.text_content(f"#{name}") for name in ("latency", "fps", "ahead")] == ["–"] * 3
 
 
 def test_without_a_synthesizer_the_page_has_no_field_for_a_text(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
