@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from store.annotation import metadata
 from store.annotation_database import Database, database_url
 from store.record import Batch, table_of
 from store.schema import CLIPS, VIDEOS
+from store.server_database import server_engine
 from store.workspace import Workspace, open_workspace
 from tasks.annotation import batches, desk
 from tests.annotators import Crew
@@ -40,6 +42,17 @@ def workspace(tmp_path: Path, quick_sql: None, either_ledger: str) -> Workspace:
     folder.mkdir()
     (folder / "clean.sql").write_text(CLEAN)
     return made
+
+
+@pytest.fixture
+def unasked(workspace: Workspace) -> Workspace:
+    """The workspace before anybody was asked anything: PostgreSQL keeps the tables of the test before."""
+    url = database_url(workspace.settings)
+    if url.startswith("postgresql"):
+        engine = server_engine(url, "test")
+        metadata.drop_all(engine)
+        engine.dispose()
+    return workspace
 
 
 @pytest.fixture

@@ -168,12 +168,10 @@ def test_the_command_writes_each_format_and_prints_csv_without(
     assert len(json.loads(out)["rows"]) == 16
 
 
-def test_what_can_t_be_written_says_why(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    code, _, err = told(workspace, capsys, "1")
+def test_what_can_t_be_written_says_why(unasked: Workspace, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = told(unasked, capsys, "1")
     assert (code != 0, "nobody was asked anything" in err) == (True, True)
-    crew = Crew(Database(database_url(workspace.settings)))
+    crew = Crew(Database(database_url(unasked.settings)))
     batch = str(answered(crew, "flags", shown(A), NONE))
     crew.database.close()
     (tmp_path / "file").write_text("")
@@ -182,5 +180,5 @@ def test_what_can_t_be_written_says_why(
         ((batch, "--out", str(tmp_path / "a.xlsx")), "answers are written as .csv, .parquet, .jsonl"),
         ((batch, "--out", str(tmp_path / "file" / "a.csv")), "can't be written"),
     ):
-        code, _, err = told(workspace, capsys, *args)
+        code, _, err = told(unasked, capsys, *args)
         assert (code != 0, why in " ".join(err.split())) == (True, True), err

@@ -93,6 +93,6 @@ def test_what_has_no_ranking_says_why(workspace: Workspace, crew: Crew, capsys: 
         assert (code != 0, why in err) == (True, True), err
 
 
-def test_a_workspace_without_annotation_says_so(workspace: Workspace) -> None:
+def test_a_workspace_without_annotation_says_so(unasked: Workspace) -> None:
     with pytest.raises(ValueError, match="nobody was asked anything"):
-        results.rankings_of(workspace.settings, "1")
+        results.rankings_of(unasked.settings, "1")
