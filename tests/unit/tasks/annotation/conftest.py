@@ -89,7 +89,7 @@ def answered(crew: Crew, task_type: str, media: Any, *values: Any) -> int:
     """A batch that one new person answers by each value, or by what a function of the assignment gives."""
     schema = crew.schema(task_type)
     num = len(values)
-    batch = crew.batch(schema, media, name=f"{next(NUMBERS)}", overlap=num, max_raters=num)
+    batch = crew.batch(schema, media, name=f"batch {next(NUMBERS)}", overlap=num, max_raters=num)
     for i, value in enumerate(values):
         person = crew.person(f"{task_type}{batch}-{i}")
         crew.ready(person, schema)
