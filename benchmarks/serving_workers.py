@@ -167,11 +167,12 @@ class Viewer:
             return [int(f.pts) for f in container.decode(video=0)]
 
     def lost(self) -> int:
-        """Frames that the clock counts and that did not come, or came twice; one is held back."""
+        """Frames that the clock counts and that did not come, or came twice; one is held back, and one of the tick after the
+        last clock may be here."""
         times = self.frames()
         wanted = round((self.clock["at_s"] - 1024 / SAMPLE_HZ) * 25) - 1
         in_order = sum(b - a == FRAME_SAMPLES for a, b in itertools.pairwise(times)) + 1
-        return max(abs(wanted - len(times)), len(times) - in_order)
+        return max(wanted - len(times), len(times) - wanted - 1, len(times) - in_order)
 
 
 def spoken(viewer: Viewer, seconds: float, ready: threading.Barrier) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,21 +27,34 @@ GREETING_S = 5.0
 MOST_QUEUED = 150
 """Messages that wait for a viewer's line, three a tick, about 4 s: beyond it the line is too slow, and the viewer must come again."""
 FRAME_S = 1 / GRID_FPS
+CATCH_UP_S = 1e-4
+"""By which frames come closer than they are long, until what held them up is made good: 2.5 ms a second."""
+MOST_HELD_S = 0.03
+"""A frame is held for so long at most, so that what a lost worker left undone is not kept back."""
 
 
 class Queue:
-    """What waits for a viewer's line, and when it is due."""
+    """What waits for a viewer's line, and when it is due.
+
+    A frame is due 40 ms after the one before. A tick that took longer than others moves the frames after it, so that the next
+    one that takes as long is not seen; it is made good slowly.
+    """
 
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[tuple[float, bytes | str]] = asyncio.Queue(MOST_QUEUED)
         self._loop = asyncio.get_running_loop()
+        self._due = -math.inf
 
     def put(self, message: bytes | str) -> None:
         """Words or a tick's fragments. Raises asyncio.QueueFull when the line is too slow."""
         now = self._loop.time()
         parts: Sequence[bytes | str] = [message] if isinstance(message, str) else one_by_one(message)
         for number, part in enumerate(parts):
-            self._waiting.put_nowait((now + number * FRAME_S, part))
+            due = now
+            if isinstance(part, bytes):
+                latest = now + number * FRAME_S + MOST_HELD_S
+                due = self._due = max(now, min(self._due + FRAME_S - CATCH_UP_S, latest))
+            self._waiting.put_nowait((due, part))
 
     async def get(self) -> bytes | str:
         """The next one, when it is due."""
