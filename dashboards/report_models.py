@@ -100,7 +100,7 @@ def tables_of(metrics: Mapping[str, Any], where: str) -> Iterator[Measures]:
         of = metrics.get(part)
         if of is None:
             continue
-        about = f"{title}: {of['num_clips']} clips of {of['num_people']}, {of['seconds']:g} s, {where}"
+        about = f"{title}: {of['num_clips']} clips of {of['num_people']} people, {of['seconds']:g} s, {where}"
         for kind, told in of.get("plates", {"": of}).items():
             yield _table(f"{about}{f', known from one {kind}' if kind else ''}", told)
 
