@@ -107,7 +107,10 @@ def served(place: Workspace, renderer: str | None = None) -> Iterator[tuple[Sess
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
+        until = time.monotonic() + 60
         while server.id not in {s.id for s in deployments.servers(place)} or state_of(server) is None:
+            assert thread.is_alive(), f"the gateway at {server.url} ended before it served"
+            assert time.monotonic() < until, f"the gateway at {server.url} is not in the ledger, or does not answer"
             time.sleep(0.02)
         yield sessions, server
     finally:

@@ -17,9 +17,10 @@ from tasks.clipping import ClipParams
 from tasks.freeze import build
 from tests.unit.tasks.stand_in import run, wide
 
-pytestmark = pytest.mark.usefixtures("quick_sql", "either_ledger")
+pytestmark = pytest.mark.usefixtures("quick_sql")
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None:
     run(workspace)
     before = wide(workspace)["clip_id"].to_list()
@@ -107,6 +108,7 @@ def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_p
         assert held.local(row["proxy_uri"]).is_file()
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_clock_that_was_set_back_makes_no_older_snapshot_the_latest(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

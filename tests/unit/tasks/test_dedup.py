@@ -38,7 +38,7 @@ def moves(moment: int, copy: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 

@@ -58,6 +58,15 @@ def known(use: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
+@pytest.fixture
+def home(request: pytest.FixtureRequest) -> str:
+    """Where the ledger is: `sqlite`, or `postgresql`."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+both_homes = pytest.mark.parametrize("home", ["sqlite", "postgresql"], indirect=True)
+"""For what is the ledger's own work: to go back, and to have published or not."""
+
 FIRST_LEDGER: dict[Path, str] = {}
 """URLs of the databases, on PostgreSQL, of workspaces that were computed once."""
 
@@ -67,16 +76,16 @@ def workspace(
     tmp_path: Path,
     footage: Path,
     known: Any,
-    either_ledger: str,
+    home: str,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Workspace:
     """Curated by the first versions; computed once for all tests, since its media can stay where they are."""
     known(pulses=pulses(1))
-    first = footage / f"workspace on {either_ledger}"
+    first = footage / f"workspace on {home}"
     if not first.exists():
         FIRST_LEDGER[first] = ""
-        if either_ledger == "postgresql":
+        if home == "postgresql":
             FIRST_LEDGER[first] = fresh_database(request.getfixturevalue("postgres"))
             monkeypatch.setenv("HEADROOM_LEDGER_URL", FIRST_LEDGER[first])
         made = open_workspace(first)
@@ -178,6 +187,7 @@ def test_a_chain_of_new_versions_is_computed_once_each(workspace: Workspace, kno
     assert [t.signal for t in outcome.promoted] == ["brightness", "double"]
 
 
+@both_homes
 def test_a_roll_back_is_the_reverse_of_a_promotion(workspace: Workspace, known: Any) -> None:
     before = seen(workspace)
     known(pulses=pulses(2))
@@ -228,6 +238,7 @@ def test_new_footage_waits_for_the_version_that_takes_over_and_loses_its_row_whe
     assert run(workspace).tally.computed == {"pulses": 1}, "with the code taken back, only that clip is computed"
 
 
+@both_homes
 def test_killed_between_the_tables_and_the_manifest_nothing_has_happened(
     workspace: Workspace, known: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

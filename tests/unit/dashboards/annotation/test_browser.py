@@ -29,12 +29,6 @@ RED_GREEN_BLUE = ("100", "010", "001", "110")
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
 
 
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone: what a browser shows is the same on either, and takes minutes."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-
-
 def act_as(page: Page, house: House, address: str, login: str) -> None:
     page.context.add_cookies([{"name": COOKIE, "value": house.client(login).cookies[COOKIE], "url": address}])
 

@@ -37,12 +37,6 @@ NUM_EXAMPLES = 10
 EVERYBODY = ("", *ROLES)
 
 
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone: a thousand requests take half a minute. What PostgreSQL alone refuses, test_hostile.py sends to both."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-
-
 def signed_in(house: House) -> dict[str, dict[str, Any]]:
     """What each sends with a request. Anew: the calls before may have signed them out, or shut them out."""
 

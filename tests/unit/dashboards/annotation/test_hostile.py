@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from dashboards.annotation import visit
 from dashboards.annotation.app import make_app
 from dashboards.annotation.visit import COOKIE
-from tests.unit.dashboards.annotation.conftest import PASSWORD, ROLES, House
+from tests.unit.dashboards.annotation.conftest import PASSWORD, ROLES, House, both_databases
 
 A, R, D, S = "annotator", "reviewer", "designer", "administrator"
 ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
@@ -203,6 +203,7 @@ VALUE = st.sampled_from(["", "0", "-1", "1e999", "nan", str(10**30), "\0", "' OR
 NUMBERS = count()
 
 
+@both_databases
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_whatever_is_sent_gets_an_answer_and_never_a_crash(house: House, data: st.DataObject) -> None:
@@ -233,6 +234,7 @@ def test_whatever_is_sent_gets_an_answer_and_never_a_crash(house: House, data: s
         assert "<script>" not in reply.text.replace('<script src="/static/', ""), "what was sent is never markup"
 
 
+@both_databases
 @pytest.mark.parametrize("text", ["a\0b", "\0"])
 def test_a_text_that_no_database_holds_is_refused_on_both(house: House, text: str) -> None:
     """SQLite takes a NUL in a text, PostgreSQL none."""

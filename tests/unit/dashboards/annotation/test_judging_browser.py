@@ -20,12 +20,6 @@ from tests.unit.dashboards.annotation.test_browser import act_as, at_task, done,
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone, as of the other tests in a browser."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-
-
 def test_nothing_is_sent_before_the_clip_was_seen_and_no_bad_case_is_said(house: House, address: str) -> None:
     batch = house.batch("flags", "SELECT 'c1' AS clip_id UNION ALL SELECT 'c2' AS clip_id")
     with chromium() as browser:

@@ -18,12 +18,6 @@ from tests.unit.dashboards.annotation.test_screens_browser import Looker
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone, as of the other tests in a browser."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-
-
 def says(page: Page, text: str) -> None:
     expect(page.locator("#loading")).to_contain_text(text, timeout=30_000)
 
