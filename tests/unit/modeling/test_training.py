@@ -87,7 +87,7 @@ def stages() -> list[Stage]:
 
 def test_a_curriculum_killed_within_and_between_stages_goes_on_bit_for_bit(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STAGES, str(tmp_path / "killed")]
-    for step, saved in ((15, 10), (17, 15), (27, 20), (28, 27)):  # 15 and 27 end a stage, not saved yet
+    for step, saved in ((15, 10), (28, 27)):  # 15 ends a stage, not saved yet; 28 is the first after the next one's end
         done = subprocess.run([*command, str(step)], check=False, capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
         assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == saved
