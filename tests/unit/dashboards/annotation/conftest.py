@@ -21,6 +21,7 @@ from store.annotation_database import Database
 from store.workspace import Workspace
 from tasks.annotation import answers, batches, sign_in
 from tests.annotators import EURO
+from tests.browser import Chromium, chromium
 from tests.unit.conftest import annotation_database
 
 ROLES = ("annotator", "reviewer", "designer", "administrator")
@@ -99,3 +100,19 @@ def address(house: House) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def launched() -> Iterator[Chromium]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def browser(launched: Chromium) -> Iterator[Chromium]:
+    """The browser of this file's tests, each with pages of its own and without a complaint."""
+    made = Chromium(launched.browser)
+    yield made
+    for context in launched.browser.contexts:
+        context.close()
+    assert made.complaints == []
