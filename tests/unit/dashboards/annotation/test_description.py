@@ -31,7 +31,7 @@ HELD_AGAINST = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
-NUM_EXAMPLES = 10
+NUM_EXAMPLES = 6
 EVERYBODY = ("", *ROLES)
 
 
