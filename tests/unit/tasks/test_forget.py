@@ -70,9 +70,12 @@ def planted(
     """Both videos in every table, a snapshot, shards, report pages, logs and Prefect's database."""
     use()
     monkeypatch.setitem(schema.MADE_FROM, "identities", ())
-    workspace = open_workspace(tmp_path / "workspace")
-    ingest(workspace, [str(footage)])
-    bring_up_to_date(workspace, stand_in.serial(workspace))
+    if home == "folder":
+        workspace = stand_in.curated(footage, tmp_path / "workspace")
+    else:
+        workspace = open_workspace(tmp_path / "workspace")
+        ingest(workspace, [str(footage)])
+        stand_in.run(workspace)
     with workspace.views() as reader:
         clips = reader.sql("SELECT clip_id, video_id, name FROM clips JOIN videos USING (video_id)").to_dicts()
     ids, videos = [c["clip_id"] for c in clips], [c["video_id"] for c in clips]
