@@ -28,7 +28,7 @@ from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
 from serving.metrics import CONTENT_TYPE, exposition, held_by_all
 from serving.offer import MOST_OFFER_BYTES, OfferError
 from serving.remote import RefusedError
-from serving.routing import Gateway
+from serving.routing import MOST_PROBES, Gateway
 from serving.spoken import routes
 from serving.viewer import greeted, watched_by_socket
 from serving.vitals import mouth_box
@@ -100,16 +100,18 @@ def make_app(
         if told["avatar"] not in gateway.avatars:
             return _refused(404, "there is no such avatar; /api/avatars lists them")
         probe = _is_probe(gateway, request)
-        chosen = told.get("checkpoint") if probe else None
+        chosen, seed = (told.get("checkpoint"), told.get("seed")) if probe else (None, None)
+        if seed is not None and not (type(seed) is int and 0 <= seed < 2**31):
+            return _refused(400, "a seed is a whole number from 0 to 2147483647")
         client = client_of(request.client.host if request.client else "")
         try:
-            made = await gateway.open(told["avatar"], chosen, probe=probe, client=client)
+            made = await gateway.open(told["avatar"], chosen, probe=probe, client=client, seed=seed)
         except TooManyError as error:
             return _refused(429, str(error), {"Retry-After": str(error.again_s)})
         except RefusedError:
             return _refused(409, f"checkpoint {chosen} is not held by this server")
         if made is None and probe:
-            return _refused(503, "another probe is under way; try again in a minute")
+            return _refused(503, f"{MOST_PROBES} probes are under way; try again in a minute")
         if made is None and not gateway.workers:
             return _refused(503, "no worker is here to draw it; try again in a minute")
         if made is None:
