@@ -171,7 +171,7 @@ def offline(shown: Avatar, drawn_by: Module[Drawing], num: int = 8, seconds: flo
         sounds = [folder / f"{n}.wav" for n in range(num)]
         for number, file in enumerate(sounds):
             soundfile.write(file, np.roll(voice(round(seconds * 16_000)), 400 * number), 16_000)
-        said, told = Studio(module(), drawn_by, shown), {}
+        said, told = Studio(talking(module(), drawn_by), shown), {}
         for way, at_once in (("alone", 1), ("at_once", num)):
             began = time.perf_counter()
             made = [d for _, d in said.said([(f, folder / way / f"{f.stem}.mp4") for f in sounds], at_once)]

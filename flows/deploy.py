@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,12 @@ MOST_SHARE = 0.5
 SPEECH_S = 6.0
 LOOKS = 3
 """When nothing but times fails, the machine may have been busy: it is looked at again."""
+SEEDS = (0, 1, 2)
+"""Of probes. What is seen of a mouth follows the sway of the head too: of one network and 6 s of speech it was 0.29 to 0.70 gray
+levels by four seeds, and of two that draw alike within 0.03 of each other by the same one."""
 SHOWN = 10
 
+SHOWN_BY_SEED = "mouth_shown"
 Result = TypeVar("Result")
 
 
@@ -285,19 +290,40 @@ class Compared:
 
 
 def compare(server: Server, canary: str, stable: str, sound: np.ndarray) -> Compared:
-    """Probes of both, one after the other, again when nothing but times fails. Raises ProbeError when what serves can't be
-    probed: then there is nothing to compare with."""
+    """Probes of both, one after the other, again when nothing but times fails; where all but what is seen of the mouth is well,
+    with other seeds too. Raises ProbeError when what serves can't be probed: then there is nothing to compare with."""
+    first, *others = SEEDS
     for look in range(LOOKS):
-        beside = deploy_probe.probe(server, stable, sound) if stable else None
+        beside = deploy_probe.probe(server, stable, sound, first) if stable else None
         try:
-            ours = deploy_probe.probe(server, canary, sound)
+            ours = deploy_probe.probe(server, canary, sound, first)
         except deploy_probe.ProbeError as error:
             return Compared({}, beside, (), f"the canary failed: {error}")
         gates = tuple(deploy_gates.live_gates(ours, beside))
         failed = [g for g in gates if not g.passed]
         if not failed or not all(g.timing for g in failed) or look == LOOKS - 1:
             break
+    if others and {g.name for g in failed} <= {SHOWN_BY_SEED}:
+        # Side by side: of these nothing is timed.
+        told = [[ours], [beside] if beside else []]
+        with ThreadPoolExecutor(2) as threads:
+            for seed in others:
+                theirs = threads.submit(deploy_probe.probe, server, stable, sound, seed) if stable else None
+                try:
+                    told[0].append(deploy_probe.probe(server, canary, sound, seed))
+                except deploy_probe.ProbeError as error:
+                    return Compared(ours, beside, gates, f"the canary failed: {error}")
+                if theirs is not None:
+                    told[1].append(theirs.result())
+        ours = {**ours, SHOWN_BY_SEED: _median(told[0])}
+        beside = {**beside, SHOWN_BY_SEED: _median(told[1])} if beside else None
+        gates = tuple(deploy_gates.live_gates(ours, beside))
     return Compared(ours, beside, gates, failures(gates))
+
+
+def _median(told: Sequence[Mapping[str, float | None]]) -> float | None:
+    values = [value for one in told if (value := one[SHOWN_BY_SEED]) is not None]
+    return float(np.median(values)) if values else None
 
 
 def _ended(workspace: Workspace, told: Deployment, state: str, reason: str, by: Steps) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,6 +24,11 @@ class Settings:
     """What runs the motion network of a live session: torch, or onnx for the graph that `headroom export-model` made."""
     renderer_runtime: str = ""
     """What runs the renderer of a live session, and where: modeling/renderer_runtime.py; by default its graph on the CPU."""
+    ice_servers: str = ""
+    """By which viewers by WebRTC reach a live server behind NAT, and what lets them in: serving/ice.py."""
+    turn_user: str = ""
+    turn_password: str = field(default="", repr=False)
+    turn_secret: str = field(default="", repr=False)
 
 
 def load(workspace: str | Path | None = None) -> Settings:
@@ -38,6 +43,10 @@ def load(workspace: str | Path | None = None) -> Settings:
         backends=os.environ.get("HEADROOM_BACKENDS", ""),
         motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME", "torch"),
         renderer_runtime=os.environ.get("HEADROOM_RENDERER_RUNTIME", ""),
+        ice_servers=os.environ.get("HEADROOM_ICE_SERVERS", ""),
+        turn_user=os.environ.get("HEADROOM_TURN_USER", ""),
+        turn_password=os.environ.get("HEADROOM_TURN_PASSWORD", ""),
+        turn_secret=os.environ.get("HEADROOM_TURN_SECRET", ""),
     )
 
 

@@ -14,10 +14,10 @@ from serving.clients import Share
 from serving.ends import SocketEnd, little_unsent
 from serving.follow import follow
 from serving.gateway import make_app
+from serving.ice import ice_of
 from serving.routing import Gateway
 from serving.rtmp import Rtmp
 from serving.supervise import keep, together
-from serving.webrtc import ice_servers
 from store import deployments, registry
 from store.deployments import Server
 from store.workspace import Workspace
@@ -54,7 +54,7 @@ def serve(
     """
     import uvicorn
 
-    servers, trusted = ice_servers(), checked_proxies(proxies)
+    servers, trusted = ice_of(workspace.settings), checked_proxies(proxies)
     check_there_is_one(workspace, checkpoint)
     if renderer and renderer != WARP_ALONE:
         registry.checkpoint_row(workspace, renderer)

@@ -123,6 +123,7 @@ def served(place: Workspace, renderer: str | None = None) -> Iterator[tuple[Sess
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short speech, and limits of time that hold on a busy machine."""
     monkeypatch.setattr(flow, "SPEECH_S", SPEECH_S)
+    monkeypatch.setattr(flow, "SEEDS", (0,))
     monkeypatch.setattr(follow, "POLL_S", 0.05)
     monkeypatch.setattr(deploy_gates, "LEAST_FIRST_S", 5.0)
     monkeypatch.setattr(deploy_gates, "UNDERRUN_MORE", 1.0)
@@ -329,8 +330,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         assert pair
         return [{"url": s.url, "holds": True, "why": "", "slowest_switch_ms": 0.1} for s in servers]
 
-    def probed(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, Any]:
-        made = figures.get(checkpoint, LIVE)
+    def probed(server: Server, checkpoint: str, sound: np.ndarray, seed: int) -> dict[str, Any]:
+        made = figures.get((checkpoint, seed), figures.get(checkpoint, LIVE))
         if isinstance(made, list):
             made = made.pop(0)
         if isinstance(made, Exception):
@@ -401,6 +402,32 @@ def test_when_nothing_but_times_fails_it_is_looked_at_again(place: Workspace, st
     other, stand_in[name] = published(place, lively(2)), LIVE
     stand_in[other] = [{**LIVE, "fps": 5.0, "mouth_range": 0.0}, LIVE]
     assert deployed(place, other)["state"] == "rolled back"
+
+
+def test_what_is_seen_of_a_mouth_is_the_median_of_the_same_seeds_of_both(
+    place: Workspace, stand_in: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stable, name = published(place, lively(0)), published(place, lively(1))
+    deployments.first(place, stable)
+    monkeypatch.setattr(flow, "SEEDS", (0, 1, 2))
+    for seed, theirs, ours in (
+        (0, 5.0, 0.2),
+        (1, 0.6, 0.5),
+        (2, 0.7, 0.6),
+    ):  # the first head sways by chance as the mouth does
+        stand_in[stable, seed] = {**LIVE, "mouth_shown": theirs}
+        stand_in[name, seed] = {**LIVE, "mouth_shown": ours, "fps": LIVE["fps"] if seed == 0 else 1.0}
+    by = Told()
+    told = deployed(place, name, by)
+    assert told["state"] == "serving", "of other seeds nothing is timed"
+    assert "| mouth_shown | 0.5 | 0.7 |" in by.pages["deploy-comparison"]
+    other = published(place, lively(2))
+    for seed, ours in ((0, 0.5), (1, 0.02), (2, 0.01)):
+        stand_in[other, seed] = {**LIVE, "mouth_shown": ours}
+    told = deployed(place, other)
+    assert (told["state"], "mouth_shown is 0.02, must be" in told["reason"]) == ("rolled back", True)
+    stand_in[other, 1] = ProbeError("it went away")
+    assert "the canary failed: it went away" in deployed(place, other)["reason"]
 
 
 def test_a_canary_that_its_server_cannot_say_is_rolled_back(place: Workspace, stand_in: dict[str, Any]) -> None:
