@@ -97,7 +97,7 @@ def _stale_clips(
     # Few clips are stale on most nights: theirs is the only video that is looked up, the join need not hold it.
     found = "SELECT c.video_id, f.* FROM clips c JOIN flagged f ON f.clip_id = c.clip_id"
     later = [f"min({n}_not_before) FILTER (WHERE {n}_not_before > {NOW})" for n in rules if f"{n}_status" in columns]
-    waits = f"SELECT least({', '.join(['NULL::DOUBLE', *later])}) FROM signals"
+    waits = f"SELECT least({', '.join(['max(NULL::DOUBLE)', *later])}) FROM signals"
     query = Flagged(_inputs(video_needs), source, "i.clip_id", rules, found, waits)
     narrow = [t for t in reader.manifest.versions if is_narrow(t)]
     return _late(reader, query, ("videos", "clips", "timelines", "signals", *narrow))
