@@ -32,6 +32,7 @@ from tests.databases import fresh_database
 from tests.faults import can_mount, small_disk
 from tests.tables import contents, doubled
 from tests.unit.store.test_full_disk import fill
+from tests.unit.store.test_record import tear
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
@@ -178,6 +179,39 @@ def test_readers_see_the_version_before_until_the_last_row_is_there(workspace: W
     manifest = workspace.ledger.manifest()
     assert run(workspace).tally.computed == {}
     assert workspace.ledger.manifest() == manifest
+
+
+@pytest.mark.parametrize("table", ["pulses@", "timelines@pulses@", "embeddings_pulses_shape@"])
+@pytest.mark.parametrize("either_ledger", ["sqlite"], indirect=True)
+def test_a_candidate_that_a_power_loss_tore_is_computed_again(
+    table: str, workspace: Workspace, known: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    known(pulses=pulses(2))
+    with pytest.raises(Killed):
+        bring_up_to_date(workspace, first_job_only(workspace))
+    before, versions = seen(workspace), workspace.ledger.manifest().versions
+    [held] = [t for t in versions if t.startswith(table)]
+    folder = Path(workspace.record.uri(held))
+    if table == "pulses@":
+        tear(min((folder / "_versions").glob("*.manifest")), "half")
+    else:
+        tear(max((folder / "data").iterdir(), key=lambda f: f.stat().st_mtime_ns), "half")
+    again = open_workspace(workspace.settings.workspace)
+    assert "are gone: embeddings_pulses_shape@" in caplog.text
+    assert narrow_tables(again) == []
+    assert seen(again) == before, "readers saw none of it"
+    caplog.clear()
+    outcome = run(open_workspace(workspace.settings.workspace))
+    assert not caplog.text, "once is enough"
+    assert outcome.tally.computed == {"pulses": 2}, "rows whose timeline is lost are not taken for whole"
+    assert [(t.signal, t.rows) for t in outcome.promoted] == [("pulses", 2)]
+    assert wide(again)["pulses_count"].to_list() == [2, 2]
+    assert doubled(again) == []
+    [gone] = [t for t in narrow_tables(again) if t.startswith(table)]
+    tear(min((Path(again.record.uri(gone)) / "_versions").glob("*.manifest")), "empty")
+    assert wide(open_workspace(workspace.settings.workspace))["pulses_count"].to_list() == [2, 2]
+    with pytest.raises(ValueError, match="no version before is kept"):
+        promote.roll_back(again, "pulses")
 
 
 def test_a_chain_of_new_versions_is_computed_once_each(workspace: Workspace, known: Any) -> None:
