@@ -21,7 +21,7 @@ from flows import deploy as flow
 from flows import deploy_gates
 from flows.deploy_probe import ProbeError, probe, speech, state_of
 from modeling.audio_to_motion import MotionNet
-from serving import follow, live, talking
+from serving import follow, live, remote, talking
 from serving.gateway import make_app
 from serving.join import held_by
 from serving.routing import Gateway
@@ -125,6 +125,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(flow, "SPEECH_S", SPEECH_S)
     monkeypatch.setattr(flow, "SEEDS", (0,))
     monkeypatch.setattr(follow, "POLL_S", 0.05)
+    monkeypatch.setattr(remote, "LOST_S", 30.0)  # a machine that is busy for seconds is no dead worker
     monkeypatch.setattr(deploy_gates, "LEAST_FIRST_S", 5.0)
     monkeypatch.setattr(deploy_gates, "UNDERRUN_MORE", 1.0)
     monkeypatch.setattr(deploy_gates, "FPS_RATIO", 0.2)
