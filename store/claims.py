@@ -45,7 +45,9 @@ class Claims:
         if kind is None:
             self.release()
         elif self._renewed_at:
-            with suppress(sa.exc.DBAPIError, OSError, ValueError):  # what went wrong may be the ledger: it is not waited for
+            with suppress(
+                sa.exc.DBAPIError, OSError, ValueError
+            ):  # what went wrong may be the ledger: it is not waited for
                 self._end()
 
     def take(self, names: Collection[str]) -> set[str]:

@@ -251,7 +251,11 @@ class Flagged:
 def _late(reader: Reader, query: Flagged, tables: Collection[str]) -> pl.DataFrame:
     """(name, video_id, the row's own key) of what is flagged; `tables` are what the query reads."""
     nothing = pl.DataFrame(
-        schema={"name": pl.String, "video_id": pl.String, query.own: pl.Int64 if query.own == "window_index" else pl.String}
+        schema={
+            "name": pl.String,
+            "video_id": pl.String,
+            query.own: pl.Int64 if query.own == "window_index" else pl.String,
+        }
     )
     if not query.rules:
         return nothing

@@ -98,7 +98,6 @@ def race(folder: Path, sample: bool) -> tuple[bool, str]:
     """Two `curate` commands at once on one workspace: one result, no duplicate row, no lost row."""
     corpus = small_corpus(folder)
     headroom("curate", corpus, workspace=folder / "alone")
-    undisturbed = contents(open_workspace(folder / "alone"))
     lines, good = [], True
     for number in range(1 if sample else 5):
         workspace = folder / f"both{number}"

@@ -99,11 +99,17 @@ def test_a_clip_is_of_identity_pairs_only_with_one_that_is_too() -> None:
 
 def test_nobody_and_no_recording_has_more_than_its_share_of_the_balanced_tier() -> None:
     star = [
-        {"clip_id": f"s{i:03}", "video_id": f"v{i // 4}", "who": "star", "signals": {"visual_quality_quality": 2 + i / 100}}
+        {
+            "clip_id": f"s{i:03}",
+            "video_id": f"v{i // 4}",
+            "who": "star",
+            "signals": {"visual_quality_quality": 2 + i / 100},
+        }
         for i in range(190)
     ]
     long = [
-        {"clip_id": f"l{i:02}", "video_id": "long", "signals": {"visual_quality_quality": 5 - i / 10}} for i in range(12)
+        {"clip_id": f"l{i:02}", "video_id": "long", "signals": {"visual_quality_quality": 5 - i / 10}}
+        for i in range(12)
     ]
     kept = members("pretrain_balanced", clips=[*star, *long])
     assert [c for c in kept if c[0] == "s"] == [f"s{i:03}" for i in range(5, 190)], "the best 185"

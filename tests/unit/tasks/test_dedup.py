@@ -109,9 +109,7 @@ def test_a_copy_is_told_from_another_moment_of_the_same_scene(workspace: Workspa
         assert duplicates(reader) == {"clusters": 1, "clips": 2, "copies": 1}
 
 
-def test_a_copy_coded_to_pieces_is_told_by_its_movements(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_coded_to_pieces_is_told_by_its_movements(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cosine only says who is worth a look: another scene is not, whatever moves in it."""
     cosines = (1.0, 0.78, 0.78, 0.7)
     seen = [c * np.eye(DIM)[0] + np.sqrt(1 - c * c) * np.eye(DIM)[n] for n, c in enumerate(cosines)]
