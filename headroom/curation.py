@@ -190,7 +190,10 @@ def adopt(
 def forget(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="VIDEO|IDENTITY", help="A video's id, file name or path, or an identity's id."),
+        typer.Argument(
+            metavar="VIDEO|IDENTITY",
+            help="A video's id, path or file name (also without its ending), or an identity's id.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would go; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
