@@ -32,7 +32,7 @@ from store import deployments, registry
 from store.deployments import OvertakenError, Server
 from store.workspace import Workspace, open_workspace
 from tests.unit.flows.test_deploy_gates import LIVE, metrics
-from tests.unit.serving.talker import IDLE, head, local_worker, tiny
+from tests.unit.serving.talker import IDLE, head, local_worker, promoted, tiny
 
 SPEECH_S = 1.6
 
@@ -383,12 +383,41 @@ def test_killed_before_or_after_any_step_and_run_again_it_comes_to_the_same_end(
 
 def test_one_that_serves_already_is_told_and_nothing_is_done(place: Workspace) -> None:
     name = published(place, lively(0))
-    deployments.first(place, name)
+    promoted(place, name, "audio_to_motion")
     before = deployments.serving(place)
     told = flow.run_deploy(place.settings.workspace, name[:8])
     assert (told["did"], told["state"]) == ("nothing", "serving")
     assert deployments.serving(place) == before
     assert len(deployments.history(place)) == 1
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_one_that_a_server_began_with_is_judged_by_the_baselines_and_alone(
+    place: Workspace, stand_in: dict[Any, Any], monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    name = published(place, lively(0))
+    deployments.first(place, name)
+    assert flow.shown(place)["gated"] is False
+    stand_in[name] = {**LIVE, "mouth_range": LIVE["mouth_range"] if good else 0.0}
+    by = Told()
+    monkeypatch.setattr(flow.deploy_soak, "soak", None)  # there is nobody to compare with
+    told = flow.deploy(place, flow.begun(place, name), 0.5, None, by, soak_s=1.0)
+    now = deployments.serving(place)
+    assert (now.stable, now.canary, flow.shown(place)["gated"]) == (name, "", good)
+    assert deployments.under_way(place) is None
+    assert "nothing serves yet" in by.pages["deploy-gates"]
+    if good:
+        assert by.names == ["gates", "load", "compare", "promote", "switch"]
+        assert (told["state"], deployments.history(place)[0].before) == ("serving", "")
+        with pytest.raises(ValueError, match="no checkpoint served before"):
+            deployments.go_back(place)
+    else:
+        assert (told["state"], told["before"]) == ("refused", name)
+        assert "mouth_range is 0" in told["reason"]
+        assert "it serves on, since nothing else is deployed" in told["reason"]
+        stand_in[name] = LIVE
+        assert deployed(place, name)["state"] == "serving", "it may be judged again"
+        assert flow.shown(place)["gated"] is True
 
 
 def test_when_nothing_but_times_fails_it_is_looked_at_again(place: Workspace, stand_in: dict[str, Any]) -> None:
