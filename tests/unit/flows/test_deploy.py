@@ -17,6 +17,7 @@ import pytest
 import torch
 import uvicorn
 
+from dashboards import deployment
 from flows import deploy as flow
 from flows import deploy_gates
 from flows.deploy_probe import ProbeError, probe, speech, state_of
@@ -195,7 +196,7 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
 def test_a_canary_whose_picture_is_200_ms_late_is_rolled_back_with_that_reason(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published(place, lively(0))
+    deployments.first(place, published(place, lively(0)))
     monkeypatch.setattr(flow, "SPEECH_S", 4.0)
     monkeypatch.setattr(flow, "LOOKS", 1)
     monkeypatch.setattr(deploy_gates, "LEAST_FPS", 1.0)
@@ -393,11 +394,16 @@ def test_one_that_serves_already_is_told_and_nothing_is_done(place: Workspace) -
 
 @pytest.mark.parametrize("good", [True, False])
 def test_one_that_a_server_began_with_is_judged_by_the_baselines_and_alone(
-    place: Workspace, stand_in: dict[Any, Any], monkeypatch: pytest.MonkeyPatch, good: bool
+    place: Workspace,
+    stand_in: dict[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    good: bool,
 ) -> None:
     name = published(place, lively(0))
     deployments.first(place, name)
-    assert flow.shown(place)["gated"] is False
+    deployment.shown(flow.shown(place))
+    assert f"serving {name}, ungated: headroom deploy {name[:8]} judges it" in " ".join(capsys.readouterr().out.split())
     stand_in[name] = {**LIVE, "mouth_range": LIVE["mouth_range"] if good else 0.0}
     by = Told()
     monkeypatch.setattr(flow.deploy_soak, "soak", None)  # there is nobody to compare with
