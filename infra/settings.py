@@ -20,8 +20,9 @@ class Settings:
     default_consent: str = "unknown"
     backends: str = ""
     """HEADROOM_BACKENDS as it was read: a worker elsewhere must compute signals by the same backends."""
-    motion_runtime: str = "torch"
-    """What runs the motion network of a live session: torch, or onnx for the graph that `headroom export-model` made."""
+    motion_runtime: str = "auto"
+    """What runs the motion network of a live session: torch, onnx for the graph that `headroom export-model` made, or auto: the
+    graph where there is one, else torch. All in float32."""
     renderer_runtime: str = ""
     """What runs the renderer of a live session, and where: modeling/renderer_runtime.py; by default its graph on the CPU."""
     ice_servers: str = ""
@@ -41,7 +42,7 @@ def load(workspace: str | Path | None = None) -> Settings:
         default_licence=os.environ.get("HEADROOM_DEFAULT_LICENCE", "unknown"),
         default_consent=os.environ.get("HEADROOM_DEFAULT_CONSENT", "unknown"),
         backends=os.environ.get("HEADROOM_BACKENDS", ""),
-        motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME", "torch"),
+        motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME") or "auto",
         renderer_runtime=os.environ.get("HEADROOM_RENDERER_RUNTIME", ""),
         ice_servers=os.environ.get("HEADROOM_ICE_SERVERS", ""),
         turn_user=os.environ.get("HEADROOM_TURN_USER", ""),

@@ -118,6 +118,8 @@ class Gateway:
         self.workers: dict[str, Worker] = {}
         self.came = asyncio.Event()
         """A worker has come, ever."""
+        self.ending = False
+        """The server ends: nobody who goes now is lost."""
         self.talks: dict[str, Talk] = {}
         self.ended: dict[str, Vitals] = {}
         """Of workers that are gone, as they told it last: by checkpoint."""
@@ -157,7 +159,9 @@ class Gateway:
                 await worker.follow(self.split)
             self.workers[worker.name] = worker
             self.came.set()
-            await listening
+            why = await listening
+            if not self.ending:
+                log.warning("worker %s is lost: %s", worker.name, why)
         except LostError:
             log.warning("worker %s died before it was ready", worker.name)
         finally:

@@ -17,6 +17,7 @@ import pytest
 import torch
 import uvicorn
 
+from dashboards import deployment
 from flows import deploy as flow
 from flows import deploy_gates
 from flows.deploy_probe import ProbeError, probe, speech, state_of
@@ -32,7 +33,7 @@ from store import deployments, registry
 from store.deployments import OvertakenError, Server
 from store.workspace import Workspace, open_workspace
 from tests.unit.flows.test_deploy_gates import LIVE, metrics
-from tests.unit.serving.talker import IDLE, head, local_worker, tiny
+from tests.unit.serving.talker import IDLE, head, local_worker, promoted, tiny
 
 SPEECH_S = 1.6
 
@@ -199,7 +200,7 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
 def test_a_canary_whose_picture_is_200_ms_late_is_rolled_back_with_that_reason(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published(place, lively(0))
+    deployments.first(place, published(place, lively(0)))
     monkeypatch.setattr(flow, "SPEECH_S", 4.0)
     monkeypatch.setattr(flow, "LOOKS", 1)
     monkeypatch.setattr(deploy_gates, "LEAST_FPS", 1.0)
@@ -387,12 +388,46 @@ def test_killed_before_or_after_any_step_and_run_again_it_comes_to_the_same_end(
 
 def test_one_that_serves_already_is_told_and_nothing_is_done(place: Workspace) -> None:
     name = published(place, lively(0))
-    deployments.first(place, name)
+    promoted(place, name, "audio_to_motion")
     before = deployments.serving(place)
     told = flow.run_deploy(place.settings.workspace, name[:8])
     assert (told["did"], told["state"]) == ("nothing", "serving")
     assert deployments.serving(place) == before
     assert len(deployments.history(place)) == 1
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_one_that_a_server_began_with_is_judged_by_the_baselines_and_alone(
+    place: Workspace,
+    stand_in: dict[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    good: bool,
+) -> None:
+    name = published(place, lively(0))
+    deployments.first(place, name)
+    deployment.shown(flow.shown(place))
+    assert f"serving {name}, ungated: headroom deploy {name[:8]} judges it" in " ".join(capsys.readouterr().out.split())
+    stand_in[name] = {**LIVE, "mouth_range": LIVE["mouth_range"] if good else 0.0}
+    by = Told()
+    monkeypatch.setattr(flow.deploy_soak, "soak", None)  # there is nobody to compare with
+    told = flow.deploy(place, flow.begun(place, name), 0.5, None, by, soak_s=1.0)
+    now = deployments.serving(place)
+    assert (now.stable, now.canary, flow.shown(place)["gated"]) == (name, "", good)
+    assert deployments.under_way(place) is None
+    assert "nothing serves yet" in by.pages["deploy-gates"]
+    if good:
+        assert by.names == ["gates", "load", "compare", "promote", "switch"]
+        assert (told["state"], deployments.history(place)[0].before) == ("serving", "")
+        with pytest.raises(ValueError, match="no checkpoint served before"):
+            deployments.go_back(place)
+    else:
+        assert (told["state"], told["before"]) == ("refused", name)
+        assert "mouth_range is 0" in told["reason"]
+        assert "it serves on, since nothing else is deployed" in told["reason"]
+        stand_in[name] = LIVE
+        assert deployed(place, name)["state"] == "serving", "it may be judged again"
+        assert flow.shown(place)["gated"] is True
 
 
 def test_when_nothing_but_times_fails_it_is_looked_at_again(place: Workspace, stand_in: dict[str, Any]) -> None:
