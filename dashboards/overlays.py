@@ -31,8 +31,8 @@ MIN_TIP_PX = 4.0
 HELD_FRAMES = 5
 """A row stands for the frames around it: detections are made on every fifth."""
 FLOW_SIDE_PX, FLOW_STEP_PX, FLOW_PAIR_FRAMES = 320, 20, 5
-MIN_FLOW_PX, MAX_FLOW_PX = 3.75, 18.0
-"""In a second, of pictures of 320 px: less is what the matcher sees in a picture at rest."""
+MIN_FLOW_PX, MAX_FLOW_PX = 5.0, 18.0
+"""In a second, of pictures of 320 px: less than one pixel from one frame of a pair to the other is not shown."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _flow(canvas: Canvas, line: Line, scene: Scene) -> None:
             way = float(np.hypot(*flow_HW2[y, x]))
             if way >= MIN_FLOW_PX:
                 dx, dy = flow_HW2[y, x] * min(1.0, MAX_FLOW_PX / way)
-                for colour, width_px in ((SHADOW, 3), (LIME, 1)):
+                for colour, width_px in ((SHADOW, 2), (LIME, 1)):
                     canvas.arrow(x / small, y / small, (x + dx) / small, (y + dy) / small, colour, width_px)
 
 

@@ -227,7 +227,9 @@ def _paint_language(draw: ImageDraw, scene: Scene, top: int, width_px: int, line
     colour = TEAL if language else SOFT
     for start, end in _spoken(scene):
         x0, x1 = (_x(scene, f, width_px) for f in (start, end))
-        draw.rectangle((x0, top + 3, max(x1, x0 + 2), top + LANE_PX), fill=tuple(c // 2 for c in colour), outline=colour)
+        draw.rectangle(
+            (x0, top + 3, max(x1, x0 + 2), top + LANE_PX), fill=tuple(c // 2 for c in colour), outline=colour
+        )
     sure = told.get("probability", told.get("language_probability"))
     words = [str(language or "no language told"), "" if sure is None else f"{sure:.2f}"]
     if told.get("second_language"):

@@ -77,7 +77,12 @@ def counted(title: str, unit: str, *, quiet: bool) -> Iterator[Callable[[int, in
     if quiet or not err.is_terminal:
         yield lambda done, total: _tell_tenth(title, unit, done, total)
         return
-    columns = (SpinnerColumn(), TextColumn(title), BarColumn(), TextColumn(f"{{task.completed}} of {{task.total}} {unit}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn(title),
+        BarColumn(),
+        TextColumn(f"{{task.completed}} of {{task.total}} {unit}"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
         task = bars.add_task(title, total=None, visible=False)
         yield lambda done, total: bars.update(task, completed=done, total=total, visible=True)

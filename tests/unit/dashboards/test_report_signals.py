@@ -86,7 +86,7 @@ def test_every_signal_has_a_page_that_the_index_leads_to(report: Path) -> None:
         assert f'href="signal-{name}.html"' in index
         assert f"<h1>{name}</h1>" in (report / f"signal-{name}.html").read_text(encoding="utf-8")
     total = len(discover()) + 1
-    assert PAGES_TOLD == [(made, total) for made in range(total + 1)]
+    assert [(made, total) for made in range(total + 1)] == PAGES_TOLD
 
 
 def test_clips_stand_at_their_end(report: Path) -> None:
