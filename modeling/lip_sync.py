@@ -149,7 +149,7 @@ def predicted(taps_KLD: np.ndarray, voice_TL: np.ndarray) -> np.ndarray:
     """Lips (T, D) that a voice leads to expect; the ends are repeated."""
     context = len(taps_KLD) // 2
     padded = np.pad(voice_TL, ((context, context), (0, 0)), mode="edge")
-    return np.sum([padded[k : k + len(voice_TL)] @ tap_LD for k, tap_LD in enumerate(taps_KLD)], axis=0)
+    return np.asarray(np.sum([padded[k : k + len(voice_TL)] @ tap_LD for k, tap_LD in enumerate(taps_KLD)], axis=0))
 
 
 def _sphering(rows_TD: np.ndarray, shrinkage: float) -> np.ndarray:

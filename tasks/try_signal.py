@@ -121,7 +121,7 @@ def try_signal(
         raise ValueError(f"{workspace.settings.workspace}: holds no clips; headroom curate PATH makes some")
     trial = Trial(signal, file, len(clips))
     with Reader() as reader:
-        ends_s = []
+        ends_s: list[float] = []
         for done, clip in enumerate(clips):
             if done and _next_ends_s(ends_s) > budget_s:
                 break
