@@ -266,8 +266,8 @@ def demo(
         terminal.funnel_of_corpus(footage(reader), built)
     if not told["clips"]:
         terminal.note("no clip came of this footage, so there is no tier to freeze; the report says why, file by file")
-    terminal.note("writing the report")
-    report = write_report(corpus.workspace)
+    with terminal.counted("report", "pages", quiet=False) as on_page:
+        report = write_report(corpus.workspace, on_progress=on_page)
     if not live:
         terminal.next_steps(report, corpus.workspace.settings.workspace)
         return
