@@ -52,9 +52,9 @@ def _coded(rgb: np.ndarray, crf: int) -> np.ndarray:
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
-        stream.height, stream.width, stream.pix_fmt = *rgb.shape[:2], "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = rgb.shape[0], rgb.shape[1], "yuv420p"
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")))
         container.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as container:
-        return np.asarray(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    with av.open(file, "r") as made:
+        return np.asarray(next(made.decode(video=0)).to_ndarray(format="rgb24"))
