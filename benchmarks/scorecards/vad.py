@@ -29,6 +29,8 @@ PAUSE_FRAMES = 30
 LOUD_DB, NEAR_FRAMES = -35.0, 2
 SPEECH_PROB = 0.5
 MAX_S = 20.0
+SPOKEN = "neg/autoed__example.mp4"
+"""Nobody is seen and no language is labelled, but somebody speaks."""
 
 Frames = list[tuple[float, float, bool]]
 """Of each frame: speech_prob, loudness in dB, does somebody speak."""
@@ -82,10 +84,12 @@ def sentences() -> dict[str, Frames]:
 
 
 def nobody(root: Path) -> dict[str, Frames]:
-    """Music, tones, engines, animals, near silence: files without people, whose sound has no language."""
+    """Music, tones, animals, near silence: files without people, whose sound has no language."""
     found: dict[str, Frames] = {}
     for entry in manifest(root, "neg"):
         if entry["people"] or not entry["audio"] or entry["language"] or "broken_audio" in entry["tags"]:
+            continue
+        if entry["file"] == SPOKEN:
             continue
         num_frames = int(min(entry["duration"], MAX_S) * 25)
         audio = sound(entry["path"], num_frames)
@@ -140,7 +144,7 @@ def run(root: Path) -> list[Row]:
     return [
         row("two people in talk: somebody speaks or nobody", "accuracy by frame", seconds, accuracy, goal=0.9, baseline=by_loudness(talk), baseline_name="louder than the median"),
         row("sentences read by machines in noise at 20, 10 and 5 dB, and the pauses", "AUC of speech_prob by frame", read, auc, goal=0.95, baseline=auc_of_loudness(pooled(read)), baseline_name="loudness_db"),
-        row("music, tones, engines, animals and near silence are taken for speech", "share of frames", silent, alarms, goal=0.05, better="lower", baseline=0.5, baseline_name="louder than the median"),
+        row("music, tones, animals and near silence are taken for speech", "share of frames", silent, alarms, goal=0.05, better="lower", baseline=0.5, baseline_name="louder than the median"),
         row("speech_prob is calibrated, on all of these", "ECE", every, calibration_error, goal=0.1, better="lower"),
     ]  # fmt: skip
 

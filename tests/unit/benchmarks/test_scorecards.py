@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.scorecards import flow, motion, overlay_text, vad
+from benchmarks.scorecards import faces, flow, keyframes, motion, overlay_text, vad
 from benchmarks.scorecards.footage import manifest, media_of, read_frames
 from tasks.damage import STRENGTHS, degrade
 from tests.drawn_face import draw_face, wall
@@ -122,3 +122,20 @@ def test_a_zoom_moves_at_the_speed_it_claims() -> None:
     assert speed == pytest.approx(0.05 * np.hypot(x, y).mean() / 240 * 100 * 5)
     told = flow.told(frames)
     assert [row["camera"] for row in told] == pytest.approx([speed, speed], rel=0.2)
+
+
+def test_points_of_a_face_follow_and_those_that_stay_do_not() -> None:
+    frame = draw_face(wall(640, 480), 320, 220, 260)
+    _, score, points = faces.found_on(frame)
+    assert points is not None
+    assert score > 0.7
+    for kind in ("shifted", "mirrored"):
+        assert max(faces.misses(frame, points, kind)) < 20
+    shift = 0.08 * 640 / np.hypot(*(points[0] - points[1])) * 100
+    assert faces.stays(frame, points, "shifted")[0] == pytest.approx(shift)
+
+
+def test_noise_of_a_gray_level_is_so_much_of_luma() -> None:
+    noisy = degrade(np.full((240, 320, 3), 128, np.uint8), "noise", 10.0)
+    luma = media_of([noisy], 1.0).image(0, None, "gray")
+    assert luma.std() == pytest.approx(10 * keyframes.LUMA_NOISE, rel=0.03)
