@@ -48,7 +48,7 @@ BATCH = 50_000
 WRITE_UP_TO = 1_000_000
 """Larger tables are written to a little only: a backfill of 10 M would take an hour."""
 LIMIT_BACKFILL_S_PER_MILLION = 60.0
-LIMIT_SNAPSHOT_S, LIMIT_DIFF_S = 15.0, 5.0
+LIMIT_SNAPSHOT_S, LIMIT_DIFF_S = 2.0, 2.0
 """Of half a million clips with the values of ten clauses; each is a leaf that is hashed."""
 LIMIT_PLAN_S, LIMIT_PLAN_LARGE_S = 5.0, 40.0
 """Up to a million clips, and up to ten."""
