@@ -25,7 +25,8 @@ from store.guard import Query
 from store.sql_rules import CLIP_RELATIONS
 from store.tier_sql import Clause, Tier, base_of
 
-FORMAT = "headroom snapshot 2"
+FORMAT, FORMAT_1 = "headroom snapshot 2", "headroom snapshot 1"
+"""What is written, and what is read, too."""
 _SPAN = ("clip_id", "video_id", "start_frame", "end_frame", "start_s", "end_s", "duration_s")
 SPAN_COLUMNS = tuple(f"clips.{c}" for c in _SPAN)
 _KEPT = ("salt", "leaf")
@@ -113,7 +114,7 @@ def freeze(
         "columns": [[f.name, str(f.type)] for f in rows.schema],
         "num_clips": rows.num_rows,
         "duration_s": round(float(pc.sum(rows["duration_s"]).as_py() or 0.0), 3),
-        "merkle_root": merkle_root(_leaves(rows)).hex(),
+        "merkle_root": _root(rows).hex(),
     }
     return Snapshot(header, rows, created_at)
 
@@ -124,7 +125,7 @@ def weighted(snapshot: Snapshot, weights: Sequence[float], balance: Mapping[str,
     rows = snapshot.clips
     clips = rows.add_column(rows.num_columns - len(_KEPT), "weight", pa.array(weights, pa.float64())).combine_chunks()
     told = {"balance": dict(balance), "columns": [[f.name, str(f.type)] for f in clips.schema]}
-    header = {**snapshot.header, **told, "merkle_root": merkle_root(_leaves(clips)).hex()}
+    header = {**snapshot.header, **told, "merkle_root": _root(clips).hex(), "format": FORMAT}
     return Snapshot(header, clips, snapshot.created_at)
 
 
@@ -176,7 +177,7 @@ def from_bytes(data: bytes, name: str) -> Snapshot:
         raise ValueError(
             f"snapshot {name}: {found.clips.num_rows} rows don't fit its header: changed; build the tier again"
         )
-    if (root := merkle_root(_leaves(found.clips)).hex()) != header["merkle_root"]:
+    if (root := _root(found.clips, header["format"]).hex()) != header["merkle_root"]:
         raise ValueError(
             f"snapshot {name}: its clips hash to {root}, not to {header['merkle_root']}: changed; build the tier again"
         )
@@ -196,9 +197,10 @@ def _parsed(source: pa.NativeFile, name: str, *, whole: bool) -> Snapshot:
         raise ValueError(
             f"snapshot {name}: can't be read ({str(error).splitlines()[0]}); build the tier again"
         ) from None
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, FORMAT_1):
         raise ValueError(
-            f"snapshot {name}: format {header.get('format')!r}, this version reads {FORMAT!r}; build the tier again"
+            f"snapshot {name}: format {header.get('format')!r}, this version reads {FORMAT_1!r} and {FORMAT!r}; "
+            "build the tier again"
         )
     if found.sha256 != claimed:
         raise ValueError(
@@ -210,7 +212,7 @@ def _parsed(source: pa.NativeFile, name: str, *, whole: bool) -> Snapshot:
 def redact(snapshot: Snapshot, clip_ids: Collection[str]) -> Snapshot:
     """The snapshot without what it says of these clips: only their leaves stay. `sha256` does not change."""
     gone = pc.fill_null(pc.is_in(snapshot.clips["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string())), False)
-    leaves = pa.array(_leaves(snapshot.clips), pa.binary())
+    leaves = pa.array(_leaves(snapshot.clips, snapshot.header["format"]), pa.binary())
     # Taken row by row: a mask alone would leave the bytes of what it hides in the buffers, and so in the file.
     kept = pc.if_else(gone, pa.scalar(None, pa.int64()), pa.array(range(snapshot.clips.num_rows), pa.int64()))
     columns = [
@@ -221,21 +223,25 @@ def redact(snapshot: Snapshot, clip_ids: Collection[str]) -> Snapshot:
     return Snapshot(snapshot.header, clips, snapshot.created_at)
 
 
-def merkle_root(leaves: list[bytes]) -> bytes:
-    """Root of a hash tree with up to 64 children a node. Nodes and leaves hash under different first bytes (RFC 6962), so none
-    can stand for the other; a node's children are of one length, so no two lists of them read alike."""
+def merkle_root(leaves: list[bytes], children: int = _CHILDREN) -> bytes:
+    """Root of a hash tree with up to so many children a node; one alone goes up as it is. Nodes and leaves hash under different
+    first bytes (RFC 6962), so none can stand for the other."""
     level = leaves or [hashlib.sha256(b"").digest()]
     while len(level) > 1:
-        starts = range(0, len(level), _CHILDREN)
-        level = [hashlib.sha256(b"\x01" + b"".join(level[s : s + _CHILDREN])).digest() for s in starts]
+        nodes = [level[at : at + children] for at in range(0, len(level), children)]
+        level = [hashlib.sha256(b"\x01" + b"".join(n)).digest() if len(n) > 1 else n[0] for n in nodes]
     return level[0]
 
 
-def _leaves(rows: pa.Table) -> list[bytes]:
-    """sha256 of 0x00, the salt, the row's numbers as they lie in memory, and its other values as text. A redacted row gives the
-    leaf it kept."""
+def _root(rows: pa.Table, form: str = FORMAT) -> bytes:
+    return merkle_root(_leaves(rows, form), 2 if form == FORMAT_1 else _CHILDREN)
+
+
+def _leaves(rows: pa.Table, form: str = FORMAT) -> list[bytes]:
+    """sha256 of 0x00, the salt, the row's numbers as they lie in memory, and its other values as text; in format 1 all are text.
+    A redacted row gives the leaf it kept."""
     names = [n for n in rows.column_names if n not in _KEPT]
-    numbers = [n for n in names if _is_number(rows.schema.field(n).type)]
+    numbers = [n for n in names if form != FORMAT_1 and _is_number(rows.schema.field(n).type)]
     packed, width = _packed([rows[n] for n in numbers], rows.num_rows)
     told = [n for n in names if n not in numbers]
     texts = [pc.fill_null(pc.binary_join_element_wise("=", _as_text(rows[n]), ""), "") for n in told]

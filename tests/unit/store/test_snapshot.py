@@ -156,6 +156,7 @@ def test_the_root_depends_on_every_leaf_and_their_order() -> None:
     assert len(roots) == 7
     many = [bytes([i % 251, i // 251]) * 16 for i in range(5000)]  # three levels of nodes
     other = [*many[:4900], bytes(32), *many[4901:]]
+    assert merkle_root(many, 2) != merkle_root(many)
     assert len({merkle_root(m) for m in (many, many[:-1], other, [*many[64:], *many[:64]])}) == 4
 
 
@@ -170,6 +171,16 @@ def test_no_value_is_another_one_than_zero(query: Any) -> None:
     zeros = pa.array([0.0] * len(column), column.type)
     assert root(zeros) != root(pa.nulls(len(column), column.type))
     assert root(zeros) == root(pa.chunked_array([zeros[:1], zeros[1:]])), "however they lie in memory"
+
+
+def test_a_snapshot_of_format_1_is_read_and_redacted(query: Any) -> None:
+    made = frozen(query)
+    root = "1790421ec5bfee48ba837d10f97efc42ac648ac076660f68b7f8452ac8fdfee7"  # as format 1 was hashed when it was the one that is written
+    old = Snapshot({**made.header, "format": "headroom snapshot 1", "merkle_root": root}, made.clips, 0.0)
+    assert from_bytes(to_bytes(old), "s").sha256 == old.sha256
+    assert from_bytes(to_bytes(redact(old, ["c3"])), "s").clip_ids == ["c2", "c5", "c6"]
+    with pytest.raises(ValueError, match="its clips hash to"):
+        from_bytes(to_bytes(_changed(old, "end_frame", 1)), "s")
 
 
 def test_a_header_is_read_without_the_clips(query: Any, tmp_path: Path) -> None:
