@@ -47,7 +47,7 @@ SIGNAL = Signal(
     weights=(WEIGHTS,),
     params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S},
     backend="voice_texture",
-    summary="Real against made voices: a linear model on the fine structure of spectra, envelopes, modulation and pitch.",
+    summary="Real against made voices: lines on the fine structure of spectra, envelopes, modulation and pitch.",
     source="Linear-frequency bands after Sahidullah et al., A Comparison of Features for Synthetic Speech Detection, "
     "Interspeech 2015; the model is our own.",
 )
@@ -108,10 +108,12 @@ def _windows(logits_W: np.ndarray, spoken_frames: np.ndarray, length: int, start
 
 
 def logits_of(texture_WK: np.ndarray) -> np.ndarray:
-    """Logits (W,) of the shipped model, within -30 and 30."""
+    """Logits (W,) of the shipped model, within -30 and 30: of a window the greatest of its lines'."""
     model = _model()
-    standard_WK = np.clip((texture_WK - model["mean_K"]) / model["scale_K"], -model["clip"], model["clip"])
-    return np.asarray(np.clip(standard_WK @ model["weights_K"] + model["bias"], -30, 30))
+    standard_JWK = (texture_WK - model["mean_JK"][:, None]) / model["scale_JK"][:, None]
+    standard_JWK = np.clip(standard_JWK, -model["clip"], model["clip"])
+    logits_JW = np.einsum("jwk,jk->jw", standard_JWK, model["weights_JK"]) + model["bias_J"][:, None]
+    return np.asarray(np.clip(logits_JW.max(axis=0), -30, 30))
 
 
 @cache
