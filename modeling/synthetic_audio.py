@@ -6,9 +6,9 @@
 
 Lines on standardised features: with fifteen real voices anything larger learns the voices. Vocoders of source and filter
 have a line of their own, since their pulses lie on the far side of people from those of other machines; a sound is taken
-for made when it is beyond either. To refit on sound
-of one's own, run the three commands, put the file's sha256 into a new table of `infra/weights.toml` and name it in
-`tasks/signals/synthetic_audio.py`: the fingerprint follows from the hash, and the signal's rows become stale.
+for made when it is beyond either. To refit on sound of one's own, run the three commands, put the file's sha256 into a new
+table of `infra/weights.toml` and name it in `tasks/signals/synthetic_audio.py`: the fingerprint follows from the hash, and
+the signal's rows become stale.
 
 R rows (windows of 2 s), K features, J lines.
 """
@@ -33,14 +33,15 @@ CLEAN = "clean"
 class Config:
     """`penalty` of squared weights, relative to the number of voices. The line is drawn so that of the sounds of real
     voices, each held back in turn, `false_positive_ratio` would lie above it: less than what is wanted of new people, since
-    fifteen voices hold few that are unusual. A clean sound weighs as much as
-    `clean_weight` that were spoilt on their way."""
+    fifteen voices hold few that are unusual. A clean sound weighs as much as `clean_weight` that were spoilt on their
+    way."""
 
-    penalty: float = 0.01
-    false_positive_ratio: float = 0.01
+    penalty: float = 0.03
+    false_positive_ratio: float = 0.04
     clean_weight: float = 3.0
-    clip: float = 4.0
-    """Standard deviations at which a feature is cut: what lies further was never seen."""
+    clip: float = 2.0
+    """Standard deviations at which a feature is cut: beyond them lies what noise and narrow bands do to a few features,
+    more than any voice does."""
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,23 @@ from tasks.backend import Backend
 from tasks.media.media import Media
 from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Resources, Signal
 from tasks.speaker_encoder import spoken
-from tasks.voice_texture import WINDOW_S, texture
+from tasks.voice_texture import MIN_HIGH_SPREAD, WINDOW_S, holds_high_voice, texture
 
 WEIGHTS = "synthetic_audio"
 SPEECH_PROB = 0.5
 MIN_SPEECH_S = 1.0
+NO_HIGH_VOICE = "the sound holds too little of the voice above 4 kHz to tell"
 
 SIGNAL = Signal(
     grain="clip",
-    version=3,
+    version=4,
     columns=(
         Column(
             "synthetic_score",
             pa.float32(),
             "score",
             "that the voice was made by a machine; from 0.5 it is taken to be. A low score is no proof of a real voice: "
-            "of kinds of synthesis that it was not fitted on it may know nothing",
+            "of kinds of synthesis that it was not fitted on it may know nothing. NULL over the telephone and in loud noise",
             0,
             1,
             4,
@@ -45,7 +46,7 @@ SIGNAL = Signal(
     look=Look(audio=True),
     cost_cpu_s=0.012,
     weights=(WEIGHTS,),
-    params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S},
+    params={"speech_prob": SPEECH_PROB, "min_speech_s": MIN_SPEECH_S, "min_high_spread": MIN_HIGH_SPREAD},
     backend="voice_texture",
     summary="Real against made voices: lines on the fine structure of spectra, envelopes, modulation and pitch.",
     source="Linear-frequency bands after Sahidullah et al., A Comparison of Features for Synthetic Speech Detection, "
@@ -65,8 +66,16 @@ BACKENDS = {
 
 
 def compute(media: Media, needs: Needs) -> Output:
-    """Raises NotApplicable: no audio, under 1 s of speech."""
-    return judge(media, needs, lambda voice: logits_of(texture(voice)), WINDOW_S)
+    """Raises NotApplicable: no audio, under 1 s of speech, too little of the voice above 4 kHz (a telephone line, loud
+    noise)."""
+    return judge(media, needs, _hear, WINDOW_S)
+
+
+def _hear(voice: np.ndarray) -> np.ndarray:
+    texture_WK = texture(voice)
+    if not holds_high_voice(texture_WK):
+        raise NotApplicable(NO_HIGH_VOICE)
+    return logits_of(texture_WK)
 
 
 def judge(media: Media, needs: Needs, hear: Callable[[np.ndarray], np.ndarray], window_s: float) -> Output:

@@ -24,12 +24,12 @@ def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str)
 
 def test_ways_are_drawn_by_lot_and_the_same_lot_again() -> None:
     voice = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ).astype(np.float32)
-    made, again = (list(treatments(voice, [voice], np.random.default_rng(0))) for _ in range(2))
+    made, again = (list(treatments(voice, [voice], 6, np.random.default_rng(0))) for _ in range(2))
     assert [name for name, _ in made] == [name for name, _ in again]
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(made, again, strict=True))
     assert made[0][0] == "clean"
     assert made[0][1] is voice
-    assert len(made) == 1 + voice_corpus.NUM_WAYS
+    assert len(made) == 1 + 6
     for name, sound in made[1:]:
         assert set(name.split()[1:]) <= set(CODECS)
         assert sound.dtype == np.float32
@@ -111,7 +111,8 @@ def test_sound_is_read_at_16_khz_mono(tmp_path: Path) -> None:
 
 def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_corpus, "voiced_part", lambda audio: audio)
-    monkeypatch.setattr(voice_corpus, "NUM_WAYS", 1)
+    monkeypatch.setattr(voice_corpus, "NUM_WAYS", {"real": 2, "made": 1})
+    monkeypatch.setattr(voice_corpus, "holds_high_voice", lambda _texture: True)
     for name, duration_s in (("ann_0", 2.5), ("ann_1", 2.5), ("bob-b_0", 0.5), ("robot_0", 2.5)):
         soundfile.write(tmp_path / f"{name}.wav", syllables(duration_s), AUDIO_HZ)
     real, made = [tmp_path / f"{n}.wav" for n in ("ann_0", "ann_1", "bob-b_0")], [tmp_path / "robot_0.wav"]
@@ -119,8 +120,22 @@ def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, mo
     num_rows = export(real, made, out)
     with np.load(out) as held:
         assert held["texture_RK"].shape == (num_rows, 234)
-        assert num_rows >= 3 * (1 + voice_corpus.NUM_WAYS)  # files, ways
+        assert {str(t).split()[0] for t in held["treatment_R"][held["made_R"]]} == {"clean", "0"}
+        assert {str(t).split()[0] for t in held["treatment_R"][~held["made_R"]]} == {"clean", "0", "1"}
         assert set(held["voice_R"][held["made_R"]]) == {"robot"}
         assert set(held["voice_R"][~held["made_R"]]) == {"ann"}
     with pytest.raises(ValueError, match="no made file holds a second of speech"):
         export(real, [tmp_path / "bob-b_0.wav"], out)
+
+
+def test_what_no_voice_is_heard_in_above_4_khz_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice_corpus, "voiced_part", lambda audio: audio)
+    monkeypatch.setattr(voice_corpus, "NUM_WAYS", {"real": 1, "made": 1})
+    monkeypatch.setattr(voice_corpus, "on_its_way", lambda voice, *_: (voice_corpus.telephone(voice), []))
+    bursts = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ) * (np.arange(2 * AUDIO_HZ) % 4000 < 2000)
+    files = [tmp_path / f"{name}_0.wav" for name in ("ann", "robot")]
+    for file in files:
+        soundfile.write(file, bursts, AUDIO_HZ)
+    export(files[:1], files[1:], tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as held:
+        assert held["treatment_R"].tolist() == ["clean", "clean"]
