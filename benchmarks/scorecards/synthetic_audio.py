@@ -5,7 +5,7 @@
 No voice judged here was fitted on: people are the talking heads without GRID's, and a recorded conversation; of
 espeak-ng and Kokoro the voices held back; and Piper and hibari, of which nothing was seen in the fit. Both sides are
 judged as they are, after lossy codecs, and in noise, rooms, music and over a telephone; what the signal leaves NULL is
-in no AUC, and is taken for nobody's. Needs
+in no AUC and counts as not taken for made. Needs
 `pip install 'headroom[voices]'`. Baseline: level above 4 kHz, the less the more made.
 """
 
@@ -227,7 +227,7 @@ def run(root: Path) -> list[Row]:
         *(against(f"both after {codec.upper()} at {CODECS[codec][2] // 1000} kbit/s, source-filter apart", coded[codec], made_coded[codec]) for codec in CODECS),
         row("people as they are are taken for made (score >= 0.5)", "share of clips", real, taken, goal=0.05, better="lower"),
         row("people after AAC, MP3 and Opus at 24 to 96 kbit/s are taken for made", "share of clips", joined(every_codec, better_coded), taken, goal=0.05, better="lower"),
-        *(row(f"people {place} are taken for made", "share of clips", there[place], taken, goal=0.05, better="lower") for place in PLACES),
+        *(row(f"people {place} are taken for made (NULL is not)", "share of clips", there[place], taken, goal=0.05, better="lower") for place in PLACES),
         row("people as they are are judged at all (else NULL: too little of the voice above 4 kHz)", "share of clips", real, told),
         *(row(f"people {place} are judged at all", "share of clips", there[place], told) for place in PLACES),
         *(against(f"both {place}: people against {', '.join(NETWORKS)}", there[place], made_there[place]) for place in PLACES if often_told(there[place], made_there[place])),
