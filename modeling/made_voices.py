@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from infra import weights
+from modeling.source_filter import Source, source_filter
 
 AUDIO_HZ = 16_000
 KOKORO_VOICES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
@@ -50,7 +51,7 @@ HELD_BACK_KOKORO = (
 TRAINING_ESPEAK = ("", "+f1", "+f2", "+f3", "+m1", "+m2", "+m6", "+m7", "+f5", "+klatt", "+croak", "+whisper")
 HELD_BACK_ESPEAK = ("+m3", "+m4", "+m5", "+f4")
 ENGLISH = ("en-us", "en", "en-029")
-RESYNTHESISED = "griffinlim-"
+RESYNTHESISED, VOCODED = "griffinlim-", "sourcefilter-"
 """Before the name of a real voice, in the names of files."""
 TRAINING_TEXT = (
     "She had a good deal to say about the garden, the weather and the price of coal, and nobody could stop her.",
@@ -222,8 +223,8 @@ def resampled(audio: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
-    """The files written, VOICE_N.wav: what is read aloud, and of each real voice the first file resynthesised, with
-    varied settings."""
+    """The files written, VOICE_N.wav: what is read aloud, and of each real voice the first file resynthesised and
+    vocoded, with varied settings."""
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -244,8 +245,8 @@ def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
         if voice not in HELD_BACK_KOKORO:
             told = kokoro(SHORT_TEXT[i % len(SHORT_TEXT)], voice, speed=(0.9, 1.0, 1.1)[i % 3])
             keep(f"kokoro-{voice}", 0, told)
-    seen = set()
-    for file in real:
+    seen, vocoder = set(), np.random.default_rng(0)
+    for i, file in enumerate(real):
         voice, _, number = file.stem.rpartition("_")
         if voice in seen:
             continue
@@ -254,6 +255,8 @@ def training_voices(folder: Path, real: Sequence[Path]) -> list[Path]:
         mono = resampled(audio.mean(axis=1), rate_hz)[: round(LONGEST_S * AUDIO_HZ)]
         made = griffin_lim(mono, num_mels=int(rng.choice([60, 80, 100])), num_rounds=int(rng.choice([8, 16, 32, 60])))
         keep(f"{RESYNTHESISED}{voice}", int(number), made)
+        source = Source(num_cepstra=int(vocoder.integers(30, 70)), noisy_hz=float(vocoder.uniform(3000, 6500)))
+        keep(f"{VOCODED}{voice}", int(number), source_filter(mono, source, seed=i))
     return written
 
 

@@ -3,9 +3,10 @@
     python -m tasks.voice_corpus OUT.npz --real FILE ... --made FILE ...
 
 Each file is taken clean and through several ways that speech comes to a listener, drawn by lot: pitch and formants
-moved, a room, noise of some colour, an equaliser, a narrow band, and one or two round trips through MP3, AAC or Opus at
-a rate of its own; real and made alike, so that none of these tells the two apart. A file's voice is the part of its
-name before the last underscore; see `modeling/synthetic_audio.py` for what is done with them.
+moved, a room, noise of some colour or babble of the other files, an equaliser, a narrow band or a telephone line, and
+one or two round trips through MP3, AAC or Opus at a rate of its own; real and made alike, so that none of these tells
+the two apart. What is left without a voice above 4 kHz is left out: the signal does not judge it. A file's voice is the
+part of its name before the last underscore; see `modeling/synthetic_audio.py` for what is done with them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from tasks.media.media import Media
 from tasks.signals import vad
 from tasks.speaker_encoder import spoken
-from tasks.voice_texture import AUDIO_HZ, texture
+from tasks.voice_texture import AUDIO_HZ, holds_high_voice, texture
 
 CODECS = {
     "mp3": ("mp3", "libmp3lame", 48_000),
@@ -32,15 +33,20 @@ CODECS = {
 """Container, encoder, bits per second: what speech is sent with, at the lower end."""
 RATES = {"mp3": (32, 48, 64, 96), "aac": (24, 32, 48, 64), "opus": (12, 16, 24, 32, 48)}
 """Of the fit, in kbit/s."""
-NUM_WAYS = 4
+NUM_WAYS = {"real": 20, "made": 5}
+"""Of a file: few people have to show what the ways do to a voice, and made voices are many."""
 MAX_SPEECH_S = 4.0
-NOISE_DB = (10.0, 40.0)
+NOISE_DB = (3.0, 40.0)
 NOISE_SLOPE = (0.0, 1.0)
 """White to pink: the amplitude falls by so many powers of the frequency."""
 EQUALISER_DB, EQUALISER_POINTS = 6.0, 8
 LOG_SPEED = (0.06, 0.22)
 """Slower or quicker by a factor of 1.06 to 1.25, pitch and formants with it: another voice, for the fit."""
+BABBLE_VOICES = 5
 EDGE_HZ = (3400.0, 7200.0)
+TELEPHONE_HZ, TELEPHONE_BAND_HZ = 8000, (300.0, 3400.0)
+MU = 255.0
+"""Of the companding of ITU-T G.711, to 8 bits."""
 REVERBERATION_S = (0.2, 0.6)
 DIRECT_DB = (0.0, 9.0)
 """Of the direct sound above the room's."""
@@ -59,15 +65,19 @@ def export(real: Sequence[Path], made: Sequence[Path], out: Path) -> int:
     """
     rng = np.random.default_rng(0)
     rows: dict[str, list[np.ndarray]] = {"texture_RK": [], "made_R": [], "voice_R": [], "treatment_R": []}
+    spoken_in = {file: voiced_part(sound_of(str(file)))[: round(MAX_SPEECH_S * AUDIO_HZ)] for file in (*real, *made)}
+    crowd = [v for v in spoken_in.values() if len(v) >= MIN_SPEECH_S * AUDIO_HZ]
     for is_made, files in ((False, real), (True, made)):
         before = len(rows["made_R"])
         for file in files:
-            voice = voiced_part(sound_of(str(file)))[: round(MAX_SPEECH_S * AUDIO_HZ)]
+            voice = spoken_in[file]
             if len(voice) < MIN_SPEECH_S * AUDIO_HZ:
                 log.info("%s: left out, under a second of speech", file.name)
                 continue
-            for name, treated in treatments(voice, rng):
+            for name, treated in treatments(voice, crowd, NUM_WAYS["made" if is_made else "real"], rng):
                 features = texture(treated, HOP_S)
+                if not holds_high_voice(features):
+                    continue
                 told = {"made_R": is_made, "voice_R": file.stem.rpartition("_")[0], "treatment_R": name}
                 rows["texture_RK"].append(features)
                 for key, value in told.items():
@@ -99,15 +109,19 @@ def voiced_part(audio: np.ndarray) -> np.ndarray:
     return spoken(whole, rows["speech_prob"].to_numpy() >= SPEECH_PROB)
 
 
-def treatments(voice: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, sound) of the voice clean, and of NUM_WAYS ways by lot; the name says the codecs it went through."""
+def treatments(
+    voice: np.ndarray, crowd: Sequence[np.ndarray], num_ways: int, rng: np.random.Generator
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, sound) of the voice clean, and of that many ways by lot; the name says the codecs it went through."""
     yield "clean", voice
-    for i in range(NUM_WAYS):
-        sound, codecs = on_its_way(voice, rng)
+    for i in range(num_ways):
+        sound, codecs = on_its_way(voice, crowd, rng)
         yield f"{i} {' '.join(codecs)}".strip(), sound
 
 
-def on_its_way(voice: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+def on_its_way(
+    voice: np.ndarray, crowd: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, list[str]]:
     import soxr
     from scipy.signal import fftconvolve, firwin
 
@@ -117,12 +131,16 @@ def on_its_way(voice: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
         sound = soxr.resample(sound, AUDIO_HZ * speed, AUDIO_HZ)
     if rng.random() < 0.35:
         sound = fftconvolve(sound, room(rng))[: len(sound)]
-    if rng.random() < 0.5:
-        sound = sound + noise(len(sound), rng) * sound.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
+    if rng.random() < 0.6:
+        behind = noise(len(sound), rng) if rng.random() < 0.7 else babble(len(sound), crowd, rng)
+        sound = sound + behind * sound.std() * 10 ** (-rng.uniform(*NOISE_DB) / 20)
     if rng.random() < 0.5:
         sound = fftconvolve(sound, equaliser(rng), mode="same")
-    if rng.random() < 0.25:
+    line = rng.random()
+    if line < 0.2:
         sound = fftconvolve(sound, firwin(201, rng.uniform(*EDGE_HZ), fs=AUDIO_HZ), mode="same")
+    elif line < 0.4:
+        sound = telephone(sound)
     sound = np.asarray(sound / max(float(np.abs(sound).max()), 1e-9) * rng.uniform(0.1, 0.95), np.float32)
     codecs = [str(name) for name in rng.choice(sorted(CODECS), size=int(rng.choice([0, 1, 2], p=[0.25, 0.55, 0.2])))]
     for name in codecs:
@@ -136,6 +154,27 @@ def noise(num_samples: int, rng: np.random.Generator) -> np.ndarray:
     spectrum /= np.maximum(np.fft.rfftfreq(num_samples, 1 / AUDIO_HZ), 50.0) ** rng.uniform(*NOISE_SLOPE)
     made = np.fft.irfft(spectrum, num_samples)
     return np.asarray(made / max(float(made.std()), 1e-9))
+
+
+def babble(num_samples: int, crowd: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Of unit power: several voices at once."""
+    chosen = [crowd[i] for i in rng.integers(0, len(crowd), BABBLE_VOICES)]
+    made = np.sum([np.resize(v / max(float(v.std()), 1e-9), num_samples) for v in chosen], axis=0)
+    return np.asarray(made / max(float(made.std()), 1e-9))
+
+
+def telephone(sound: np.ndarray) -> np.ndarray:
+    """The sound (16 kHz) after a telephone line: 300 to 3400 Hz, 8000 samples a second of 8 bits, companded."""
+    import soxr
+    from scipy.signal import butter, sosfiltfilt
+
+    low = soxr.resample(np.asarray(sound, np.float64), AUDIO_HZ, TELEPHONE_HZ)
+    low = sosfiltfilt(butter(4, TELEPHONE_BAND_HZ, "bandpass", fs=TELEPHONE_HZ, output="sos"), low)
+    peak = max(float(np.abs(low).max()), 1e-9)
+    coded = np.rint(np.sign(low) * np.log1p(MU * np.abs(low) / peak) / np.log1p(MU) * 127) / 127
+    low = np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(MU)) / MU * peak
+    whole = soxr.resample(low, TELEPHONE_HZ, AUDIO_HZ)[: len(sound)]
+    return np.asarray(np.pad(whole, (0, len(sound) - len(whole))))
 
 
 def equaliser(rng: np.random.Generator) -> np.ndarray:

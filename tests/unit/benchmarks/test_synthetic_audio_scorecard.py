@@ -43,6 +43,24 @@ def test_level_is_high_where_little_lies_above_4_khz(monkeypatch: pytest.MonkeyP
     assert synthetic_audio.judged(low, True) is None
 
 
+def test_what_is_left_null_counts_as_not_taken_and_is_in_no_auc(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.signal import NotApplicable, Output
+
+    def refuse(*_: object) -> Output:
+        raise NotApplicable(synthetic_audio.synthetic_audio.NO_HIGH_VOICE)
+
+    monkeypatch.setattr(synthetic_audio.synthetic_audio, "compute", refuse)
+    monkeypatch.setattr(synthetic_audio, "activity", lambda audio: None)
+    null = synthetic_audio.judged(np.ones(16_000, np.float32), False)
+    assert null is not None
+    real = {"ann": [null, *values(0.6, made=False)]}
+    made = {"joe": values(0.5, made=True)}
+    assert (taken(real["ann"]), synthetic_audio.told(real["ann"])) == (0.5, 0.5)
+    assert (against("x", real, made).n, against("x", real, made).value) == (2, 0.0)
+    assert synthetic_audio.often_told(real, made)
+    assert not synthetic_audio.often_told({"ann": [null, *real["ann"]]}, made)
+
+
 def test_a_voice_is_put_into_every_place_and_stays_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.moving_mouth import syllables, vad
 

@@ -75,10 +75,10 @@ def test_training_voices_are_named_and_hold_back_those_of_the_scorecard(
     monkeypatch.setattr(made_voices, "kokoro", read)
     soundfile.write(tmp_path / "ann-b_3.wav", syllables(0.5), 16_000)
     written = made_voices.training_voices(tmp_path / "out", [tmp_path / "ann-b_3.wav"])
-    assert len(written) == len(asked) + 1 == 61
+    assert len(written) == len(asked) + 2 == 62
     assert all(file.exists() for file in written)
     names = {file.stem.rpartition("_")[0] for file in written}
-    assert {"espeak", "espeak+f1", "kokoro-jf_alpha", "griffinlim-ann-b"} <= names
+    assert {"espeak", "espeak+f1", "kokoro-jf_alpha", "griffinlim-ann-b", "sourcefilter-ann-b"} <= names
     held_back = {
         *made_voices.HELD_BACK_KOKORO,
         *(e + v for v in made_voices.HELD_BACK_ESPEAK for e in made_voices.ENGLISH),
@@ -96,6 +96,8 @@ def test_of_a_real_voice_one_file_is_resynthesised(tmp_path: Path, monkeypatch: 
     written = made_voices.training_voices(tmp_path / "out", files)
     again = [file.name for file in written if file.name.startswith(made_voices.RESYNTHESISED)]
     assert again == ["griffinlim-ann_0.wav", "griffinlim-bob_2.wav"]
+    vocoded = [file.name for file in written if file.name.startswith(made_voices.VOCODED)]
+    assert vocoded == ["sourcefilter-ann_0.wav", "sourcefilter-bob_2.wav"]
 
 
 def test_styles_of_kokoro_differ_from_voice_to_voice() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling.synthetic_audio import Config, VoiceModel, fit, line, main
+from modeling.synthetic_audio import Config, Line, fit, line, main
 
 NUM_FEATURES = 12
 
@@ -47,7 +47,7 @@ def test_a_voice_with_many_windows_weighs_no_more_than_one_with_few() -> None:
     loud = parts[2] == "voice 1"
     again, _ = fit(*(np.concatenate([part, np.repeat(part[loud], 20, axis=0)]) for part in parts))
     once, _ = fit(*parts)
-    np.testing.assert_allclose(once.weights, again.weights, atol=1e-5)
+    np.testing.assert_allclose(once.lines[0].weights, again.lines[0].weights, atol=1e-5)
 
 
 def test_a_clean_sound_weighs_as_much_as_several_spoilt_ones() -> None:
@@ -70,9 +70,9 @@ def test_a_resynthesised_voice_is_held_back_with_its_own() -> None:
     )
     asked: list[set[str]] = []
 
-    def note(_rows: np.ndarray, _made: np.ndarray, seen: np.ndarray, _ways: np.ndarray, _config: Config) -> VoiceModel:
+    def note(_rows: np.ndarray, _made: np.ndarray, seen: np.ndarray, _ways: np.ndarray, _config: Config) -> Line:
         asked.append(set(seen))
-        return VoiceModel(np.zeros(NUM_FEATURES), np.ones(NUM_FEATURES), np.ones(NUM_FEATURES), 0.0, 4.0)
+        return Line(np.zeros(NUM_FEATURES), np.ones(NUM_FEATURES), np.ones(NUM_FEATURES), 0.0, 4.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("modeling.synthetic_audio.line", note)
@@ -85,8 +85,32 @@ def test_a_resynthesised_voice_is_held_back_with_its_own() -> None:
 
 def test_what_was_never_seen_is_cut() -> None:
     model, _ = fit(*corpus(0))
-    far = model.mean + model.scale * 4
-    assert model.logits(far[None]) == pytest.approx(model.logits(far[None] + 1000 * model.scale))
+    (only,) = model.lines
+    far = only.mean + only.scale * 4
+    assert model.logits(far[None]) == pytest.approx(model.logits(far[None] + 1000 * only.scale))
+
+
+def test_machines_on_both_sides_of_people_have_a_line_each() -> None:
+    """Vocoders lie at -3, people at 0, other machines at 3: no one line holds both kinds."""
+    rows, made, voice, _ = corpus(0, 25)
+    back, _, people, _ = corpus(1, 25)
+    vocoded = np.array([f"sourcefilter-{v}" for v in people])
+    kept = np.array([int(v.split()[1]) % 2 == 0 for v in people])
+    back = back[kept] - 3.0 * (np.arange(NUM_FEATURES) < 2)
+    texture = np.concatenate([rows, back])
+    is_made, names = np.concatenate([made, np.ones(len(back), bool)]), np.concatenate([voice, vocoded[kept]])
+    model, above = fit(texture, is_made, names, np.full(len(texture), "clean"), Config(false_positive_ratio=0.05))
+    assert len(model.lines) == 2
+    told = {
+        kind: np.mean([ratio for name, ratio in above.items() if fits(name)])
+        for kind, fits in {
+            "people": lambda v: not v.startswith("s") and int(v.split()[1]) % 2 == 0,
+            "machines": lambda v: not v.startswith("s") and int(v.split()[1]) % 2 == 1,
+            "vocoders": lambda v: v.startswith("s"),
+        }.items()
+    }
+    assert told["people"] == pytest.approx(0.05, abs=0.04)
+    assert min(told["machines"], told["vocoders"]) > 0.7, told
 
 
 def test_a_kind_of_few_voices_is_refused() -> None:
@@ -108,4 +132,4 @@ def test_the_command_writes_the_same_bytes_each_time(tmp_path: Path, capsys: pyt
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert "voice 15" in capsys.readouterr().out
     with np.load(outs[0]) as held:
-        assert set(held.files) == {"mean_K", "scale_K", "weights_K", "bias", "clip"}
+        assert set(held.files) == {"mean_JK", "scale_JK", "weights_JK", "bias_J", "clip"}

@@ -24,12 +24,12 @@ def test_a_round_trip_keeps_length_and_loudness_but_not_the_waveform(codec: str)
 
 def test_ways_are_drawn_by_lot_and_the_same_lot_again() -> None:
     voice = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ).astype(np.float32)
-    made, again = (list(treatments(voice, np.random.default_rng(0))) for _ in range(2))
+    made, again = (list(treatments(voice, [voice], 6, np.random.default_rng(0))) for _ in range(2))
     assert [name for name, _ in made] == [name for name, _ in again]
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(made, again, strict=True))
     assert made[0][0] == "clean"
     assert made[0][1] is voice
-    assert len(made) == 1 + voice_corpus.NUM_WAYS
+    assert len(made) == 1 + 6
     for name, sound in made[1:]:
         assert set(name.split()[1:]) <= set(CODECS)
         assert sound.dtype == np.float32
@@ -40,7 +40,7 @@ def test_ways_are_drawn_by_lot_and_the_same_lot_again() -> None:
 def test_every_codec_and_moved_pitch_come_up() -> None:
     voice = 0.1 * np.sin(2 * np.pi * 500 * np.arange(AUDIO_HZ) / AUDIO_HZ).astype(np.float32)
     rng = np.random.default_rng(1)
-    ways = [voice_corpus.on_its_way(voice, rng) for _ in range(30)]
+    ways = [voice_corpus.on_its_way(voice, [voice], rng) for _ in range(30)]
     assert {name for _, codecs in ways for name in codecs} == set(CODECS)
     assert {len(codecs) for _, codecs in ways} == {0, 1, 2}
     lengths = np.array([len(sound) / len(voice) for sound, _ in ways])
@@ -50,6 +50,26 @@ def test_every_codec_and_moved_pitch_come_up() -> None:
     for sound, _ in ways:
         pitch_hz = float(np.abs(np.fft.rfft(sound)).argmax() * AUDIO_HZ / len(sound))
         assert pitch_hz == pytest.approx(500 * len(voice) / len(sound), abs=6)
+
+
+def test_a_telephone_line_keeps_the_middle_of_the_voice_and_rounds_it() -> None:
+    time_s = np.arange(2 * AUDIO_HZ) / AUDIO_HZ
+    sound = sum(0.2 * np.sin(2 * np.pi * hz * time_s) for hz in (100, 1000, 5000))
+    heard = voice_corpus.telephone(sound)
+    assert heard.shape == sound.shape
+    level = np.abs(np.fft.rfft(heard)) / np.abs(np.fft.rfft(sound)).max()
+    assert level[2 * 1000] == pytest.approx(1, abs=0.1)
+    assert max(level[2 * 100], level[2 * 5000]) < 0.05
+    near = np.delete(level[2 * 400 : 2 * 3000], range(2 * 600 - 40, 2 * 600 + 40))
+    assert 1e-4 < near.max() < 0.05, "companding to 8 bits is heard, a little"
+
+
+def test_babble_is_of_several_voices_at_unit_power() -> None:
+    tones = [np.sin(2 * np.pi * hz * np.arange(AUDIO_HZ) / AUDIO_HZ) for hz in (300, 700, 1100)]
+    made = voice_corpus.babble(2 * AUDIO_HZ, tones, np.random.default_rng(0))
+    assert (len(made), made.std()) == (2 * AUDIO_HZ, pytest.approx(1, abs=1e-6))
+    level = np.abs(np.fft.rfft(made))[[600, 1400, 2200]]
+    assert (level > 0.1 * level.max()).sum() >= 2
 
 
 def test_noise_has_unit_power_and_a_slope() -> None:
@@ -91,6 +111,8 @@ def test_sound_is_read_at_16_khz_mono(tmp_path: Path) -> None:
 
 def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_corpus, "voiced_part", lambda audio: audio)
+    monkeypatch.setattr(voice_corpus, "NUM_WAYS", {"real": 2, "made": 1})
+    monkeypatch.setattr(voice_corpus, "holds_high_voice", lambda _texture: True)
     for name, duration_s in (("ann_0", 2.5), ("ann_1", 2.5), ("bob-b_0", 0.5), ("robot_0", 2.5)):
         soundfile.write(tmp_path / f"{name}.wav", syllables(duration_s), AUDIO_HZ)
     real, made = [tmp_path / f"{n}.wav" for n in ("ann_0", "ann_1", "bob-b_0")], [tmp_path / "robot_0.wav"]
@@ -98,8 +120,22 @@ def test_export_names_voices_and_leaves_out_what_is_too_short(tmp_path: Path, mo
     num_rows = export(real, made, out)
     with np.load(out) as held:
         assert held["texture_RK"].shape == (num_rows, 234)
-        assert num_rows >= 3 * (1 + voice_corpus.NUM_WAYS)  # files, ways
+        assert {str(t).split()[0] for t in held["treatment_R"][held["made_R"]]} == {"clean", "0"}
+        assert {str(t).split()[0] for t in held["treatment_R"][~held["made_R"]]} == {"clean", "0", "1"}
         assert set(held["voice_R"][held["made_R"]]) == {"robot"}
         assert set(held["voice_R"][~held["made_R"]]) == {"ann"}
     with pytest.raises(ValueError, match="no made file holds a second of speech"):
         export(real, [tmp_path / "bob-b_0.wav"], out)
+
+
+def test_what_no_voice_is_heard_in_above_4_khz_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice_corpus, "voiced_part", lambda audio: audio)
+    monkeypatch.setattr(voice_corpus, "NUM_WAYS", {"real": 1, "made": 1})
+    monkeypatch.setattr(voice_corpus, "on_its_way", lambda voice, *_: (voice_corpus.telephone(voice), []))
+    bursts = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_HZ) * (np.arange(2 * AUDIO_HZ) % 4000 < 2000)
+    files = [tmp_path / f"{name}_0.wav" for name in ("ann", "robot")]
+    for file in files:
+        soundfile.write(file, bursts, AUDIO_HZ)
+    export(files[:1], files[1:], tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as held:
+        assert held["treatment_R"].tolist() == ["clean", "clean"]

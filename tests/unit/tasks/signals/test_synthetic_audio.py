@@ -9,6 +9,7 @@ from tasks.media.media import Media
 from tasks.signal import NotApplicable
 from tasks.signals import synthetic_audio
 from tasks.signals.synthetic_audio import judge, logits_of
+from tasks.voice_corpus import telephone
 from tests.moving_mouth import syllables, vad
 
 NUM_FEATURES = 234
@@ -80,6 +81,17 @@ def test_a_voice_of_espeak_is_told() -> None:
 def test_no_audio() -> None:
     with pytest.raises(NotApplicable, match="no audio"):
         synthetic_audio.compute(Media(0, 50, 64, 64), {})
+
+
+def test_a_voice_without_its_upper_half_is_not_judged() -> None:
+    """Bursts of noise stand for fricatives: a telephone line cuts them off, steady noise drowns their rise and fall."""
+    rng = np.random.default_rng(0)
+    voice = rng.normal(0, 0.1, 64_000) * (np.arange(64_000) % 4000 < 2000)
+    needs = {"vad": vad(100)}
+    assert "synthetic_score" in synthetic_audio.compute(clip(voice.astype(np.float32)), needs).row
+    for spoilt in (telephone(voice), voice + rng.normal(0, 0.07, 64_000)):
+        with pytest.raises(NotApplicable, match="too little of the voice above 4 kHz to tell"):
+            synthetic_audio.compute(clip(spoilt.astype(np.float32)), needs)
 
 
 def test_too_little_speech() -> None:
