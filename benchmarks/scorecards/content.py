@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.scorecards.footage import manifest, media_of, read_frames, timeline_of
 from benchmarks.scorecards.score import Row, bootstrap_ci, command
-from modeling.scenes import KINDS, coded, load_photos, scene
+from modeling.scenes import JUDGING_SEED, KINDS, SEED_STEP, coded, load_photos, scene
 from tasks import content_corpus
 from tasks.content_features import SIDE_PX
 from tasks.media.media import Media
 from tasks.signals import content, embedding, faces, landmarks
 
 NUM_SCENES = 50
-SEED = 100_000
+SEED = JUDGING_SEED * SEED_STEP
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "camera.png")
 SECONDS = 4.0
 # What a person would call the files that are plainly of one kind, by tag of the manifest.
