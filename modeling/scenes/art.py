@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modeling.scenes.filmed import before_plain, several_shots, watched
 from modeling.scenes.photos import bump
 from modeling.scenes.stage import ACCENTS, NUM_FRAMES, SHOWN, Art, Scene, Stage, box, cover, smooth_noise, write
 
@@ -368,6 +369,7 @@ def plain_counter(stage: Stage) -> Iterator[np.ndarray]:
 
 
 STYLES: dict[str, tuple[Scene, ...]] = {
+    "natural": (watched, several_shots, before_plain),
     "cartoon": (painted, painted, animated, animated),
     "game": (block_world, block_world, screen_of_game),
     "statue": (stone,),
@@ -379,7 +381,7 @@ SHARE = 0.5
 
 
 def of_art(kind: str, stage: Stage) -> Scene | None:
-    """A style made of art, by chance, for a stage to train on that has some."""
+    """A style that no scene to judge by uses, by chance, for a stage to train on that has art."""
     if stage.art is None or stage.held_out or kind not in STYLES or stage.rng.random() >= SHARE:
         return None
     return STYLES[kind][int(stage.rng.integers(len(STYLES[kind])))]

@@ -43,7 +43,7 @@ MEANINGS = {
 
 SIGNAL = Signal(
     grain="clip",
-    version=2,
+    version=3,
     columns=(
         Column(
             "kind",

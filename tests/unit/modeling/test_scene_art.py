@@ -58,7 +58,7 @@ def test_stone_has_one_colour_and_a_painted_figure_its_own() -> None:
 
 def test_art_is_for_scenes_to_train_on_and_for_kinds_that_have_styles() -> None:
     assert all(of_art("cartoon", _stage(seed, held_out=True)) is None for seed in range(9))
-    assert all(of_art("natural", _stage(seed)) is None for seed in range(9))
+    assert all(of_art("slides", _stage(seed)) is None for seed in range(9))
     chosen = [of_art("cartoon", _stage(seed)) for seed in range(30)]
     assert 5 < sum(style is not None for style in chosen) < 25
     photos = [_photo()]
