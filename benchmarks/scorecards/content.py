@@ -5,7 +5,8 @@ styles held out (calendars, mail, diagrams, comparisons, a shooter, a landscape,
 by four) are the harder test; an earlier look at held-out spreadsheets, chats and tables moved those into training.
 
 No footage was used in training. It was looked at before the rules of the living face were set and while styles were
-added to the drawn games and patterns, so it is a check, not a blind test. A scene is a person in the intervals.
+added to the drawn games, patterns, cartoons and natural scenes, so it is a check, not a blind test. A scene is a person
+in the intervals.
 """
 
 from __future__ import annotations

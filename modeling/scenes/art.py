@@ -13,7 +13,7 @@ import numpy as np
 
 from modeling.scenes.filmed import before_plain, several_shots, watched
 from modeling.scenes.photos import bump
-from modeling.scenes.stage import ACCENTS, NUM_FRAMES, SHOWN, Art, Scene, Stage, box, cover, smooth_noise, write
+from modeling.scenes.stage import ACCENTS, NUM_FRAMES, SHOWN, Art, Colour, Scene, Stage, box, cover, smooth_noise, write
 
 FOLDERS = ("pictures", "figures", "people", "screens", "blocks")
 MAX_ART_PX = 700
@@ -83,7 +83,8 @@ def _painted(stage: Stage, image: np.ndarray) -> np.ndarray:
     for _ in range(2):
         flat = np.asarray(cv2.bilateralFilter(flat, 9, stage.rng.uniform(40, 90), 5))
     gray = flat.mean(axis=2, keepdims=True)
-    return np.clip(gray + (flat - gray) * stage.rng.uniform(1.2, 1.9), 0, 255).astype(np.uint8)
+    made = np.clip(gray + (flat - gray) * stage.rng.uniform(1.2, 1.9), 0, 255)
+    return np.asarray(made, np.uint8)
 
 
 def _laid(image: np.ndarray, figure: np.ndarray, x: float, y: float, height_px: float, turn: float = 0.0) -> None:
@@ -356,7 +357,8 @@ def plain_counter(stage: Stage) -> Iterator[np.ndarray]:
     first, rate = int(rng.integers(0, 200)), int(rng.integers(1, 40))
     words = ["", "Frame = ", "t = ", "PTS: "][int(rng.integers(4))], ["s", " s", "", ":00"][int(rng.integers(4))]
     dark = rng.random() < 0.35
-    ground = (int(rng.integers(0, 12)),) * 3 if dark else stage.colour()
+    shade = int(rng.integers(0, 12)) if dark else 0
+    ground: Colour = (shade, shade, shade) if dark else stage.colour()
     for i in SHOWN:
         image = stage.canvas(ground)
         ink = (255, 255, 255) if sum(ground) < 450 else (0, 0, 0)
@@ -365,7 +367,8 @@ def plain_counter(stage: Stage) -> Iterator[np.ndarray]:
             write(image, f"{i / 5:.1f}{words[1]}", wide * x, high * y + size * 1.2, size, ink)
         yield image
         if changes and not dark:
-            ground = tuple(int(c) for c in rng.integers(0, 256, 3))
+            r, g, b = (int(c) for c in rng.integers(0, 256, 3))
+            ground = (r, g, b)
 
 
 STYLES: dict[str, tuple[Scene, ...]] = {

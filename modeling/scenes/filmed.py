@@ -70,7 +70,7 @@ def several_shots(stage: Stage) -> Iterator[np.ndarray]:
         if i and rng.random() < 0.6:
             image = _part(stage, wide * 2, high * 2)
         y, x = (int(v) for v in rng.uniform(0, 1, 2) * (high, wide))
-        shot = cv2.resize(image[y : y + high, x : x + wide], (wide, high)).astype(np.float32)
+        shot: np.ndarray = cv2.resize(image[y : y + high, x : x + wide], (wide, high)).astype(np.float32)
         if rng.random() < 0.4:
             shot = cv2.GaussianBlur(shot, (0, 0), rng.uniform(1, 6))
         if rng.random() < 0.4:
