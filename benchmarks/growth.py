@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 400, 70, 20, 20, 60
-COLOURS = ("#2458d6", "#c2410c", "#15803d", "#7e22ce")
+COLOURS = ("#2458d6", "#c2410c", "#15803d", "#7e22ce", "#0e7490", "#a16207", "#be185d", "#475569")
 
 
 def log_log(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:

@@ -1,8 +1,9 @@
 """What a live avatar's engine costs: frames a second on one core, switching checkpoints, memory, A/V skew.
 
     python -m benchmarks.serving [--avatar PORTRAIT] [--chunks 10000] [--hour 3600] [--price 0.10] [--json]
+    python -m benchmarks.serving --backends    # benchmarks/serving_backends.py
 
-The motion network is timed by itself too, a frame at a time, as torch runs it and as ONNX Runtime does (onnx installed).
+What runs the two networks on one core is timed by itself too (`--backends`: nothing else is).
 The network has the size of the recipe and is untrained: it costs what a trained one does. Without --avatar the samples'
 portrait is shown, at 256 px. Frames a second count processor time of one thread: motion, drawing and H.264 together, by the
 warp alone and with a renderer of the recipe's size over it.
@@ -37,6 +38,7 @@ import numpy as np
 import psutil
 import torch
 
+from benchmarks import serving_backends
 from benchmarks.machine import machine
 from benchmarks.serving_skew import skew
 from modeling.audio_to_motion import MotionNet
@@ -116,30 +118,6 @@ def long_run(shown: Avatar, chunks: int, drawn_by: Module[Drawing] | None = None
     }  # fmt: skip
 
 
-def runtimes(steps: int = 2000) -> dict[str, Any]:
-    """Milliseconds of processor time that the motion network takes for a frame, its state handed on, by what runs it."""
-    from modeling.export import OnnxNet, export, most_apart
-
-    net = module().model[0]
-    nets: dict[str, Any] = {"torch": net}
-    told: dict[str, Any] = {}
-    try:
-        nets["onnx"] = OnnxNet(export(net, {}), net.recipe)
-        told["most_apart"] = most_apart(net, nets["onnx"])
-    except ValueError as error:
-        told["without_onnx"] = str(error)
-    mel = torch.randn(1, 4, net.recipe.num_mels)
-    with torch.inference_mode():
-        for name, one in nets.items():
-            state = one.start(1)
-            for number in range(steps + 100):
-                if number == 100:
-                    began = time.process_time()
-                _, *state = one(mel, *state)
-            told[f"{name}_ms"] = 1000 * (time.process_time() - began) / steps
-    return told
-
-
 def step_ms(drawn_by: Drawing, at_once: int, times: int = 100) -> float:
     """Milliseconds on the clock that the renderer's step takes, its state handed on, for so many sessions."""
     draw, start = np.random.default_rng(0), drawn_by.net.start(at_once).numpy()
@@ -171,7 +149,7 @@ def offline(shown: Avatar, drawn_by: Module[Drawing], num: int = 8, seconds: flo
         sounds = [folder / f"{n}.wav" for n in range(num)]
         for number, file in enumerate(sounds):
             soundfile.write(file, np.roll(voice(round(seconds * 16_000)), 400 * number), 16_000)
-        said, told = Studio(module(), drawn_by, shown), {}
+        said, told = Studio(talking(module(), drawn_by), shown), {}
         for way, at_once in (("alone", 1), ("at_once", num)):
             began = time.perf_counter()
             made = [d for _, d in said.said([(f, folder / way / f"{f.stem}.mp4") for f in sounds], at_once)]
@@ -262,15 +240,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--hour", type=int, default=3600)
     parser.add_argument("--price", type=float, help="of a machine like this one, an hour, in any currency")
+    parser.add_argument(
+        "--backends", action="store_true", help="only what runs the networks on one core, each beside torch"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    if given.backends:
+        told = serving_backends.backends()
+        print(json.dumps(told) if given.json else serving_backends.table(told))
+        return 0
     shown = of_picture(given.avatar or PORTRAIT.path())
     runtime, drawn_by = runtime_of(os.environ.get("HEADROOM_RENDERER_RUNTIME", "")), drawing()
     timed = {n: step_ms(drawn_by.model, n) for n in (1, 8)}
     found: dict[str, Any] = {"machine": machine(), "switch": switches(shown),
-             "renderer_switch": switches(shown, renderers=True), "runtimes": runtimes(),
+             "renderer_switch": switches(shown, renderers=True), "backends": serving_backends.backends(),
              "run": long_run(shown, given.chunks), "renderer": long_run(shown, given.chunks, drawn_by), "skew": skew(shown, given.hour),
              "first_fragment_s": first_fragment_s(shown),
              "step": {"runtime": asdict(runtime), "ms": timed}, "offline": offline(shown, drawn_by)}  # fmt: skip
@@ -310,13 +295,11 @@ def main(arguments: list[str]) -> int:
             f"{switch['still_ms']['worst']:.3f} (made ready beside it in {switch['ready_ms']['median']:.0f}); "
             f"{switch['lost_frames']} of {switch['frames']} frames lost |"
         )
-    steps = found["runtimes"]
-    by_onnx = f"{steps['onnx_ms']:.3f} ms by ONNX Runtime" if "onnx_ms" in steps else steps["without_onnx"]
-    print(f"| the motion network's step, a frame | {steps['torch_ms']:.3f} ms by torch, {by_onnx} |")
     print(f"| resident memory over chunks | {memory} |")
     early, late = found["skew"]["click_after_flash_ms"]
     print(f"| sound after picture, early and after {given.hour} s | {early:+.1f} ms, {late:+.1f} ms |")
     print(f"| a new session's first tick of sound to its fragment | {1000 * found['first_fragment_s']:.0f} ms |")
+    print(serving_backends.table(found["backends"]))
     for fault in wrong:
         print(f"not as it must be: {fault}", file=sys.stderr)
     return len(wrong) > 0

@@ -30,7 +30,7 @@ from benchmarks.store import (
     TIER_10_CLAUSES,
     backfill,
     filled,
-    snapshots_s,
+    snapshots,
     timed,
     upsert,
 )  # fmt: skip
@@ -82,7 +82,7 @@ def measured(folder: Path, num_clips: int, num_backfills: int, num_commits: int)
     look()
     before_compaction_s = read_s(workspace)
     nightly(workspace)
-    snapshot_s, diff_s = snapshots_s(workspace)
+    snapshot, diff = snapshots(workspace, num_clips)
     return {
         "machine": machine(),
         "clips": num_clips,
@@ -97,8 +97,8 @@ def measured(folder: Path, num_clips: int, num_backfills: int, num_commits: int)
         "after_ratio": after_mib[-1] / first_mib,
         "read_ratio": read_s(workspace) / first_read_s,
         "read_ratio_before_compaction": before_compaction_s / first_read_s,
-        "snapshot_s": snapshot_s,
-        "diff_s": diff_s,
+        "snapshot_s": snapshot.median_s,
+        "diff_s": diff.median_s,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 

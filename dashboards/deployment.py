@@ -43,7 +43,8 @@ def deployed(told: Mapping[str, Any]) -> None:
 
 def shown(told: Mapping[str, Any]) -> None:
     """What serves, and how it came to that."""
-    out.print(f"serving  [bold]{told['stable'] or 'nothing is deployed yet'}[/]")
+    seen = "" if told["gated"] else f", [yellow]ungated[/]: headroom deploy {told['stable'][:8]} judges it"
+    out.print(f"serving  [bold]{told['stable'] or 'nothing is deployed yet'}[/]{seen}")
     if told["renderer"]:
         out.print(f"renderer [bold]{told['renderer']}[/]")
     if told.get("identity"):

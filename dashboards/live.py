@@ -38,7 +38,9 @@ def came_live(told: Mapping[str, Any], workspace: Path) -> None:
         )
         steps.append((f"{name} render SOUND OUT.mp4 --avatar PORTRAIT.jpg", "your sound, another face"))
     steps.append((f"{name} evaluate {trained['id'][:8]}", "the measures once more"))
-    steps.append((f"{name} train audio_to_motion --tier {trained['tier']}", "all of the steps, on more footage"))
+    steps.append(
+        (f"{name} train audio_to_motion --tier {trained['tier']}", "the same on more footage, once it is curated")
+    )
     terminal.commands(steps)
 
 

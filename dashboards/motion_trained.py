@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from dashboards.terminal import err, out
+from infra.counted import clips_of_people
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def trained(told: Mapping[str, Any]) -> None:
     card = told["data"]
     out.print(
         f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from "
-        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people, "
+        f"{clips_of_people(len(card['clips']['train']), len(card['people']['train']))}, "
         f"{card['seconds']['train']:,.0f} s; {len(card['left_out'])} clips left out"
     )
     for number, stage in enumerate(told.get("curriculum", {}).get("stages", ()), 1):
@@ -116,7 +117,7 @@ def judged(metrics: Mapping[str, Any]) -> None:
         out.print(TIME_ALONE, soft_wrap=True)
     for part, of in ((name, of) for name, of in metrics.items() if isinstance(of, Mapping) and "silence" in of):
         table = Table(
-            title=f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']} people",
+            title=f"{part.replace('_', ' ')}: {clips_of_people(of['num_clips'], of['num_people'])}",
             title_justify="left",
             box=None,
             header_style="dim",
@@ -145,7 +146,7 @@ def seen(metrics: Mapping[str, Any]) -> None:
         return
     for part in (p for p in ("held_people", "held_time") if p in drawn):
         of = drawn[part]
-        title = f"drawn, {part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']}"
+        title = f"drawn, {part.replace('_', ' ')}: {clips_of_people(of['num_clips'], of['num_people'])}"
         _seen(title, of["measures"], lambda told: f"{told['value']:.3f} ({told['n']:.0f})")
         _seen("ahead of", of["ahead"], _interval)
     for clip, reason in drawn["left_out"].items():

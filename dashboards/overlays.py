@@ -23,13 +23,16 @@ from tasks.signal import Column
 Rgb = tuple[int, int, int]
 MIN_CHANCE = 0.05
 """Kinds that are less likely are not written over a picture."""
-TEAL, AMBER, PINK, BLUE, LIME, WHITE = (
-    (45, 212, 191), (250, 190, 60), (244, 114, 182), (96, 165, 250), (163, 230, 53), (245, 247, 250),
+TEAL, AMBER, PINK, BLUE, LIME, WHITE, SHADOW = (
+    (45, 212, 191), (250, 190, 60), (244, 114, 182), (96, 165, 250), (163, 230, 53), (245, 247, 250), (15, 18, 22),
 )  # fmt: skip
 COLOURS: Sequence[Rgb] = (TEAL, AMBER, PINK, BLUE, LIME, (192, 132, 252), (251, 146, 60), (148, 163, 184))
+MIN_TIP_PX = 4.0
 HELD_FRAMES = 5
 """A row stands for the frames around it: detections are made on every fifth."""
 FLOW_SIDE_PX, FLOW_STEP_PX, FLOW_PAIR_FRAMES = 320, 20, 5
+MIN_FLOW_PX, MAX_FLOW_PX = 5.0, 18.0
+"""In a second, of pictures of 320 px: less than one pixel from one frame of a pair to the other is not shown."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ class Canvas:
         import cv2
 
         ends = [(round(x * self.scale), round(y * self.scale)) for x, y in ((x0, y0), (x1, y1))]
-        cv2.arrowedLine(self.image_rgb, ends[0], ends[1], colour, width_px, cv2.LINE_AA, tipLength=0.25)
+        length_px = max(1.0, float(np.hypot(x1 - x0, y1 - y0)) * self.scale)
+        tip = float(np.clip(MIN_TIP_PX / length_px, 0.25, 0.6))
+        cv2.arrowedLine(self.image_rgb, ends[0], ends[1], colour, width_px, cv2.LINE_AA, tipLength=tip)
 
     def text(self, x: float, y: float, text: str, colour: Rgb) -> None:
         self.texts.append((x * self.scale, y * self.scale, text, colour))
@@ -163,7 +168,8 @@ def _rows(canvas: Canvas, line: Line, scene: Scene) -> list[dict[str, Any]]:
 
 @overlay("flow", lambda line: line.has("camera", "subject", "total"))
 def _flow(canvas: Canvas, line: Line, scene: Scene) -> None:
-    """Arrows of the dense flow to the frame 0.2 s later, by the method that the speeds were measured with."""
+    """Arrows of the dense flow to the frame 0.2 s later, by the method that the speeds were measured with; each as long
+    as the way of a second, and at most as far as to the next."""
     import cv2
 
     if canvas.frame + FLOW_PAIR_FRAMES >= scene.end_frame:
@@ -174,13 +180,15 @@ def _flow(canvas: Canvas, line: Line, scene: Scene) -> None:
         small = min(1.0, FLOW_SIDE_PX / max(gray.shape))
         pair.append(cv2.resize(gray, None, fx=small, fy=small, interpolation=cv2.INTER_AREA))
     matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
-    flow_HW2 = matcher.calc(pair[0], pair[1], None)
+    flow_HW2 = matcher.calc(pair[0], pair[1], None) * (GRID_FPS / FLOW_PAIR_FRAMES)
     half = FLOW_STEP_PX // 2
     for y in range(half, flow_HW2.shape[0], FLOW_STEP_PX):
         for x in range(half, flow_HW2.shape[1], FLOW_STEP_PX):
-            dx, dy = flow_HW2[y, x]
-            if np.hypot(dx, dy) >= 0.75:
-                canvas.arrow(x / small, y / small, (x + dx) / small, (y + dy) / small, LIME)
+            way = float(np.hypot(*flow_HW2[y, x]))
+            if way >= MIN_FLOW_PX:
+                dx, dy = flow_HW2[y, x] * min(1.0, MAX_FLOW_PX / way)
+                for colour, width_px in ((SHADOW, 2), (LIME, 1)):
+                    canvas.arrow(x / small, y / small, (x + dx) / small, (y + dy) / small, colour, width_px)
 
 
 @overlay("boxes", lambda line: line.has("x0", "y0", "x1", "y1") and not _list_columns(line))

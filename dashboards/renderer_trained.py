@@ -10,13 +10,14 @@ from rich.table import Table
 
 from dashboards.motion_trained import TIME_ALONE, seen
 from dashboards.terminal import out
+from infra.counted import clips_of_people
 
 
 def trained(told: Mapping[str, Any]) -> None:
     card = told["data"]
     out.print(
         f"[bold]checkpoint {told['id']}[/] of {escape(told['recipe']['name'])}: learnt from {card['frames']['train']:,} frames, "
-        f"{len(card['clips']['train'])} clips of {len(card['people']['train'])} people; {len(card['left_out'])} clips left out"
+        f"{clips_of_people(len(card['clips']['train']), len(card['people']['train']))}; {len(card['left_out'])} clips left out"
     )
     if told.get("start"):
         out.print(f"  it went on from checkpoint {told['start']}")
@@ -49,7 +50,7 @@ def judged(metrics: Mapping[str, Any]) -> None:
         for kind, told in of["plates"].items():
             whos = list(told["measures"])
             table = Table(
-                title=f"{part.replace('_', ' ')}: {of['num_clips']} clips of {of['num_people']} people, "
+                title=f"{part.replace('_', ' ')}: {clips_of_people(of['num_clips'], of['num_people'])}, "
                 f"{of['seconds']:g} s, known from one {kind}"
             )
             table.add_column("measure")

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,12 +44,15 @@ OTHER_PAGE = re.compile(r"signal-[a-z0-9_]+\.html|models\.html")
 """Names of pages that the report writes, and may delete again."""
 
 
-def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
+def write_report(
+    workspace: Workspace, out_dir: Path | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Writes the report of the newest manifest into WORKSPACE/report, or `out_dir`; gives the path of its index.html.
 
     A reader of the folder sees the old page or the new one, never a half: pictures and cuts come first, under names
     that tell what they hold, then the page takes its place at once. Over unchanged data, tiers and code nothing is
-    written. Raises ValueError when the folder can't be written.
+    written. `on_progress` is told how many pages are made, and of how many. Raises ValueError when the folder can't be
+    written.
     """
     folder = Path(out_dir).absolute() if out_dir else workspace.settings.workspace / "report"
     page = folder / "index.html"
@@ -58,7 +61,7 @@ def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
         if _is_current(page, stamp):
             return page
         assets = Assets(folder / "assets")
-        pages = _pages(workspace, reader, assets, stamp)
+        pages = _pages(workspace, reader, assets, stamp, on_progress or (lambda _done, _total: None))
         for name, html in pages.items():  # the index comes last: what it links to is there
             part = folder / f".{name}.part"
             part.write_text(html, encoding="utf-8")
@@ -67,14 +70,19 @@ def write_report(workspace: Workspace, out_dir: Path | None = None) -> Path:
     return page
 
 
-def _pages(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> dict[str, str]:
-    """The pages by file name, index.html last."""
+def _pages(
+    workspace: Workspace, reader: Reader, assets: Assets, stamp: str, on_progress: Callable[[int, int], None]
+) -> dict[str, str]:
+    """The pages by file name, index.html last; what it shows is made first, and counts as its page."""
+    total = len(discover()) + 1
+    on_progress(0, total)
     told, book = _told(workspace, reader, assets)
     templates = environment()
     common = {k: told[k] for k in ("name", "manifest", "made")} | {"stamp": stamp}
     pictures = report_signals.Pictures(workspace)
     pages = {}
-    for facts in told["signals"]:
+    for made, facts in enumerate(told["signals"], 1):
+        on_progress(made, total)
         signal = discover()[facts.name]
         shown = report_signals.signal_page(book, reader, signal, pictures)
         template = templates.get_template("signal.html")
@@ -83,6 +91,7 @@ def _pages(workspace: Workspace, reader: Reader, assets: Assets, stamp: str) -> 
     if found := report_models.models(workspace, assets):
         pages[MODELS_PAGE] = templates.get_template(MODELS_PAGE).render(**common, models=found)
     index = templates.get_template("report.html").render(**told, stamp=stamp, num_models=len(found))
+    on_progress(total, total)
     return {**pages, "index.html": index}
 
 

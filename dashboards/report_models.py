@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.report_clips import Assets
+from infra.counted import clips_of_people
 from store import drawn
 from store.ledger import checkpoints as checkpoints_table
 from store.workspace import Workspace
@@ -100,7 +101,7 @@ def tables_of(metrics: Mapping[str, Any], where: str) -> Iterator[Measures]:
         of = metrics.get(part)
         if of is None:
             continue
-        about = f"{title}: {of['num_clips']} clips of {of['num_people']} people, {of['seconds']:g} s, {where}"
+        about = f"{title}: {clips_of_people(of['num_clips'], of['num_people'])}, {of['seconds']:g} s, {where}"
         for kind, told in of.get("plates", {"": of}).items():
             yield _table(f"{about}{f', known from one {kind}' if kind else ''}", told)
 

@@ -186,7 +186,9 @@ def lines_of(signal: LoadedSignal, row: Mapping[str, Any] | None, stored: Mappin
         whole = Line(
             signal.name, numbers, pa.Table.from_pylist([{n: row[n] for n in numbers}]) if numbers else pa.table({})
         )
-        if overlays.kinds_of(whole):
+        if strips.tells_language(whole):
+            made.insert(1 if signal.spec.timeline else 0, whole)
+        elif overlays.kinds_of(whole):
             made.append(whole)
     return made
 

@@ -1,4 +1,5 @@
-"""Signals drawn over time, below the frames: the waveform with words, speech and turns; events; curves of numbers."""
+"""Signals drawn over time, below the frames: the waveform with words, speech, turns and language; events; scores of
+pieces of time; curves of numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from dashboards.charts import number
 from dashboards.clip_media import GRID_FPS
 from dashboards.grid import fitted, font
-from dashboards.overlays import COLOURS, TEAL, Line, Rgb, Scene, draw_frame
+from dashboards.overlays import AMBER, COLOURS, TEAL, Line, Rgb, Scene, draw_frame
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 BACKGROUND, FAINT, SOFT, INK = (20, 23, 28), (52, 60, 70), (120, 132, 146), (232, 235, 239)
 CURVE_PX, WAVE_PX, LANE_PX, LABEL_PX = 72, 96, 26, 26
+TAKEN_FROM = 0.5
+"""Of scores: from here on a thing is taken to be what the score says."""
+SPEECH_PROB = 0.5
 MAX_CURVES, MAX_LANES, MAX_WORD_LANES = 4, 6, 6
 WORD_GAP_PX = 6
 TEXT_PX, SMALL_PX = 20, 18
@@ -33,7 +37,8 @@ def draw_strips(scene: Scene, width_px: int, frames: Sequence[int]) -> Image | N
     """
     from PIL import Image, ImageDraw
 
-    parts = [part for part in (*_curve_parts(scene), *_event_parts(scene), *_wave_part(scene, width_px)) if part[0] > 0]
+    of_time = (*_curve_parts(scene), *_score_parts(scene), *_event_parts(scene))
+    parts = [part for part in (*of_time, *_language_parts(scene), *_wave_part(scene, width_px)) if part[0] > 0]
     if not parts:
         return None
     picture = Image.new("RGB", (width_px, sum(height for height, _, _ in parts) + LABEL_PX), BACKGROUND)
@@ -54,7 +59,9 @@ def kinds_of(lines: Sequence[Line], *, sound: bool) -> list[str]:
     """What is drawn over time, in words."""
     found = {
         "curves": any(True for _ in _curves(lines)),
-        "events": any(events_of(line) and "word" not in line.columns for line in lines),
+        "scores": any(score_of(line) for line in lines),
+        "events": any(events_of(line) and "word" not in line.columns and not score_of(line) for line in lines),
+        "language": any(tells_language(line) for line in lines),
         "waveform": sound,
         "words": sound and any(line.has("word", "start_s", "end_s") for line in lines),
         "speech": sound and any(line.has("speech_prob") for line in lines),
@@ -69,6 +76,16 @@ Part = tuple[int, Any, Any]
 def events_of(line: Line) -> bool:
     """Whether each row lasts for a time of its own: words, turns, cuts, pieces of text."""
     return line.has("start_s", "end_s") or line.has("end_frame")
+
+
+def score_of(line: Line) -> str | None:
+    """The score in [0, 1] that each piece of time has."""
+    return next((n for n in line.columns if n.endswith("_score")), None) if events_of(line) else None
+
+
+def tells_language(line: Line) -> bool:
+    """Whether it says of the clip as a whole which language is spoken, or which it would be if one were told."""
+    return "frame" not in line.table.column_names and (line.has("language") or line.has("second_language"))
 
 
 def curves_of(line: Line) -> list[str]:
@@ -96,13 +113,25 @@ def _curve_parts(scene: Scene) -> Iterator[Part]:
 def _event_parts(scene: Scene) -> Iterator[Part]:
     """A lane for each speaker, or one for all events; words go beside the waveform."""
     for line in scene.lines:
-        if not events_of(line) or "word" in line.columns:
+        if not events_of(line) or "word" in line.columns or score_of(line):
             continue
         rows = line.table.to_pylist()
         lanes = sorted({str(r["speaker"]) for r in rows}) if "speaker" in line.columns else [""]
         for i, lane in enumerate(lanes[:MAX_LANES]):
             of_lane = [r for r in rows if not lane or str(r["speaker"]) == lane]
             yield LANE_PX + 4, _paint_events, (line, of_lane, COLOURS[i % len(COLOURS)], lane)
+
+
+def _score_parts(scene: Scene) -> Iterator[Part]:
+    for line in scene.lines:
+        if name := score_of(line):
+            yield CURVE_PX, _paint_scores, (line, name)
+
+
+def _language_parts(scene: Scene) -> Iterator[Part]:
+    for line in scene.lines:
+        if tells_language(line):
+            yield LANE_PX + 4, _paint_language, line
 
 
 def _wave_part(scene: Scene, width_px: int) -> Iterator[Part]:
@@ -171,13 +200,64 @@ def _paint_events(
     draw.text((width_px - width - 6, top + 4), told_lane, font=font(SMALL_PX), fill=SOFT)
 
 
+def _paint_scores(draw: ImageDraw, scene: Scene, top: int, width_px: int, told: tuple[Line, str]) -> None:
+    """Each piece of time as high as its score; a line where it is taken to be what the score says."""
+    line, name = told
+    floor, height = top + CURVE_PX - 4, CURVE_PX - LABEL_PX - 6
+    for row in line.table.to_pylist():
+        x0, x1 = (_x(scene, f, width_px) for f in _times(row, scene))
+        colour = AMBER if row[name] >= TAKEN_FROM else TEAL
+        place = (x0 + 1, floor - row[name] * height, max(x1 - 1, x0 + 2), floor)
+        draw.rectangle(place, fill=tuple(c // 2 for c in colour))
+        draw.line((place[0], place[1], place[2], place[1]), fill=colour, width=2)
+        value = f"{row[name]:.2f}"
+        if x1 - x0 > font(SMALL_PX).getlength(value) + 6:
+            draw.text((x0 + 4, floor - SMALL_PX - 4), value, font=font(SMALL_PX), fill=INK)
+    bound = floor - TAKEN_FROM * height
+    for x in range(0, width_px, 8):
+        draw.line((x, bound, x + 3, bound), fill=SOFT)
+    label = f"{line.name} {name}" + ("" if line.table.num_rows else ": none")
+    draw.text((6, top + 2), label, font=font(TEXT_PX), fill=SOFT)
+
+
+def _paint_language(draw: ImageDraw, scene: Scene, top: int, width_px: int, line: Line) -> None:
+    """The speech of the clip, under the name of its language and of the next likeliest."""
+    told = line.table.to_pylist()[0]
+    language = told.get("language")
+    colour = TEAL if language else SOFT
+    for start, end in _spoken(scene):
+        x0, x1 = (_x(scene, f, width_px) for f in (start, end))
+        draw.rectangle(
+            (x0, top + 3, max(x1, x0 + 2), top + LANE_PX), fill=tuple(c // 2 for c in colour), outline=colour
+        )
+    sure = told.get("probability", told.get("language_probability"))
+    words = [str(language or "no language told"), "" if sure is None else f"{sure:.2f}"]
+    if told.get("second_language"):
+        words.append(f", else {told['second_language']} {told.get('second_probability') or 0:.2f}")
+    text = f"{' '.join(words[:2]).strip()}{''.join(words[2:])}"
+    box = draw.textbbox((6, top + 4), text, font=font(SMALL_PX))
+    draw.rectangle((box[0] - 3, top + 5, box[2] + 3, top + LANE_PX - 2), fill=BACKGROUND)
+    draw.text((6, top + 4), text, font=font(SMALL_PX), fill=INK)
+
+
+def _spoken(scene: Scene) -> list[tuple[int, int]]:
+    """Spans of frames in which somebody speaks; the whole clip where nobody listened for it."""
+    speech = scene.line("speech_prob")
+    if speech is None:
+        return [(scene.start_frame, scene.end_frame)]
+    frames, probs = speech.table["frame"].to_numpy(), speech.table["speech_prob"].to_numpy()
+    inside = np.concatenate([[False], probs >= SPEECH_PROB, [False]]).astype(int)
+    begins, ends = np.flatnonzero(np.diff(inside) == 1), np.flatnonzero(np.diff(inside) == -1)
+    return [(int(frames[a]), int(frames[b - 1]) + 1) for a, b in zip(begins, ends, strict=True)]
+
+
 def _paint_wave(draw: ImageDraw, scene: Scene, top: int, width_px: int, words: list[tuple[float, str, int]]) -> None:
     assert scene.audio is not None
     middle = top + WAVE_PX // 2
     speech = next((line for line in scene.lines if line.has("speech_prob")), None)
     if speech is not None:
         for frame, prob in zip(speech.table["frame"].to_pylist(), speech.table["speech_prob"].to_pylist(), strict=True):
-            if prob is not None and prob >= 0.5:
+            if prob is not None and prob >= SPEECH_PROB:
                 ends = (_x(scene, frame, width_px), _x(scene, frame + 1, width_px))
                 draw.rectangle((ends[0], top + 1, ends[1], top + WAVE_PX - 2), fill=(24, 52, 52))
     edges = np.linspace(0, len(scene.audio), width_px + 1).astype(int)

@@ -71,6 +71,28 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
         yield told
 
 
+@contextmanager
+def counted(title: str, unit: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """As `progress`, of work in equal parts: takes how many are done, and of how many."""
+    if quiet or not err.is_terminal:
+        yield lambda done, total: _tell_tenth(title, unit, done, total)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn(title),
+        BarColumn(),
+        TextColumn(f"{{task.completed}} of {{task.total}} {unit}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
+        task = bars.add_task(title, total=None, visible=False)
+        yield lambda done, total: bars.update(task, completed=done, total=total, visible=True)
+
+
+def _tell_tenth(title: str, unit: str, done: int, total: int) -> None:
+    if done % max(1, total // 10) == 0 or done == total:
+        err.print(f"{title}: {done:,} of {total:,} {unit}")
+
+
 class _Lines:
     """Progress where there is no terminal: a line when a stage begins and per commit, with the rate and the time left of the stage."""
 
@@ -382,8 +404,11 @@ def signal_written(told: Mapping[str, Any]) -> None:
 def tried(told: Mapping[str, Any]) -> None:
     """A signal under development."""
     states = ", ".join(f"{count} {status}" for status, count in told["status"].items())
-    short = f" of {told['asked']}, the time was up" if told["clips"] < told["asked"] else ""
-    out.print(f"[bold]{escape(told['name'])}[/] on {told['clips']} clips{short} in {told['wall_s']:.1f} s: {states}")
+    short = told["clips"] < told["asked"]
+    on = f"{told['clips']} of {told['asked']} clips, as many as fit into" if short else f"{told['clips']} clips in"
+    out.print(f"[bold]{escape(told['name'])}[/] on {on} {told['wall_s']:.1f} s: {states}")
+    if short:
+        out.print("[dim]--seconds gives it more time[/]")
     for reason, count in list(told["reasons"].items())[:8]:
         out.print(f"  [dim]{count} ×[/] {escape(reason)}", soft_wrap=True)
     table = Table("column", "n", "least", "median", "most", box=None, header_style="dim")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,10 +70,12 @@ class Seen:
     checkpoint: str = ""
 
 
-def probe(server: Server, pair: str, sound: np.ndarray) -> dict[str, float | None]:
-    """Figures of one session on this pair of checkpoints. Raises ProbeError when the server does not say all of it."""
+def probe(server: Server, pair: str, sound: np.ndarray, seed: int = 0) -> dict[str, float | None]:
+    """Figures of one session on this pair of checkpoints, with the blinks and the sway of this seed. Raises ProbeError when the
+    server does not say all of it."""
     shown = _avatars(server)[0]
-    seen = watched(server, {"avatar": shown["key"], "checkpoint": pair}, {HEADER: server.key}, sound)
+    asked = {"avatar": shown["key"], "checkpoint": pair, "seed": seed}
+    seen = watched(server, asked, {HEADER: server.key}, sound)
     return figures(seen, sound, shown.get("mouth"))
 
 
@@ -91,7 +93,7 @@ def _avatars(server: Server) -> list[dict[str, Any]]:
         raise ProbeError(f"the server does not tell its avatars ({type(error).__name__}: {error})") from error
 
 
-def watched(server: Server, asked: dict[str, str], headers: dict[str, str], sound: np.ndarray) -> Seen:
+def watched(server: Server, asked: Mapping[str, str | int], headers: dict[str, str], sound: np.ndarray) -> Seen:
     """A session in which this sound, int16 at 16 kHz, was said. Raises ProbeError when the server does not say all of it."""
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
@@ -110,10 +112,10 @@ def watched(server: Server, asked: dict[str, str], headers: dict[str, str], soun
     return seen
 
 
-def _opened(server: Server, asked: dict[str, str], headers: dict[str, str]) -> dict[str, str]:
+def _opened(server: Server, asked: Mapping[str, str | int], headers: dict[str, str]) -> dict[str, str]:
     until = time.monotonic() + PATIENCE_S
     while True:
-        answer = httpx.post(f"{server.url}/api/sessions", json=asked, headers=headers, timeout=TIMEOUT_S * 4)
+        answer = httpx.post(f"{server.url}/api/sessions", json=dict(asked), headers=headers, timeout=TIMEOUT_S * 4)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > until:
             break
         time.sleep(1)

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from flows import renderer as steps
 from flows.training_progress import NUM_PICTURED, TIME_ALONE, Pictured, Pictures, task_of
+from infra.counted import clips_of_people
 from modeling.recipes.renderer import renderer
 from modeling.renderer import RendererNet
 from modeling.renderer_picture import draw_samples
@@ -94,7 +95,7 @@ def markdown(told: Mapping[str, Any]) -> str:
     for name, judged in told["metrics"].items():
         if not isinstance(judged, Mapping):
             continue
-        parts.append(f"## {name.replace('_', ' ')}: {judged['num_clips']} clips of {judged['num_people']} people")
+        parts.append(f"## {name.replace('_', ' ')}: {clips_of_people(judged['num_clips'], judged['num_people'])}")
         for kind, of in judged["plates"].items():
             whos = list(of["measures"])
             lines = [f"| from {kind} | {' | '.join(whos)} |", "|---" * (1 + len(whos)) + "|"]

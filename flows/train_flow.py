@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from flows import train as steps
 from flows.training_progress import NUM_PICTURED, TIME_ALONE, Pictured, Pictures, task_of
+from infra.counted import clips_of_people
 from modeling.audio_to_motion import MotionNet
 from modeling.motion_metrics import Predict, rms_to_mouth
 from modeling.motion_picture import draw_samples
@@ -95,7 +96,7 @@ def markdown(told: Mapping[str, Any]) -> str:
     if told["metrics"]["held_out"] == "time":
         parts.append(TIME_ALONE)
     for name, judged in parts_of(told["metrics"]).items():
-        parts.append(f"## {name.replace('_', ' ')}: {judged['num_clips']} clips of {judged['num_people']} people")
+        parts.append(f"## {name.replace('_', ' ')}: {clips_of_people(judged['num_clips'], judged['num_people'])}")
         parts.append(measures_table(judged))
     card = told["data"]
     stages = told.get("curriculum", {}).get("stages", ())

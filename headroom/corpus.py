@@ -74,7 +74,7 @@ class Corpus:
         return {**adopt(self.workspace, Path(table), name, dry_run=dry_run).to_dict(), "adopted": not dry_run}
 
     def forget(self, name: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Any:
-        """Erases a video (id, file name or path) or an identity (id): the object of `forget --json`.
+        """Erases a video (id, path or file name, also without its ending) or an identity (id): the object of `forget --json`.
 
         `dry_run` gives what would go and changes nothing. Raises ValueError when the name is nobody's, or several's.
         """

@@ -190,7 +190,10 @@ def adopt(
 def forget(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="VIDEO|IDENTITY", help="A video's id, file name or path, or an identity's id."),
+        typer.Argument(
+            metavar="VIDEO|IDENTITY",
+            help="A video's id, path or file name (also without its ending), or an identity's id.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would go; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
@@ -263,8 +266,8 @@ def demo(
         terminal.funnel_of_corpus(footage(reader), built)
     if not told["clips"]:
         terminal.note("no clip came of this footage, so there is no tier to freeze; the report says why, file by file")
-    terminal.note("writing the report")
-    report = write_report(corpus.workspace)
+    with terminal.counted("report", "pages", quiet=False) as on_page:
+        report = write_report(corpus.workspace, on_progress=on_page)
     if not live:
         terminal.next_steps(report, corpus.workspace.settings.workspace)
         return

@@ -16,8 +16,6 @@ from typing import Any
 from headroom.corpus import Corpus
 
 RECIPE = "audio_to_motion"
-CHANGED: Mapping[str, object] = {"num_steps": 400}
-"""A third of the usual steps: half a minute on one core, and on so little footage more of them bring next to nothing."""
 TIERS = ("a2v_gold", "a2v_silver", "a2v_bronze")
 """The strictest that holds enough is learnt from."""
 LEAST_S = 30.0
@@ -48,7 +46,7 @@ def live(
     tier, snapshot = _enough(corpus, built)
     say(f"training {RECIPE} on {tier}")
     with training() as on_step:
-        trained = run_train(root, RECIPE, snapshot=snapshot, changed=CHANGED, on_step=on_step)
+        trained = run_train(root, RECIPE, snapshot=snapshot, on_step=on_step)
     ended("training")
     face = _face(corpus, trained["data"]["clips"]["train"])
     deployed = run_deploy(root, trained["id"], avatar=face, say=say)

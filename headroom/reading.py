@@ -48,7 +48,9 @@ def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     from dashboards import terminal
     from dashboards.report import write_report
 
-    path = write_report(existing(workspace).workspace)
+    corpus = existing(workspace).workspace
+    with terminal.counted("report", "pages", quiet=as_json) as on_progress:
+        path = write_report(corpus, on_progress=on_progress)
     terminal.show({"path": str(path)}, lambda told: print(f"report: {told['path']}"), as_json)  # noqa: T201
 
 

@@ -51,7 +51,8 @@ def signal_try(
     load_signal(file.absolute())  # what is wrong with it is told before anything is started
     card = start_scorecard(file) if scorecard else Scorecard("was not asked for")
     try:
-        trial = try_signal(corpus, file, num_clips=clips, budget_s=0.7 * limit)
+        with terminal.counted(file.stem, "clips", quiet=as_json) as on_progress:
+            trial = try_signal(corpus, file, num_clips=clips, budget_s=0.7 * limit, on_progress=on_progress)
         measured = card.told(0.9 * limit - (time.monotonic() - began))
     finally:
         card.stop()

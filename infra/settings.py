@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -20,10 +20,16 @@ class Settings:
     default_consent: str = "unknown"
     backends: str = ""
     """HEADROOM_BACKENDS as it was read: a worker elsewhere must compute signals by the same backends."""
-    motion_runtime: str = "torch"
-    """What runs the motion network of a live session: torch, or onnx for the graph that `headroom export-model` made."""
+    motion_runtime: str = "auto"
+    """What runs the motion network of a live session: torch, onnx for the graph that `headroom export-model` made, or auto: the
+    graph where there is one, else torch. All in float32."""
     renderer_runtime: str = ""
     """What runs the renderer of a live session, and where: modeling/renderer_runtime.py; by default its graph on the CPU."""
+    ice_servers: str = ""
+    """By which viewers by WebRTC reach a live server behind NAT, and what lets them in: serving/ice.py."""
+    turn_user: str = ""
+    turn_password: str = field(default="", repr=False)
+    turn_secret: str = field(default="", repr=False)
 
 
 def load(workspace: str | Path | None = None) -> Settings:
@@ -36,8 +42,12 @@ def load(workspace: str | Path | None = None) -> Settings:
         default_licence=os.environ.get("HEADROOM_DEFAULT_LICENCE", "unknown"),
         default_consent=os.environ.get("HEADROOM_DEFAULT_CONSENT", "unknown"),
         backends=os.environ.get("HEADROOM_BACKENDS", ""),
-        motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME", "torch"),
+        motion_runtime=os.environ.get("HEADROOM_MOTION_RUNTIME") or "auto",
         renderer_runtime=os.environ.get("HEADROOM_RENDERER_RUNTIME", ""),
+        ice_servers=os.environ.get("HEADROOM_ICE_SERVERS", ""),
+        turn_user=os.environ.get("HEADROOM_TURN_USER", ""),
+        turn_password=os.environ.get("HEADROOM_TURN_PASSWORD", ""),
+        turn_secret=os.environ.get("HEADROOM_TURN_SECRET", ""),
     )
 
 

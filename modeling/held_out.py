@@ -66,15 +66,15 @@ def split(clips: Sequence[MotionClip], recipe: HoldsOut) -> Split:
 
     Raises ValueError when there are too few people and no end can be held out either.
     """
-    company = _company(clips)
-    people = sorted(set(company.values()))
+    together = company(clips)
+    people = sorted(set(together.values()))
     held: set[str] = set()
     if len(people) >= max(2, recipe.held_people_least):
         people.sort(key=lambda name: hashlib.sha256(f"{recipe.seed}:{name}".encode()).digest())
         held = set(people[: min(len(people) - 1, max(1, round(recipe.held_people_share * len(people))))])
     train, later = [], []
     for clip in clips:
-        if company[clip.who] in held:
+        if together[clip.who] in held:
             continue
         long = len(clip) >= recipe.held_time_least_s * GRID_FPS
         kept = len(clip) - round(recipe.held_time_share * len(clip)) if long else len(clip)
@@ -82,7 +82,7 @@ def split(clips: Sequence[MotionClip], recipe: HoldsOut) -> Split:
         if kept < len(clip):
             later.append(clip.cut(kept, len(clip)))
     if held:
-        return Split(train, later, [c for c in clips if company[c.who] in held])
+        return Split(train, later, [c for c in clips if together[c.who] in held])
     heard = heard_in(later, train)
     ends = [c for c, copy in zip(later, heard, strict=True) if not copy]
     if not ends:
@@ -126,7 +126,7 @@ def _blocks(bands_TC: np.ndarray, size: int, hop: int) -> np.ndarray:
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1.0))
 
 
-def _company(clips: Sequence[MotionClip]) -> Mapping[str, str]:
+def company(clips: Sequence[MotionClip]) -> Mapping[str, str]:
     """By person, the first by name of all whom videos link to them."""
     first = {c.who: c.who for c in clips}
     by_video: dict[str, set[str]] = {}

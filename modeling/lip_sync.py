@@ -1,14 +1,14 @@
 """Fits the map from voice to lips that the lip_sync signal compares with.
 
     python -m tasks.lip_corpus OUT_FOLDER VIDEO ...       features of talking heads, one .npz a video
-    python -m modeling.lip_sync FOLDER OUT.npz            the fit, under a second
+    python -m modeling.lip_sync FOLDER OUT.npz AXES.npz   the fit, a few seconds
 
-What ships (`infra/weights/lip_sync_grid.npz`) was fitted on ten sentences of GRID. To refit on footage of one's own,
-run the two commands, put the file's sha256 into a new table of `infra/weights.toml`, name it in
-`tasks/signals/lip_sync.py`: the fingerprint follows from the hash, and the signal's rows become stale. Ten clips of
+What ships (`infra/weights/lip_sync_grid.npz`, `lip_sync_axes.npz`) was fitted on ten sentences of GRID. To refit on
+footage of one's own, run the two commands, put the files' sha256 into new tables of `infra/weights.toml`, name them in
+`tasks/lip_prediction.py`: the fingerprint follows from the hash, and the signal's rows become stale. Ten clips of
 3 s are enough for one frame's accuracy at 4 s; more people make the confidence higher.
 
-T frames, L voice features, D lip features, K taps of the filter, P principal components.
+T frames, L voice features, D lip features, K taps of the filter, P principal components, C canonical axes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Config:
     penalty: float = 1.0
     max_lag: int = 15
     num_realignments: int = 1
+    shrinkage: float = 0.05
+    """Of the covariances that the axes are found with, towards those of features that go alone."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,22 @@ class LipSyncModel:
         """The same model gives the same bytes."""
         with file.open("wb") as out:
             np.savez(out, filter_KLD=self.taps.astype(np.float32), weights_D=self.weights.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """`heard` (D, C) takes predicted lips, `lips` (D, C) seen ones onto axes of unit variance, of which each goes with
+    its partner only; `weights` (C,) sum to 1 and say how well."""
+
+    heard: np.ndarray
+    lips: np.ndarray
+    weights: np.ndarray
+
+    def save(self, file: Path) -> None:
+        """The same axes give the same bytes."""
+        arrays = {"heard_DC": self.heard, "lips_DC": self.lips, "weights_C": self.weights}
+        with file.open("wb") as out:
+            np.savez(out, allow_pickle=False, **{k: v.astype(np.float32) for k, v in arrays.items()})
 
 
 def load_clips(folder: Path) -> list[Clip]:
@@ -101,6 +119,48 @@ def fit(clips: Sequence[Clip], config: Config | None = None) -> tuple[LipSyncMod
     return LipSyncModel(filter_KLD, weights_D), {clips[i].name: offsets[i] for i in used}
 
 
+def common_axes(clips: Sequence[Clip], config: Config | None = None) -> Axes:
+    """Canonical axes of lips predicted by a model that did not see the clip, and lips seen, clips put in sync.
+
+    Source: Hotelling, "Relations Between Two Sets of Variates", Biometrika 1936. Weights are the squares of the
+    canonical correlations. Raises ValueError with fewer than three clips.
+    """
+    config = config or Config()
+    if len(clips) < 3:
+        raise ValueError(f"{len(clips)} clips; each is predicted by the others, give at least 3")
+    offsets = fit(clips, config)[1]
+    pairs = []
+    for clip in (c for c in clips if c.name in offsets):
+        model, _ = fit([c for c in clips if c is not clip], config)
+        pairs.append(_overlap(predicted(model.taps, clip.voice), clip.lips, offsets[clip.name]))
+    heard_TD, lips_TD = (np.concatenate([p - p.mean(axis=0) for p in side]) for side in zip(*pairs, strict=True))
+    scale_D = heard_TD.std(axis=0)
+    heard_TD = heard_TD / scale_D
+    heard_DD, lips_DD = _sphering(heard_TD, config.shrinkage), _sphering(lips_TD, config.shrinkage)
+    left, _, right = np.linalg.svd(heard_DD @ (heard_TD.T @ lips_TD) @ lips_DD)
+    heard_DC, lips_DC = heard_DD @ left, lips_DD @ right.T
+    heard_TC, lips_TC = heard_TD @ heard_DC, lips_TD @ lips_DC
+    heard_C, lips_C = heard_TC.std(axis=0), lips_TC.std(axis=0)
+    squares_C = np.square(np.clip((heard_TC * lips_TC).mean(axis=0) / (heard_C * lips_C), 0, 1))
+    return Axes(heard_DC / scale_D[:, None] / heard_C, lips_DC / lips_C, squares_C / squares_C.sum())
+
+
+def predicted(taps_KLD: np.ndarray, voice_TL: np.ndarray) -> np.ndarray:
+    """Lips (T, D) that a voice leads to expect; the ends are repeated."""
+    context = len(taps_KLD) // 2
+    padded = np.pad(voice_TL, ((context, context), (0, 0)), mode="edge")
+    return np.asarray(np.sum([padded[k : k + len(voice_TL)] @ tap_LD for k, tap_LD in enumerate(taps_KLD)], axis=0))
+
+
+def _sphering(rows_TD: np.ndarray, shrinkage: float) -> np.ndarray:
+    """(D, D): makes features of unit variance, alone; their covariance is shrunk towards its mean variance."""
+    covariance = rows_TD.T @ rows_TD / len(rows_TD)
+    size = len(covariance)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / size * np.eye(size)
+    spread, axes = np.linalg.eigh(shrunk)
+    return np.asarray(axes / np.sqrt(spread) @ axes.T)
+
+
 def _whitening(voice_TL: np.ndarray, num_components: int) -> np.ndarray:
     """(L, P): onto the principal components, each of unit variance."""
     _, spread, axes = np.linalg.svd(voice_TL, full_matrices=False)
@@ -131,14 +191,17 @@ def _ridge(inputs: np.ndarray, targets: np.ndarray, penalty: float) -> tuple[np.
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Fit the map from voice to lips.")
     parser.add_argument("folder", type=Path, help="feature files of python -m tasks.lip_corpus")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="the map")
+    parser.add_argument("axes", type=Path, help="the axes along which lips are compared")
     options = parser.parse_args(argv)
     clips = load_clips(options.folder)
     model, offsets = fit(clips)
     model.save(options.out)
+    axes = common_axes(clips)
+    axes.save(options.axes)
     num_s = sum(len(c.lips) for c in clips) / 25
     print(f"{len(clips)} clips, {num_s:.0f} s; own offsets {offsets}")
-    print(f"weights {np.round(model.weights, 3).tolist()}")
+    print(f"weights {np.round(model.weights, 3).tolist()}, of axes {np.round(axes.weights, 3).tolist()}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Training of audio-to-motion: each step's data follow from the seed and the step's number alone.
 
 So a run that was killed and goes on from its last save draws what it would have drawn, and its losses are the same bit for
-bit on one device. What is saved, every `save_every` steps and in one piece, is weights, the optimiser, and the losses.
+bit on one device. What is saved, every `save_every` steps and in one piece, is weights, their average over the steps, which
+is what a training gives, and the optimiser.
 
 Several processes (modeling/ranks.py) each take their rows of every batch and train one network that is spread over them: the
 losses and gradients are those of one process, up to rounding. What they save is the same: a run may go on with another number.
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modeling.audio_to_motion import PREDICTED, MotionNet
+from modeling.audio_to_motion import MotionNet
 from modeling.log_mel import SAMPLES_PER_FRAME, log_mel
 from modeling.motion import HEAD, MOUTH
 from modeling.motion_set import MotionClip
@@ -35,6 +36,8 @@ from modeling.recipes.audio_to_motion import AudioToMotion
 
 NUM_MOUTH = MOUTH.stop
 LEAST_SNR_DB = 15.0
+ROUND = 2.5e-4
+"""Rounds off the distance's tip at 0."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,12 @@ def train_stages(
     folder.mkdir(parents=True, exist_ok=True)
     recipe, num_steps = stages[0].recipe, sum(stage.recipe.num_steps for stage in stages)
     with deterministic(recipe.seed):
-        net, run, saved, begins = MotionNet(recipe), run_key(stages), saved_state(folder), 0
+        net, average, run, saved, begins = MotionNet(recipe), MotionNet(recipe), run_key(stages), saved_state(folder), 0
+        average.load_state_dict(saved["average"] if saved else net.state_dict())
         if saved:
             net.load_state_dict(saved["net"])
         net = place.spread(net, net.blocks(), recipe.compile)
+        average = place.spread(average, average.blocks())
         optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         if saved:
             optimiser.load_state_dict(place.cut(saved["optimiser"], optimiser))
@@ -98,16 +103,17 @@ def train_stages(
             batches = Batches(stage.recipe, stage.clips, place.rank, place.world_size, stage.quiet)
             for step in range(max(first, begins), ends):
                 losses = _one_step(stage.recipe, net, optimiser, batches, step, step - begins, place)
+                _averaged(average, net, min(recipe.average, (step + 1) / (step + 10)))
                 done = Progress(step + 1, num_steps, losses, number, len(stages))
                 if place.is_first:
                     with (folder / "losses.jsonl").open("a") as log:
                         log.write(json.dumps({"step": done.step, **done.losses}) + "\n")
                     on_step(done)
                 if (step + 1) % recipe.save_every == 0 or step + 1 == ends:
-                    _save(folder, run, step + 1, net, optimiser, place)
+                    _save(folder, run, step + 1, (net, average), optimiser, place)
             begins = ends
         trained = MotionNet(recipe)
-        trained.load_state_dict(place.whole(net.state_dict()))
+        trained.load_state_dict(place.whole(average.state_dict()))
     return trained.eval()
 
 
@@ -170,6 +176,13 @@ def _one_step(
     optimiser.step()
     told = place.mean(torch.stack([v.detach() for v in losses.values()]))
     return dict(zip(losses, told.tolist(), strict=True))
+
+
+@torch.no_grad()
+def _averaged(average: MotionNet, net: MotionNet, kept: float) -> None:
+    """Of the average so much is kept, the rest is what the weights are now."""
+    for mean, now in zip(average.parameters(), net.parameters(), strict=True):
+        mean.mul_(kept).add_(now, alpha=1 - kept)
 
 
 def run_key(stages: Sequence[Stage]) -> str:
@@ -255,7 +268,8 @@ class Batches:
     def _louder_or_softer(self, draw: np.random.Generator, sound_N: np.ndarray) -> np.ndarray:
         gained = sound_N * 10 ** (draw.uniform(-1, 1) * self.recipe.gain_db / 20)
         level = np.sqrt(np.square(gained).mean()) * 10 ** (-(LEAST_SNR_DB + 30 * draw.random()) / 20)
-        return np.asarray(gained + draw.normal(0, level + 1e-6, len(gained)), np.float32)
+        noise = draw.standard_normal(len(gained), np.float32)
+        return np.asarray(gained + np.float32(level + 1e-6) * noise, np.float32)
 
     def _silence(self, draw: np.random.Generator, weight_TP: np.ndarray, silent_T: np.ndarray) -> tuple[int, int]:
         """(start, end) of frames, 0.6 s or more, in which the sound is to be as soft as a room's, and the mouth comes to
@@ -284,21 +298,18 @@ def losses_of(
     their losses is that of the whole batch."""
     with torch.autocast(mel_BMC.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         made_BTP = net(mel_BMC, *net.start(len(mel_BMC)))[0].float()
-    scale = torch.tensor([1.0] * NUM_MOUTH + [recipe.head] * (len(PREDICTED) - NUM_MOUTH), device=weight_BTP.device)
-    weight = weight_BTP * scale
-    wrong = made_BTP - target_BTP
-    pair = weight[:, 1:] * weight_BTP[:, :-1]
-    triple = pair[:, 1:] * weight_BTP[:, :-2]
-    second = wrong.diff(n=2, dim=1)
-    still = silent_BT[..., None].expand(-1, -1, NUM_MOUTH)
-    weights = (weight, pair, triple, still)
+    wrong, seen = made_BTP - target_BTP, weight_BTP.amin(dim=2)
+    pair = seen[:, 1:] * seen[:, :-1]
+    triple = pair[:, 1:] * seen[:, :-2]
+    weights = (seen, pair, triple, silent_BT)
     position, velocity, acceleration, rest = place.sum(torch.stack([w.sum() for w in weights])) / place.world_size
+    mouth_BTK = made_BTP[..., :NUM_MOUTH]
     parts = {
-        "position": _sum(wrong, weight) / (position + 1e-6),
-        "velocity": _sum(wrong.diff(dim=1), pair) / (velocity + 1e-6),
-        "acceleration": _sum(second, triple) / (acceleration + 1e-6),
+        "position": _sum(recipe, wrong, seen) / (position + 1e-6),
+        "velocity": _sum(recipe, wrong.diff(dim=1), pair) / (velocity + 1e-6),
+        "acceleration": _sum(recipe, wrong.diff(n=2, dim=1), triple) / (acceleration + 1e-6),
         "smoothness": made_BTP.diff(n=2, dim=1).square().mean(),
-        "rest": _sum(made_BTP[..., :NUM_MOUTH], still) / (rest + 1e-6),
+        "rest": (_huber(mouth_BTK) * silent_BT).sum() / (rest + 1e-6),
     }
     loss = torch.stack([getattr(recipe, name) * value for name, value in parts.items()]).sum()
     return {"loss": loss, **parts}
@@ -321,7 +332,7 @@ def network_in(folder: Path) -> MotionNet | None:
     if not (saved := saved_state(folder)):
         return None
     net = MotionNet(AudioToMotion(**saved["recipe"]))
-    net.load_state_dict(saved["net"])
+    net.load_state_dict(saved["average"])
     return net.eval()
 
 
@@ -337,9 +348,17 @@ def losses_in(folder: Path) -> Iterator[dict[str, float]]:
     yield from (told[step] for step in sorted(told))
 
 
-def _sum(wrong: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of the Huber loss with its bend at 1: a mesh that jumps must not rule."""
-    return (torch.nn.functional.huber_loss(wrong, torch.zeros_like(wrong), reduction="none") * weight).sum()
+def _sum(recipe: AudioToMotion, wrong_BTP: Tensor, weight_BT: Tensor) -> Tensor:
+    """Over frames, of how far the mouth is off as the measures tell it: by the distance over its parameters, not by squares, so
+    that frames which nobody could foretell do not rule; and of the head."""
+    mouth, head = wrong_BTP[..., :NUM_MOUTH], wrong_BTP[..., NUM_MOUTH:]
+    apart_BT = torch.sqrt(mouth.square().mean(dim=-1) + ROUND)
+    return ((apart_BT + recipe.head * _huber(head)) * weight_BT).sum()
+
+
+def _huber(wrong_BTK: Tensor) -> Tensor:
+    """With its bend at 1, mean over parameters, (B, T)."""
+    return torch.nn.functional.huber_loss(wrong_BTK, torch.zeros_like(wrong_BTK), reduction="none").mean(dim=-1)
 
 
 def schedule(step: int, num_steps: int, warmup_steps: int) -> float:
@@ -366,13 +385,16 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.set_rng_state(kept)
 
 
-def _save(folder: Path, run: str, step: int, net: MotionNet, optimiser: torch.optim.Optimizer, place: Place) -> None:
-    """Whole tensors, whoever holds them: ranks give their parts, and the first one writes."""
-    weights, moments = place.whole(net.state_dict()), place.whole(optimiser.state_dict())
+def _save(
+    folder: Path, run: str, step: int, nets: tuple[MotionNet, MotionNet], optimiser: torch.optim.Optimizer, place: Place
+) -> None:
+    """Whole tensors, whoever holds them: ranks give their parts, and the first one writes. `nets` are weights and average."""
+    weights, average = (place.whole(net.state_dict()) for net in nets)
+    moments = place.whole(optimiser.state_dict())
     if not place.is_first:
         return
-    told = {"run": run, "recipe": asdict(net.recipe), "step": step}
-    save_state(folder, {**told, "net": weights, "optimiser": moments})
+    told = {"run": run, "recipe": asdict(nets[0].recipe), "step": step}
+    save_state(folder, {**told, "net": weights, "average": average, "optimiser": moments})
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -3,14 +3,18 @@
 N0 N1 I0 N2 I1 ...: an I chunk is made as soon as both of its neighbours are there. It sees anchor frames of each, predicts
 them and the seam between them, and its predictions of the anchors are dropped: they were made before. Without I chunks
 (`seam_frames` 0) the order is N0 N1 N2 ..., each frame leaves at once, and seams are as the model leaves them.
+
+What the model is to say comes in frame by frame and nobody knows how much more will come: a chunk is made when all of it has
+been heard, and its end waits for the seam. What is held is the end of one chunk and what was heard of the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+C = TypeVar("C")
 F = TypeVar("F")
 
 
@@ -54,48 +58,80 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Model(Generic[F]):
-    """`next_frames(job, before)` makes an N chunk from the last frames of the one before (none at first);
-    `between(job, before, after)` makes an I chunk, anchors and all, from the anchor frames on both sides."""
+class Model(Generic[C, F]):
+    """`next_frames(job, heard, before)` makes an N chunk of what was heard in its frames, from the last frames of the one before
+    (none at first); `between(job, heard, before, after)` makes an I chunk, anchors and all, from the anchor frames on both
+    sides."""
 
-    next_frames: Callable[[Job, Sequence[F]], Sequence[F]]
-    between: Callable[[Job, Sequence[F], Sequence[F]], Sequence[F]]
+    next_frames: Callable[[Job, Sequence[C], Sequence[F]], Sequence[F]]
+    between: Callable[[Job, Sequence[C], Sequence[F], Sequence[F]], Sequence[F]]
 
 
-def run(plan: ChunkPlan, num_frames: int, model: Model[F]) -> Iterator[tuple[Job, list[F]]]:
-    """Each job with the frames that leave after it, which in their order are the whole timeline, each frame once.
+@dataclass(frozen=True)
+class Decided(Generic[C, F]):
+    """Frames that nothing changes any more, what was heard in each, and the first one's number."""
 
-    Holds at most two N chunks. Raises ValueError when the model gives another number of frames than it was asked for.
-    """
-    held: list[F] = []  # of the chunk before: what hasn't left yet, and its anchor, which has
-    kept = 0  # of `held`, how many have left
-    for number, start in enumerate(range(0, num_frames, plan.chunk_frames)):
-        job = Job("N", number, start, min(start + plan.chunk_frames, num_frames))
-        made = _asked(job, model.next_frames(job, held[-plan.anchor_frames :] if plan.anchor_frames else ()))
-        last = job.end == num_frames
-        if not plan.seam_frames:
-            held = made[-plan.anchor_frames :] if plan.anchor_frames else []
-            yield job, made
-            continue
-        if number == 0:
-            kept = len(made) if last else len(made) - plan.half
-            held = made
-            yield job, made[:kept]
-            continue
-        yield job, []
+    first_frame: int
+    heard: Sequence[C]
+    frames: Sequence[F]
+
+
+class Chunks(Generic[C, F]):
+    """One session: `push` what is heard, `finish` at its end; each frame comes out once and in order. `model` may be changed
+    between two pushes: the next chunk is the other one's."""
+
+    def __init__(self, plan: ChunkPlan, model: Model[C, F], first_frame: int = 0) -> None:
+        """Chunks lie at multiples of their length. A session that was begun elsewhere is taken up at the first of them."""
+        self.model, self._plan = model, plan
+        self._skip = -first_frame % plan.chunk_frames
+        self._heard: list[C] = []
+        self._made: list[F] = []
+        """The chunk before, from `_begun` to `_end`."""
+        self._begun = self._end = self._from = self._left = first_frame + self._skip
+        """`_from`: the first frame of `_heard`. `_left`: the one that leaves next."""
+
+    def push(self, heard: Iterable[C]) -> Iterator[Decided[C, F]]:
+        """One of `heard` for each frame. Raises ValueError when the model gives another number of frames than it was asked for."""
+        for one in heard:
+            if self._skip:
+                self._skip -= 1
+                continue
+            self._heard.append(one)
+            if self._from + len(self._heard) - self._end == self._plan.chunk_frames:
+                yield from self._next(self._plan.half)
+
+    def finish(self) -> Iterator[Decided[C, F]]:
+        """What is left: a last chunk, shorter than the others, or the end of the one before."""
+        if self._from + len(self._heard) > self._end:
+            yield from self._next(0)
+        elif self._left < self._end:
+            yield self._leave(self._made[self._left - self._begun :])
+
+    def _next(self, held: int) -> Iterator[Decided[C, F]]:
+        """Makes the chunk that was heard, and the seam before it; keeps the last frames for the seam to come."""
+        plan, start, end = self._plan, self._end, self._from + len(self._heard)
+        job, anchor = Job("N", start // plan.chunk_frames, start, end), plan.anchor_frames
+        made = _asked(job, self.model.next_frames(job, self._of(job), self._made[-anchor:] if anchor else ()))
+        leaving = self._made[self._left - self._begun :]
         # A last chunk may be too short for a whole seam: then the seam is as long as both sides allow.
-        half = min(plan.half, max(0, len(made) - plan.anchor_frames))
-        seam = Job("I", number - 1, start - plan.half - plan.anchor_frames, start + half + plan.anchor_frames)
-        begin = kept
+        half = min(plan.half, max(0, len(made) - anchor)) if self._made else 0
         if half:
-            before, after = held[begin - plan.anchor_frames : begin], made[half : half + plan.anchor_frames]
-            smooth = _asked(seam, model.between(seam, before, after))
-            smooth = smooth[plan.anchor_frames : len(smooth) - plan.anchor_frames]
-        else:
-            seam, smooth = Job("I", number - 1, start - plan.half, start), held[begin:]
-        kept = len(made) if last else len(made) - plan.half
-        held = made
-        yield seam, [*smooth, *made[half:kept]]
+            seam = Job("I", job.number - 1, self._left - anchor, start + half + anchor)
+            before = self._made[self._left - anchor - self._begun : self._left - self._begun]
+            smooth = _asked(seam, self.model.between(seam, self._of(seam), before, made[half : half + anchor]))
+            leaving = smooth[anchor : len(smooth) - anchor]
+        self._made, self._begun, self._end = made, start, end
+        yield self._leave([*leaving, *made[half : len(made) - held]])
+        kept = max(self._from, self._left - anchor)
+        self._heard, self._from = self._heard[kept - self._from :], kept
+
+    def _leave(self, frames: list[F]) -> Decided[C, F]:
+        at = self._left - self._from
+        self._left += len(frames)
+        return Decided(self._left - len(frames), self._heard[at : at + len(frames)], frames)
+
+    def _of(self, job: Job) -> list[C]:
+        return self._heard[job.start - self._from : job.end - self._from]
 
 
 def _asked(job: Job, made: Sequence[F]) -> list[F]:

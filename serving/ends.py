@@ -1,11 +1,14 @@
-"""This end of a viewer's WebSocket, for a line that takes nothing any more."""
+"""This end of a viewer's WebSocket, for a line that takes nothing any more; and the server's own end."""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from serving.routing import Gateway
 
 GIVEN_UP_S = 10.0
 """A line that was closed and takes not even that is cut off after so long."""
@@ -22,6 +25,18 @@ class SocketEnd(WebSocketsSansIOProtocol):
             self.writable.set()
             self.loop.call_later(GIVEN_UP_S, self.transport.abort)
         await super().send(message)
+
+
+class EndingServer(uvicorn.Server):
+    """uvicorn's own, which closes all lines before it tells its app that it ends: the gateway must know it first."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.ending = True
+        await super().shutdown(sockets)
 
 
 def little_unsent(listener: socket.socket) -> socket.socket:

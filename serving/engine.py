@@ -34,8 +34,9 @@ class Module(Generic[M]):
 class Chunk:
     """A window of a session. Stages fill in what they make; `first_frame` counts from the session's begin.
 
-    `sound` int16 (640 T,), `motion` float32 (T, 9), `frames` T pictures RGB uint8 (H, W, 3); `squares` T times where the mouth's
-    square lies in the picture, (2, 3), as modeling/mouth_crop.py has it.
+    `sound` int16 (640 T,), `motion` float32 (T, 9), None in a family that makes none; `frames` T pictures RGB uint8 (H, W, 3), or
+    what a later stage makes them of; `squares` T times where the mouth's square lies in the picture, (2, 3), as
+    modeling/mouth_crop.py has it.
     """
 
     first_frame: int
@@ -74,14 +75,12 @@ class Switching(Protocol):
 
 @dataclass
 class Session:
-    """One viewer's stream: what was encoded once at its begin (the avatar), its seed, and its clock."""
+    """One viewer's stream: what was encoded once at its begin (the avatar), and its seed."""
 
     identity: Any
     seed: int = 0
     first_frame: int = 0
     """Of its first chunk; above 0 when it was begun elsewhere and goes on here."""
-    heard_samples: int = 0
-    """Of sound accepted: the clock."""
     told: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
 
@@ -134,7 +133,13 @@ class Running(Generic[C]):
     def prepare(self, other: Pipeline[C]) -> Callable[[], bool]:
         """Makes the modules of another pipeline with the same stages ready beside those that run; any thread may call it.
         What it gives switches to them, between two steps and at the cost of some pointers. It is False when the session went
-        on meanwhile, and nothing has changed: prepare again."""
+        on meanwhile, and nothing has changed: prepare again. Raises ValueError for a pipeline of other stages, and what its stages
+        do: the session then stays as it is."""
+        names, others = ([stage.name for stage in of] for of in (self._stages, other.stages))
+        if names != others:
+            raise ValueError(
+                f"session: runs {', '.join(names)}, and can't go on with {', '.join(others)}; new ones can"
+            )
         told = zip(self._stages, self._states, strict=True)
         flips = [stage.prepare(state, other.stage(stage.name)) for stage, state in told if isinstance(stage, Switching)]
         # All or none: that of the motion, which comes first, is the only one that the session's going on makes stale.

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aiortc import RTCIceServer
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -24,19 +22,20 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from serving import tts
 from serving.avatar import Avatar
 from serving.clients import TooManyError, client_of
+from serving.ice import IceServers
 from serving.lines import KEY_HEADER, LostError, Message, packed, unpacked
 from serving.metrics import CONTENT_TYPE, exposition, held_by_all
 from serving.offer import MOST_OFFER_BYTES, OfferError
 from serving.remote import RefusedError
-from serving.routing import Gateway
+from serving.routing import MOST_PROBES, Gateway
 from serving.spoken import routes
-from serving.viewer import greeted, watched_by_socket
+from serving.viewer import Streamed, greeted, watched_by_socket
 from serving.vitals import mouth_box
 from serving.watching import reached
+from serving.web import BEARER, ERRORS, NO_SESSION, TEXT, all_alike, given, json_body, refused, session_of, taken
 from serving.webrtc import Peers
 
 PAGES = Path(__file__).parent / "pages"
-MOST_BODY_BYTES = 2_000
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -47,12 +46,13 @@ SECURITY = {
 
 
 def make_app(
-    gateway: Gateway, *beside: Callable[[], Awaitable[None]], ice_servers: Sequence[RTCIceServer] = (),
+    gateway: Gateway, *beside: Callable[[], Awaitable[None]], ice_servers: IceServers | None = None,
     proxies: Sequence[str] = (),
 ) -> FastAPI:  # fmt: skip
     """The page, its avatars, sessions, workers and metrics. `beside` runs as long as the server does; `ice_servers` are for
     viewers by WebRTC who can't reach this machine directly; `proxies` are believed when they say whose address a client has."""
-    peers = Peers(gateway, ice_servers)
+    ice = ice_servers or IceServers()
+    peers = Peers(gateway, ice)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +63,11 @@ def make_app(
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Headroom live", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
+        responses=ERRORS,
+    )  # fmt: skip
+    all_alike(app)
     if proxies:
         trusted: Any = ProxyHeadersMiddleware  # uvicorn has types of its own for what Starlette calls ASGIApp
         app.add_middleware(trusted, trusted_hosts=list(proxies))
@@ -74,55 +78,62 @@ def make_app(
         answer.headers.update(SECURITY)
         return answer
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(PAGES / "index.html")
 
     @app.get("/api/avatars")
     async def avatars() -> Response:
         if not gateway.workers:
-            return _refused(503, "no worker is here yet to draw them; try again in a minute")
+            return refused(503, "no worker is here yet to draw them; try again in a minute")
         offered = [{"key": a.key, "name": a.name, "mouth": mouth_box(a)} for a in gateway.avatars.values()]
         return JSONResponse({"avatars": offered, "free": gateway.free, "tts": tts.installed()})
 
     @app.get("/api/avatars/{key}.jpg")
     async def picture(key: str) -> Response:
         found = gateway.avatars.get(key)
-        return Response(_jpeg(found), media_type="image/jpeg") if found else _refused(404, "there is no such avatar")
+        return Response(_jpeg(found), media_type="image/jpeg") if found else refused(404, "there is no such avatar")
 
-    @app.post("/api/sessions")
+    @app.post(
+        "/api/sessions",
+        status_code=201,
+        openapi_extra=taken({"avatar": TEXT}),
+        responses=given(201, "A session", {"id": TEXT, "token": TEXT, "watch": TEXT}),
+    )
     async def opens(request: Request) -> Response:
-        told = await _body(request)
+        told = await json_body(request)
         if told is None or not isinstance(told.get("avatar"), str):
-            return _refused(
+            return refused(
                 400, 'give JSON as {"avatar": KEY}, with a key of /api/avatars, and say Content-Type: application/json'
             )
         if told["avatar"] not in gateway.avatars:
-            return _refused(404, "there is no such avatar; /api/avatars lists them")
+            return refused(404, "there is no such avatar; /api/avatars lists them")
         probe = _is_probe(gateway, request)
-        chosen = told.get("checkpoint") if probe else None
+        chosen, seed = (told.get("checkpoint"), told.get("seed")) if probe else (None, None)
+        if seed is not None and not (type(seed) is int and 0 <= seed < 2**31):
+            return refused(400, "a seed is a whole number from 0 to 2147483647")
         client = client_of(request.client.host if request.client else "")
         try:
-            made = await gateway.open(told["avatar"], chosen, probe=probe, client=client)
+            made = await gateway.open(told["avatar"], chosen, probe=probe, client=client, seed=seed)
         except TooManyError as error:
-            return _refused(429, str(error), {"Retry-After": str(error.again_s)})
+            return refused(429, str(error), {"Retry-After": str(error.again_s)})
         except RefusedError:
-            return _refused(409, f"checkpoint {chosen} is not held by this server")
+            return refused(409, f"checkpoint {chosen} is not held by this server")
         if made is None and probe:
-            return _refused(503, "another probe is under way; try again in a minute")
+            return refused(503, f"{MOST_PROBES} probes are under way; try again in a minute")
         if made is None and not gateway.workers:
-            return _refused(503, "no worker is here to draw it; try again in a minute")
+            return refused(503, "no worker is here to draw it; try again in a minute")
         if made is None:
-            return _refused(503, f"all {gateway.capacity} sessions are taken; try again in a minute")
+            return refused(503, f"all {gateway.capacity} sessions are taken; try again in a minute")
         watch = f"/hls/{made.id}/{made.watch_token}/index.m3u8"
         return JSONResponse({"id": made.id, "token": made.token, "watch": watch}, 201)
 
     @app.get("/api/checkpoints")
     async def checkpoints(request: Request) -> Response:
         if not _is_probe(gateway, request):
-            return _refused(403, f"give the server's key in {KEY_HEADER}")
+            return refused(403, f"give the server's key in {KEY_HEADER}")
         if not gateway.workers:
-            return _refused(503, "no worker is here yet; try again in a minute")
+            return refused(503, "no worker is here yet; try again in a minute")
         await gateway.refresh()
         return JSONResponse(held_by_all(gateway))
 
@@ -137,20 +148,38 @@ def make_app(
         if (greeting := await greeted(gateway, socket, session_id)) is not None:
             await watched_by_socket(gateway, *greeting, socket)
 
-    @app.post("/api/sessions/{session_id}/webrtc")
+    @app.get("/api/sessions/{session_id}/stream", openapi_extra=BEARER)
+    async def stream(request: Request, session_id: str) -> Response:
+        talk = session_of(gateway, request, session_id)
+        return Streamed(gateway, talk) if talk else refused(404, NO_SESSION)
+
+    @app.get(
+        "/api/sessions/{session_id}/ice",
+        openapi_extra=BEARER,
+        responses=given(200, "STUN and TURN servers", {"ice_servers": {"type": "array", "items": {"type": "object"}}}),
+    )
+    async def servers(request: Request, session_id: str) -> Response:
+        talk = session_of(gateway, request, session_id)
+        return JSONResponse({"ice_servers": ice.of(talk.id)}) if talk else refused(404, NO_SESSION)
+
+    @app.post(
+        "/api/sessions/{session_id}/webrtc",
+        openapi_extra=taken({"token": TEXT, "sdp": TEXT}),
+        responses=given(200, "The answer", {"type": TEXT, "sdp": TEXT}),
+    )
     async def offers(request: Request, session_id: str) -> Response:
-        told = await _body(request, MOST_OFFER_BYTES)
+        told = await json_body(request, MOST_OFFER_BYTES)
         if told is None or not isinstance(told.get("sdp"), str):
-            return _refused(
+            return refused(
                 400, 'give JSON as {"token": TOKEN, "sdp": OFFER}, up to 64 kB, and say Content-Type: application/json'
             )
         talk = reached(gateway, session_id, told.get("token"))
         if talk is None:
-            return _refused(404, "no session with this id and token; open one")
+            return refused(404, "no session with this id and token; open one")
         try:
             return JSONResponse({"type": "answer", "sdp": await peers.answer(talk, told["sdp"])})
         except OfferError as error:
-            return _refused(error.status, str(error))
+            return refused(error.status, str(error))
 
     @app.websocket("/api/workers")
     async def works(socket: WebSocket) -> None:
@@ -165,10 +194,10 @@ def make_app(
     async def hls(session_id: str, token: str, name: str) -> Response:
         talk = gateway.talks.get(session_id)
         if talk is None or not hmac.compare_digest(token.encode(), talk.watch_token.encode()):
-            return _refused(404, "there is no such session to watch")
+            return refused(404, "there is no such session to watch")
         found = talk.hls.playlist() if name == "index.m3u8" else talk.hls.file(name)
         kind = "application/vnd.apple.mpegurl" if name == "index.m3u8" else "video/mp4"
-        return Response(found, media_type=kind) if found else _refused(404, "it is not there yet, or not any more")
+        return Response(found, media_type=kind) if found else refused(404, "it is not there yet, or not any more")
 
     app.include_router(routes(gateway))
     app.mount("/static", StaticFiles(directory=PAGES), name="static")
@@ -194,20 +223,6 @@ class SocketLine:
             raise LostError("its line is closed") from error
 
 
-async def _body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> Mapping[str, Any] | None:
-    if "application/json" not in request.headers.get("content-type", ""):
-        return None
-    held = b""
-    async for part in request.stream():
-        held += part
-        if len(held) > most_bytes:
-            return None
-    with suppress(ValueError):
-        told = json.loads(held)
-        return told if isinstance(told, dict) else None
-    return None
-
-
 async def _sweep(gateway: Gateway) -> None:
     while True:
         await asyncio.sleep(5)
@@ -217,10 +232,6 @@ async def _sweep(gateway: Gateway) -> None:
 def _is_probe(gateway: Gateway, request: HTTPConnection) -> bool:
     told = request.headers.get(KEY_HEADER, "")
     return bool(gateway.probe_key) and hmac.compare_digest(told.encode(), gateway.probe_key.encode())
-
-
-def _refused(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": why}, status, headers)
 
 
 def _jpeg(avatar: Avatar) -> bytes:

@@ -103,7 +103,6 @@ class LiveSession:
         began, stream = time.perf_counter(), self.stream
         made = []
         for chunk in self._running.step(Chunk(self._place, sound)):
-            assert chunk.motion is not None
             self._watch.saw(chunk.motion, chunk.frames, chunk.sound, chunk.squares)
             for number, picture, part in frames_of(chunk.first_frame, chunk.frames, chunk.sound):
                 made.append(stream.write(number, picture, part))

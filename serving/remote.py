@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from serving.checkpoints import Split
 from serving.lines import Line, LostError, Message
-
-log = logging.getLogger("headroom.serving")
 
 LOST_S = 3.0
 """A worker that says nothing for so long is taken for dead; it says that it is there once a second."""
@@ -68,8 +65,8 @@ class Worker:
     async def follow(self, wanted: Split) -> None:
         await self._send({"do": "follow", "split": asdict(wanted)})
 
-    async def listen(self) -> None:
-        """Takes in answers and states, until the worker is lost."""
+    async def listen(self) -> str:
+        """Takes in answers and states, until the worker is lost: why."""
         try:
             while True:
                 words, body = await asyncio.wait_for(self._line.receive(), LOST_S)
@@ -78,7 +75,7 @@ class Worker:
                 if waiting is not None and not waiting.done():
                     waiting.set_result((words, body))
         except (LostError, TimeoutError) as error:
-            log.warning("worker %s is lost: %s", self.name, error or f"it said nothing for {LOST_S:.0f} s")
+            return str(error) or f"it said nothing for {LOST_S:.0f} s"
         finally:
             self.lost = True
             for waiting in self._asked.values():

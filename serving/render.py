@@ -20,16 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from modeling.audio_to_motion import MotionNet
-from modeling.idle_motion import Idle
 from modeling.plates import SIDE_PX
 from serving.avatar import Avatar, avatar
-from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME, Chunk, Module, Pipeline, Session
+from serving.checkpoints import checkpoint_of
+from serving.engine import SAMPLE_HZ, SAMPLES_PER_FRAME, Chunk, Pipeline, Session
 from serving.face_warp import FaceWarp
-from serving.publish import Recording
-from serving.refined_face import Drawing, RefinedFace, renderer_module
-from serving.speech_motion import SpeechMotion
-from serving.talking import motion_module
+from serving.publish import Recording, frames_of
+from serving.refined_face import RefinedFace, renderer_module
+from serving.talking import DrawnFace, motion_module, talking
 from store import deployments
 from store.media import GRID_FPS
 from store.workspace import Workspace
@@ -120,22 +118,28 @@ def studio(
 ) -> Studio:  # fmt: skip
     """Raises ValueError as `render` does."""
     motion = motion_module(workspace, checkpoint or deployments.serving(workspace).stable or None)
-    return Studio(motion, renderer_module(workspace, renderer), avatar(workspace, named, side_px), seed)
+    return Studio(talking(motion, renderer_module(workspace, renderer)), avatar(workspace, named, side_px), seed)
 
 
 @dataclass(frozen=True)
 class Studio:
-    """One avatar with what moves and draws it, for any number of sounds."""
+    """One avatar with the pipeline that shows it, of any family, for any number of sounds."""
 
-    motion: Module[tuple[MotionNet, Idle]]
-    drawing: Module[Drawing] | None
+    pipeline: Pipeline[Chunk]
     shown: Avatar
     seed: int = 0
 
     def about(self) -> dict[str, Any]:
         """What a recording follows from, beside its sound."""
-        drawn_by = self.drawing.checkpoint if self.drawing else ""
-        return {"checkpoint": self.motion.checkpoint, "renderer": drawn_by, "avatar": self.shown.key, "seed": self.seed}
+        checkpoint, drawn_by = deployments.parts_of(checkpoint_of(self.pipeline))
+        return {"checkpoint": checkpoint, "renderer": drawn_by, "avatar": self.shown.key, "seed": self.seed}
+
+    @property
+    def face(self) -> DrawnFace | None:
+        """The stage that draws frame by frame and is done here instead, for several sounds at once; None where pictures come
+        out of the pipeline."""
+        last = self.pipeline.stages[-1]
+        return last if isinstance(last, DrawnFace) else None
 
     def said(
         self, wanted: Sequence[tuple[Path, Path]], at_once: int = AT_ONCE
@@ -172,13 +176,14 @@ class Studio:
 
     def _draw(self, under_way: Sequence[_Saying], each: Callable[..., Any]) -> None:
         """As many frames as all of them have, in lockstep."""
+        drawing = self.face.renderer if self.face else None
         for _ in range(min(len(saying.rows) for saying in under_way)):
-            if self.drawing is None:
-                list(each(_Saying.warp, under_way))
+            if drawing is None:
+                list(each(_Saying.show, under_way))
                 continue
             placed = list(each(_Saying.place, under_way))
             faces = [saying.face for saying in under_way]
-            made, after = self.drawing.model.step(
+            made, after = drawing.model.step(
                 np.stack([p.given for p in placed]),
                 np.concatenate([face.identity for face in faces]),
                 np.concatenate([face.state for face in faces]),
@@ -189,16 +194,17 @@ class Studio:
 
 
 class _Saying:
-    """One sound on its way to its MP4; `rows` are frames whose motion is there."""
+    """One sound on its way to its MP4; `rows` are frames: number, picture, or the motion to draw it from, and sound."""
 
     def __init__(self, studio: Studio, audio: Path, out: Path) -> None:
         self.audio, self._blocks = audio, enumerate(read_blocks(audio))
-        warp = FaceWarp(studio.shown.plate, studio.shown.person)
-        self._warp = warp
-        self.face: Any = RefinedFace(warp, studio.drawing.model) if studio.drawing else None
-        self._running = Pipeline([studio.motion], [SpeechMotion(studio.motion)]).open(
-            Session(studio.shown, studio.seed)
-        )
+        self._drawn, pipeline, shown = studio.face is not None, studio.pipeline, studio.shown
+        if studio.face is not None:
+            self._warp = warp = FaceWarp(shown.plate, shown.person)
+            renderer = studio.face.renderer
+            self.face: Any = RefinedFace(warp, renderer.model) if renderer else None
+            pipeline = Pipeline(pipeline.modules, pipeline.stages[:-1])
+        self._running = pipeline.open(Session(shown, studio.seed))
         self.rows: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
         self._ended, self._number, self._began = False, 0, time.perf_counter()
         self._recording = Recording(out, studio.shown.plate.picture.shape[:2])
@@ -212,17 +218,17 @@ class _Saying:
                 self._ended = block is None
                 told = self._running.end() if block is None else self._running.step(Chunk(place * BLOCK_FRAMES, block))
                 for chunk in told:
-                    assert chunk.motion is not None
-                    sounds = chunk.sound.reshape(-1, SAMPLES_PER_FRAME)
-                    for place, told_of in enumerate(zip(chunk.motion, sounds, strict=True), chunk.first_frame):
-                        self.rows.append((place, *told_of))
+                    made = chunk.motion if self._drawn else chunk.frames
+                    assert made is not None
+                    self.rows.extend(frames_of(chunk.first_frame, list(made), chunk.sound))
         except ValueError:
             self.abandon()
             raise
         return bool(self.rows)
 
-    def warp(self) -> None:
-        self._write(self._warp.draw(self.rows[0][1]))
+    def show(self) -> None:
+        made = self.rows[0][1]
+        self._write(self._warp.draw(made) if self._drawn else made)
 
     def place(self) -> Any:
         return self.face.place(self.rows[0][1])

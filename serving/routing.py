@@ -43,6 +43,8 @@ PATIENCE_S = 30.0
 CROWDED = 2
 """Sessions whose worker died may fill another up to so many times its capacity: slow is better than gone."""
 POLL_S = 0.1
+MOST_PROBES = 2
+"""At once: a canary and what serves, side by side."""
 MOST_MOVES = 3
 """A session under whose sound so many workers died one after the other is given up: it may be what kills them."""
 
@@ -96,7 +98,7 @@ class Talk:
 
 
 class Gateway:
-    """Sessions by id, as many as the workers have room for, and one more for a probe."""
+    """Sessions by id, as many as the workers have room for, and MOST_PROBES more for probes."""
 
     def __init__(
         self, avatars: Sequence[Avatar], probe_key: str = "", publish: Callable[[str], Rtmp] | None = None,
@@ -105,8 +107,8 @@ class Gateway:
         """`publish` gives what hands a session on to a media server, by the session's id; `share` is what one client may
         take (by default all there is).
 
-        Whoever tells `probe_key` may open a probe: one at a time, beside the others, on a checkpoint of its choice; and be
-        a worker."""
+        Whoever tells `probe_key` may open probes, beside the others, on a checkpoint and with a seed of its choice; and be a
+        worker."""
         if not avatars:
             raise ValueError("serve: there is no avatar to show; give --avatar PICTURE")
         self.avatars, self.probe_key = {a.key: a for a in avatars}, probe_key
@@ -116,6 +118,8 @@ class Gateway:
         self.workers: dict[str, Worker] = {}
         self.came = asyncio.Event()
         """A worker has come, ever."""
+        self.ending = False
+        """The server ends: nobody who goes now is lost."""
         self.talks: dict[str, Talk] = {}
         self.ended: dict[str, Vitals] = {}
         """Of workers that are gone, as they told it last: by checkpoint."""
@@ -155,7 +159,9 @@ class Gateway:
                 await worker.follow(self.split)
             self.workers[worker.name] = worker
             self.came.set()
-            await listening
+            why = await listening
+            if not self.ending:
+                log.warning("worker %s is lost: %s", worker.name, why)
         except LostError:
             log.warning("worker %s died before it was ready", worker.name)
         finally:
@@ -214,19 +220,21 @@ class Gateway:
     # Sessions
 
     async def open(
-        self, key: str, checkpoint: str | None = None, *, probe: bool = False, client: str = ""
+        self, key: str, checkpoint: str | None = None, *, probe: bool = False, client: str = "", seed: int | None = None
     ) -> Talk | None:
         """A new session, on the worker with most room, on a checkpoint that is held or on the one that its id is routed to;
         None when there is no room. Raises KeyError for an avatar that is not offered, RefusedError for a checkpoint that is
         not held, and TooManyError for a client that has its share."""
         shown = self.avatars[key]
         self.sweep()
-        if (self._probing or any(t.probe for t in self.talks.values())) if probe else not self.free:
+        probes = self._probing + sum(talk.probe for talk in self.talks.values())
+        if probes >= MOST_PROBES if probe else not self.free:
             return None
         if not probe:
             had = sum(talk.client == client and not talk.probe for talk in self.talks.values())
             self._openings.count(client, had + self._opening[client])
-        name, seed = secrets.token_urlsafe(9), secrets.randbelow(2**31)
+        name = secrets.token_urlsafe(9)
+        seed = secrets.randbelow(2**31) if seed is None else seed
         self._opening[client] += not probe
         self._probing += probe
         # To its end even if whoever asked goes away: a worker must have no session that nobody here knows.

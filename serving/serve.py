@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -11,13 +12,13 @@ from infra.proxies import checked_proxies
 from serving.avatar import Avatar, avatar
 from serving.checkpoints import NONE_YET, RECIPE, WARP_ALONE
 from serving.clients import Share
-from serving.ends import SocketEnd, little_unsent
+from serving.ends import EndingServer, SocketEnd, little_unsent
 from serving.follow import follow
 from serving.gateway import make_app
+from serving.ice import ice_of
 from serving.routing import Gateway
 from serving.rtmp import Rtmp
 from serving.supervise import keep, together
-from serving.webrtc import ice_servers
 from store import deployments, registry
 from store.deployments import Server
 from store.workspace import Workspace
@@ -54,7 +55,7 @@ def serve(
     """
     import uvicorn
 
-    servers, trusted = ice_servers(), checked_proxies(proxies)
+    servers, trusted = ice_of(workspace.settings), checked_proxies(proxies)
     check_there_is_one(workspace, checkpoint)
     if renderer and renderer != WARP_ALONE:
         registry.checkpoint_row(workspace, renderer)
@@ -77,7 +78,7 @@ def serve(
             app, log_level="warning", access_log=False, ws=SocketEnd, ws_max_size=MOST_MESSAGE,
             proxy_headers=False,  # the app itself knows whom to believe
         )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = EndingServer(config, gateway)
         server.run(sockets=[listener])
     if failures:
         raise failures[0]
@@ -98,6 +99,9 @@ async def _run(
         print(f"checkpoint {serving}; {len(gateway.avatars)} avatars: {names}", flush=True)  # noqa: T201
         print(f"open {address} ({sum(shares) or gateway.capacity} sessions at a time); Ctrl-C ends it", flush=True)  # noqa: T201
         if checkpoint is None:
+            stable = (await asyncio.to_thread(deployments.serving, workspace)).stable
+            if not await asyncio.to_thread(deployments.is_gated, workspace):
+                print(f"no gate has seen checkpoint {stable}: headroom deploy {stable[:8]} judges it", flush=True)  # noqa: T201
             await follow(gateway, workspace, server_at(address, gateway))
 
     await together(keep(gateway, workspace, local(address), checkpoint, shares, renderer), told())

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class Sessions:
-    """`capacity` is what the gateway is told. It gives one more for a probe, and more than that when a worker has died."""
+    """`capacity` is what the gateway is told. It gives two more for probes, and more than that when a worker has died."""
 
     def __init__(self, checkpoints: Checkpoints, capacity: int) -> None:
         if capacity < 1:
@@ -37,7 +37,7 @@ class Sessions:
         self.ended: dict[str, Vitals] = {}
         """Of sessions that are over, or left a checkpoint: by checkpoint."""
         self.switches, self.switched_s, self.slowest_switch_s = 0, 0.0, 0.0
-        self._threads = ThreadPoolExecutor(capacity + 1, thread_name_prefix="draw")
+        self._threads = ThreadPoolExecutor(capacity + 2, thread_name_prefix="draw")
         self._process = psutil.Process()
 
     async def draw(self, work: Callable[..., Result], *given: Any) -> Result:

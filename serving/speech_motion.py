@@ -127,10 +127,9 @@ class SpeechMotion:
 
     def begin(self, session: Session) -> _Heard:
         net, idle = self.module.model
-        return _Heard(session, MotionStream(net, idle, session.seed, session.first_frame), Smoothing())
+        return _Heard(session.first_frame, MotionStream(net, idle, session.seed, session.first_frame), Smoothing())
 
     def step(self, state: _Heard, chunk: Chunk) -> Iterator[Chunk]:
-        state.session.heard_samples += len(chunk.sound)
         state.sound = np.concatenate([state.sound, chunk.sound])
         yield from state.leaving(*state.stream.push(chunk.sound.astype(np.float32) / 32768))
 
@@ -142,10 +141,9 @@ class SpeechMotion:
 
 
 class _Heard:
-    def __init__(self, session: Session, stream: MotionStream, smoothing: Smoothing) -> None:
-        self.session, self.stream, self.smoothing = session, stream, smoothing
+    def __init__(self, first_frame: int, stream: MotionStream, smoothing: Smoothing) -> None:
+        self.stream, self.smoothing, self.frame = stream, smoothing, first_frame
         self.sound: np.ndarray = np.zeros(0, np.int16)
-        self.frame = session.first_frame
 
     def leaving(self, motion_TP: np.ndarray, loud_T: np.ndarray) -> Iterator[Chunk]:
         num = len(motion_TP)

@@ -21,7 +21,7 @@ from serving import sound_files, tts
 from serving.inbox import TooFarAheadError
 from serving.routing import Gateway, Talk
 from serving.sound_files import MOST_FILE_BYTES, SoundError, seconds_of
-from serving.watching import reached
+from serving.web import BEARER, NO_SESSION, TEXT, given, refused, session_of, taken
 
 MOST_ASKED = 4
 """Of one session, made or waiting for their turn."""
@@ -29,22 +29,39 @@ MOST_AT_ONCE = 2
 """Children of all sessions that make sound."""
 BODY_S = 60.0
 MOST_TEXT_BYTES = 16_000
+TOO_LARGE = "the file is larger than {}; send it in parts"
+TOO_LONG = f"the text is too long: at most {tts.MOST_CHARACTERS:,} characters are said at a time"
 
 
 def routes(gateway: Gateway) -> APIRouter:
     router, turns = APIRouter(), asyncio.Semaphore(MOST_AT_ONCE)
 
-    @router.post("/api/sessions/{session_id}/sound")
+    said = given(202, "It will be said", {"seconds": {"type": "number"}, "ahead_s": {"type": "number"}})
+
+    @router.post(
+        "/api/sessions/{session_id}/sound",
+        status_code=202,
+        responses=said,
+        openapi_extra={
+            **BEARER,
+            "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {}}}},
+        },
+    )
     async def sound(request: Request, session_id: str) -> Response:
         async def made() -> np.ndarray:
             with tempfile.TemporaryFile() as file:
-                await _read(request, file, MOST_FILE_BYTES)
+                await _read(request, file, MOST_FILE_BYTES, TOO_LARGE.format(f"{MOST_FILE_BYTES / 1e6:g} MB"))
                 async with turns:
                     return await sound_files.decoded(file)
 
         return await _asked(gateway, request, session_id, made)
 
-    @router.post("/api/sessions/{session_id}/say")
+    @router.post(
+        "/api/sessions/{session_id}/say",
+        status_code=202,
+        responses=said,
+        openapi_extra=taken({"text": {**TEXT, "maxLength": tts.MOST_CHARACTERS}}, bearer=True),
+    )
     async def say(request: Request, session_id: str) -> Response:
         async def made() -> np.ndarray:
             text = await _text(request)
@@ -59,14 +76,13 @@ def routes(gateway: Gateway) -> APIRouter:
 async def _asked(
     gateway: Gateway, request: Request, session_id: str, make: Callable[[], Awaitable[np.ndarray]]
 ) -> Response:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    talk = reached(gateway, session_id, token if kind.lower() == "bearer" else None)
+    talk = session_of(gateway, request, session_id)
     try:
         if talk is None:
-            raise SoundError(404, "no session with this id and token; open one, and send Authorization: Bearer TOKEN")
+            raise SoundError(404, NO_SESSION)
         return JSONResponse(await _queued(gateway, talk, make), 202)
     except SoundError as error:
-        return JSONResponse({"error": str(error)}, error.status)
+        return refused(error.status, str(error))
 
 
 async def _queued(gateway: Gateway, talk: Talk, make: Callable[[], Awaitable[np.ndarray]]) -> dict[str, float]:
@@ -95,7 +111,7 @@ async def _queued(gateway: Gateway, talk: Talk, make: Callable[[], Awaitable[np.
 async def _text(request: Request) -> str:
     """Raises SoundError."""
     held = io.BytesIO()
-    await _read(request, held, MOST_TEXT_BYTES)
+    await _read(request, held, MOST_TEXT_BYTES, TOO_LONG)
     try:
         told = json.loads(held.getvalue())
     except ValueError:
@@ -105,9 +121,9 @@ async def _text(request: Request) -> str:
     return str(told["text"])
 
 
-async def _read(request: Request, file: IO[bytes], most_bytes: int) -> None:
-    """The body, into the file. Raises SoundError for one that is too large, too slow or broken off."""
-    too_large = SoundError(413, f"more than {most_bytes:,} bytes; send less at a time")
+async def _read(request: Request, file: IO[bytes], most_bytes: int, why: str) -> None:
+    """The body, into the file. Raises SoundError for one that is too large, which `why` says, too slow or broken off."""
+    too_large = SoundError(413, why)
     told = request.headers.get("content-length", "")
     if told.isascii() and told.isdigit() and int(told) > most_bytes:
         raise too_large

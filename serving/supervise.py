@@ -63,6 +63,8 @@ async def _kept(gateway: Gateway, name: str, command: Sequence[str]) -> None:
         if not gateway.came.is_set():
             raise ValueError(f"serve: {name} could not start (exit status {status}); what it said stands above")
         pause_s = 0.5 if time.monotonic() - began > LONG_S else min(2 * pause_s, MOST_PAUSE_S)
+        if gateway.ending:
+            return
         log.warning("%s ended (exit status %s); another one starts in %.0f s", name, status, pause_s)
         await asyncio.sleep(pause_s)
 

@@ -36,16 +36,17 @@ def motion_module(workspace: Workspace, checkpoint: str | None = None) -> Module
 
 def _network(workspace: Workspace, found: registry.Checkpoint) -> MotionNet:
     """What steps through the sound, by the setting HEADROOM_MOTION_RUNTIME: the network, or its graph, which is called as the
-    network is. Raises ValueError for a graph that is missing or says something else than the network."""
+    network is and takes a third of the time (benchmarks/serving_backends.py). Raises ValueError for a graph that is missing or
+    says something else than the network."""
     refuse_not_live(found)
     net, runtime = network(found), workspace.settings.motion_runtime
-    if runtime == "torch":
+    if runtime not in ("auto", "torch", "onnx"):
+        raise ValueError(f"HEADROOM_MOTION_RUNTIME {runtime!r} is none of auto, torch, onnx")
+    graph = registry.exported(workspace, found.id) if runtime != "torch" else None
+    if runtime == "torch" or (runtime == "auto" and graph is None):
         return net
-    if runtime != "onnx":
-        raise ValueError(f"HEADROOM_MOTION_RUNTIME {runtime!r} is none of torch, onnx")
     from modeling.export import MOST_APART, OnnxNet, most_apart
 
-    graph = registry.exported(workspace, found.id)
     if graph is None:
         raise ValueError(f"checkpoint {found.id}: has no graph to serve; headroom export-model {found.id[:8]} makes it")
     served = OnnxNet(graph, net.recipe)

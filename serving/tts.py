@@ -41,7 +41,7 @@ def readable(text: str) -> str:
     if not told:
         raise SoundError(422, "there is no text to say")
     if len(told) > MOST_CHARACTERS:
-        raise SoundError(413, f"the text has {len(told)} characters; send at most {MOST_CHARACTERS} at a time")
+        raise SoundError(413, f"the text has {len(told):,} characters; at most {MOST_CHARACTERS:,} are said at a time")
     return told
 
 

@@ -1,4 +1,4 @@
-"""A viewer's WebSocket, on which sound and words come in, and a stream and its clock go out.
+"""A viewer's WebSocket, on which sound and words come in, and a stream and its clock go out; and the stream alone, as one answer.
 
 A tick makes two frames at once. They go out one by one, the second when it is due: the first is no later for it, the
 player's edge moves evenly, and a line's load does.
@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving.fragments import one_by_one
 from serving.opus import OPUS, PCM, OpusPackets
@@ -113,3 +115,34 @@ async def _send(socket: WebSocket, queue: Queue) -> Ended:
                 await socket.send_text(message)
         except (RuntimeError, WebSocketDisconnect):
             return GONE
+
+
+class Streamed(Response):
+    """The stream without its words, for a client that only reads, until it goes or the session is over. What it is to hear is
+    given as files and texts."""
+
+    media_type = "video/mp4"
+
+    def __init__(self, gateway: Gateway, talk: Talk) -> None:
+        super().__init__()
+        del self.headers["content-length"]  # nobody knows it yet
+        self._gateway, self._talk = gateway, talk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        queue = Queue()
+
+        async def put() -> Ended:
+            while True:
+                message = await queue.get()
+                if isinstance(message, bytes):
+                    await send({"type": "http.response.body", "body": message, "more_body": True})
+
+        async def gone() -> Ended:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return GONE
+
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await watched(self._gateway, self._talk, (partial(run, self._gateway, self._talk, queue.put), put, gone))
+        with suppress(OSError, RuntimeError):
+            await send({"type": "http.response.body", "body": b""})

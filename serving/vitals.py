@@ -122,19 +122,20 @@ class Watch:
 
     def saw(
         self,
-        motion_TP: np.ndarray,
+        motion_TP: np.ndarray | None,
         frames: Sequence[np.ndarray],
         sound_N: np.ndarray,
         squares: Sequence[np.ndarray] = (),
     ) -> None:
-        """One chunk: motion as it was drawn, its frames, their sound, int16, and where the mouth's square lies in each."""
+        """One chunk: motion as it was drawn (None where none is made: then nothing is said of the mouth's opening), its frames,
+        their sound, int16, and where the mouth's square lies in each."""
         told = self.vitals
         told.frames += len(frames)
         loud = loudness_db(sound_N.astype(np.float32) / 32768)
-        for number, (row, level_db, picture) in enumerate(zip(motion_TP, loud, frames, strict=True)):
+        for number, (level_db, picture) in enumerate(zip(loud, frames, strict=True)):
             self._voiced = self._voiced + 1 if level_db > SPEECH_DB else 0
-            if self._voiced > SETTLED_FRAMES:
-                x, y = float(level_db), float(row[JAW_OPEN])
+            if self._voiced > SETTLED_FRAMES and motion_TP is not None:
+                x, y = float(level_db), float(motion_TP[number, JAW_OPEN])
                 told.spoken += 1
                 told.sum_x, told.sum_y = told.sum_x + x, told.sum_y + y
                 told.sum_xx, told.sum_yy, told.sum_xy = told.sum_xx + x * x, told.sum_yy + y * y, told.sum_xy + x * y

@@ -66,7 +66,7 @@ async def watched(gateway: Gateway, talk: Talk, parts: Sequence[Part]) -> Ended:
                 # Not gather: cut off itself, it would raise another's cancellation as its own.
                 await asyncio.wait(tasks)
             finally:
-                if talk.probe:  # nobody comes back to it, and there is room for one
+                if talk.probe:  # nobody comes back to it, and there is room for few
                     gateway.close(talk)
         code, reason = next(task.result() for task in tasks if task in done)
         if code == OVER and not talk.probe:

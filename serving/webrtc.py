@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -27,9 +26,9 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from serving.engine import SAMPLE_HZ
+from serving.ice import IceServers
 from serving.offer import OfferError, checked
 from serving.paced import Paced, Timed
 from serving.publish import TIME_BASE
@@ -52,44 +51,22 @@ FLUSH_S = 0.5
 FIT_S = 1.0
 THIN_RATIO, WHOLE_RATIO = 0.10, 0.02
 """Of packets lost: above the first only whole pictures go out, below the second all of them again."""
-SERVERS, USER, PASSWORD = "HEADROOM_ICE_SERVERS", "HEADROOM_TURN_USER", "HEADROOM_TURN_PASSWORD"
-
-
-def ice_servers() -> list[RTCIceServer]:
-    """Of HEADROOM_ICE_SERVERS="stun:HOST:PORT turn:HOST:PORT", one of each at most, with HEADROOM_TURN_USER and
-    HEADROOM_TURN_PASSWORD; none by default: the machine's own addresses are enough where viewers reach them by UDP.
-
-    Raises ValueError for an address that is none of these.
-    """
-    found: dict[str, RTCIceServer] = {}
-    for url in os.environ.get(SERVERS, "").split():
-        try:
-            kind = parse_stun_turn_uri(url)["scheme"].removesuffix("s")
-        except ValueError as error:
-            raise ValueError(f"{SERVERS}: {url!r} must be stun:HOST:PORT or turn:HOST:PORT ({error})") from error
-        if kind in found:
-            raise ValueError(f"{SERVERS}: names two {kind} servers; one is used")
-        told = (os.environ.get(USER), os.environ.get(PASSWORD)) if kind == "turn" else (None, None)
-        if kind == "turn" and None in told:
-            raise ValueError(f"{SERVERS}: {url} needs {USER} and {PASSWORD}")
-        found[kind] = RTCIceServer(url, *told)
-    return list(found.values())
 
 
 class Peers:
     """Viewers by WebRTC, one of a session at a time."""
 
-    def __init__(self, gateway: Gateway, servers: Sequence[RTCIceServer] = ()) -> None:
-        self._gateway, self._servers = gateway, list(servers)
+    def __init__(self, gateway: Gateway, servers: IceServers) -> None:
+        self._gateway, self._servers = gateway, servers
         self._answering: set[str] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, talk: Talk, sdp: str) -> str:
         """The answer to a viewer's offer; from then on the session waits for it to connect, and runs. Raises OfferError."""
-        offer = checked(sdp, is_reached=not self._servers)
+        offer = checked(sdp, is_reached=not self._servers.urls)
         if talk.id in self._answering:
             raise OfferError(409, "another offer for this session is being answered")
-        peer = Peer(talk, self._servers)
+        peer = Peer(talk, self._servers.ours(talk.id))
         self._answering.add(talk.id)
         try:
             told = await asyncio.wait_for(peer.answer(offer), ANSWER_S)
@@ -129,7 +106,6 @@ class Peer:
 
     def __init__(self, talk: Talk, servers: Sequence[RTCIceServer]) -> None:
         self._talk, self._paced = talk, Paced()
-        # An empty list: none at all would be a public server of others.
         self._connection = RTCPeerConnection(RTCConfiguration(list(servers), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._channel: RTCDataChannel | None = None
         self._connected = asyncio.Event()

@@ -11,14 +11,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lance
 import pyarrow as pa
 
-from store.ledger import Manifest, Turn
+from store.ledger import Ledger, Manifest, Turn
 from store.record import Record, quoted, rows_by_key
 from store.schema import columns_of, embeddings_table, is_narrow, narrow
-from store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from store.workspace import Workspace
 
 ROWS_AT_ONCE = 20_000
 PAYLOADS_AT_ONCE = 1_000
@@ -74,6 +77,29 @@ def discard(workspace: Workspace) -> list[str]:
             else:
                 shutil.rmtree(Path(uri))
         return gone
+
+
+def drop_torn(record: Record, ledger: Ledger) -> list[str]:
+    """Takes versions of signals out of the newest manifest of which a narrow table can't be read whole, on a local disk, and
+    deletes their tables; gives the names.
+
+    A version's tables go together: rows without their timelines or vectors would be taken for whole. A candidate is
+    computed again; to a version before nobody can go back any more.
+    """
+
+    def torn(manifest: Manifest) -> list[str]:
+        held = [t for t in manifest.versions if is_narrow(t)]
+        lost = {t.rpartition("@")[2] for t in held if not record.is_whole(t, manifest.versions[t])}
+        return sorted(t for t in held if t.rpartition("@")[2] in lost)
+
+    if not torn(ledger.manifest()):
+        return []
+    with ledger.turn() as turn:
+        gone = torn(turn.manifest)
+        turn.publish({}, without=gone)
+    for table in gone:
+        shutil.rmtree(record.uri(table), ignore_errors=True)  # what stays of it the next nightly clean-up takes
+    return gone
 
 
 def _on_disk(workspace: Workspace) -> set[str]:

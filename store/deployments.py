@@ -29,6 +29,7 @@ WARP = "the plain warp"
 """What draws where no renderer serves, in words."""
 UNDER_WAY = ("gates", "canary")
 ROLLBACK = "headroom deploy --rollback"
+BEGAN = "a server began with it"
 FORGET_SERVERS_S = 24 * 3600.0
 """A server that was not seen for so long is not coming back under its id."""
 
@@ -142,7 +143,8 @@ def begin(workspace: Workspace, checkpoint: str, kind: str = KIND) -> Deployment
     with workspace.ledger.turn() as turn:
         found = under_way(workspace)
         if found is None:
-            found = _new(checkpoint, serving(workspace, kind).stable, "gates", "", kind)
+            stable = serving(workspace, kind).stable
+            found = _new(checkpoint, stable if stable != checkpoint else "", "gates", "", kind)
             turn.put(ledger.deployments, [asdict(found)])
     if found.checkpoint != checkpoint:
         raise ValueError(
@@ -152,12 +154,19 @@ def begin(workspace: Workspace, checkpoint: str, kind: str = KIND) -> Deployment
     return found
 
 
+def is_gated(workspace: Workspace, kind: str = KIND) -> bool:
+    """Whether what serves came there by gates, now or before, and not because a server found nothing else."""
+    stable = serving(workspace, kind).stable
+    came = [d for d in history(workspace, kind) if d.checkpoint == stable and d.state == "serving"]
+    return not came or any(not d.reason.startswith((BEGAN, ROLLBACK)) for d in came)
+
+
 def first(workspace: Workspace, checkpoint: str) -> Serving:
     """What serves; a server that finds nothing that does begins with this checkpoint, and that becomes history."""
     told = serving(workspace)
     if told.stable:
         return told
-    made = _new(checkpoint, "", "serving", "a server began with it: none was deployed")
+    made = _new(checkpoint, "", "serving", f"{BEGAN}: none was deployed, and no gate has seen it")
     made = replace(made, ended_at=made.begun_at)
     try:
         return _change(workspace, told, replace(told, stable=checkpoint), made)
@@ -188,6 +197,13 @@ def promote(workspace: Workspace, told: Deployment, reason: str) -> Serving:
         raise OvertakenError(f"checkpoint {told.checkpoint} is no canary any more: somebody has ended its deployment")
     wanted = replace(now, stable=told.checkpoint, canary="", share=0.0)
     return _change(workspace, now, wanted, replace(told, state="serving", reason=reason, ended_at=time.time()))
+
+
+def confirm(workspace: Workspace, told: Deployment, reason: str) -> Serving:
+    """What serves already serves on, by gates now. Raises OvertakenError when its deployment was ended meanwhile."""
+    now = serving(workspace, told.kind)
+    _expect(told, under_way(workspace))
+    return _change(workspace, now, now, replace(told, state="serving", reason=reason, ended_at=time.time()))
 
 
 def end(workspace: Workspace, told: Deployment, state: str, reason: str) -> Serving:

@@ -65,6 +65,12 @@ leases = sa.Table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("taken_at", sa.Float, nullable=False),
 )
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),  # HMAC of a video's id
+    sa.Column("holder", sa.String, nullable=False, index=True),  # the run that computes it; store/claims.py
+)
 snapshots = sa.Table(
     "snapshots",
     metadata,
@@ -400,6 +406,21 @@ class Ledger:
                 return [dict(r) for r in connection.execute(query).mappings()]
 
         return self.waited_for(read)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that nobody else writes beside."""
+        with self.engine.connect() as connection, _write_transaction(connection):
+            yield connection
+
+    def put_in(self, connection: Connection, table: sa.Table, values: list[dict[str, Any]]) -> None:
+        """Inserts or replaces rows by primary key."""
+        _put(connection, table, values)
+
+    def put_new(self, connection: Connection, table: sa.Table, values: list[dict[str, Any]]) -> None:
+        """Inserts rows; those whose primary key is there stay as they are."""
+        if values:
+            connection.execute(_insert(connection, table).on_conflict_do_nothing(), values)
 
     def put(self, table: sa.Table, values: list[dict[str, Any]]) -> None:
         """Inserts or replaces rows by primary key, all or none."""

@@ -113,7 +113,7 @@ class Record:
         """Whether every table that readers see can be opened at the version that the manifest names, and on a local disk has
         its files whole."""
         return all(
-            self._readable(table, version) for table, version in manifest.versions.items() if not is_narrow(table)
+            self.is_whole(table, version) for table, version in manifest.versions.items() if not is_narrow(table)
         )
 
     def restore(self, ledger: Ledger) -> Manifest:
@@ -129,8 +129,8 @@ class Record:
                     for table in turn.manifest.versions:
                         self.open(table)  # sets aside what is torn
                     # A candidate's rows, or those before it, may have ended since: nobody reads them but by name.
-                    return turn.go_back({t: v for t, v in earlier.versions.items() if self._readable(t, v)}, earlier)
-            torn = [t for t, v in turn.manifest.versions.items() if not is_narrow(t) and not self._readable(t, v)]
+                    return turn.go_back({t: v for t, v in earlier.versions.items() if self.is_whole(t, v)}, earlier)
+            torn = [t for t, v in turn.manifest.versions.items() if not is_narrow(t) and not self.is_whole(t, v)]
             raise ValueError(
                 f"record {self.root}: no manifest can be read whole; restore the folder from a backup (torn: {', '.join(torn)})"
             )
@@ -302,7 +302,8 @@ class Record:
                 raise
             raise refused(self.uri(table) if table else self.root, "can't be read or written", error) from error
 
-    def _readable(self, table: str, version: int) -> bool:
+    def is_whole(self, table: str, version: int) -> bool:
+        """Whether a version can be opened, and on a local disk has its files whole."""
         try:
             dataset = self.open(table, version)
         except ValueError:

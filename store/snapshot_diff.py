@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import sqlglot
 from sqlglot import exp
@@ -16,6 +17,7 @@ from store.snapshot import SPAN_COLUMNS, Snapshot
 from store.sql_rules import CLIP_RELATIONS, DIALECT
 from store.tier_sql import Clause, base_of
 
+_AFTER = " after"
 _CLIPS_PER_QUERY = 1000
 
 
@@ -103,11 +105,21 @@ def _moved_values(before: Snapshot, after: Snapshot) -> int:
     columns = [
         c for c in before.clips.column_names if c in after.clips.column_names and c not in ("salt", "leaf", "weight")
     ]
-    old, new = (
-        {row["clip_id"]: row for row in s.clips.select(columns).to_pylist() if row["clip_id"] is not None}
-        for s in (before, after)
-    )
-    return sum(old[clip] != new[clip] for clip in old.keys() & new.keys())
+    of = [s.clips.schema for s in (before, after)]
+    alike = [
+        c for c in columns if of[0].field(c).type == of[1].field(c).type and not pa.types.is_nested(of[0].field(c).type)
+    ]
+    old, new = (pl.DataFrame(s.clips.select(columns)).drop_nulls("clip_id") for s in (before, after))
+    both = old.join(new, on="clip_id", suffix=_AFTER)
+    moved = both.select(
+        pl.any_horizontal(
+            pl.lit(value=False), *(pl.col(c).ne_missing(pl.col(f"{c}{_AFTER}")) for c in alike if c != "clip_id")
+        )
+    ).to_series()
+    for column in (c for c in columns if c not in alike):
+        pairs = zip(both[column].to_list(), both[f"{column}{_AFTER}"].to_list(), strict=True)
+        moved = moved | pl.Series([a != b for a, b in pairs], dtype=pl.Boolean)
+    return int(moved.sum()) if len(both) else 0
 
 
 def _came(clip: str, video: str, failed: _Failed | None) -> Move:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from infra import settings as infra_settings
 from store import guard, views
+from store.candidates import drop_torn
 from store.ledger import NO_MANIFEST, Ledger, Manifest
 from store.objects import Objects
 from store.record import Batch, Record
@@ -163,12 +164,21 @@ def open_workspace(root: str | Path | None = None) -> Workspace:
         ) from error
     made = Workspace(loaded)
     # A local disk may have lost its newest pages with the power; object stores write whole objects or none.
-    if "://" not in made.record.root and not made.record.readable(made.ledger.manifest()):
+    if "://" in made.record.root:
+        return made
+    log = logging.getLogger("headroom")
+    if not made.record.readable(made.ledger.manifest()):
         restored = made.record.restore(made.ledger)
-        logging.getLogger("headroom").warning(
+        log.warning(
             "tables in %s were torn, most likely by a power loss: they are set aside, the workspace is as of manifest %d, "
             "and what came later is computed again by the next curate",
             made.record.root,
             restored.id,
+        )
+    if gone := drop_torn(made.record, made.ledger):
+        log.warning(
+            "tables beside those that readers see were torn, most likely by a power loss, and are gone: %s; a new version's rows "
+            "are computed again by the next curate, to a version before there is no way back",
+            ", ".join(gone),
         )
     return made

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.damage import STRENGTHS, degrade
 from tasks.drawn_covers import KINDS, covered_image, covers_face, covers_mouth, face_height, mouth_center
-from tasks.face_cover import REGIONS, cover_features
+from tasks.face_cover import REGIONS, SIDE_PX, Region, skin_lab, square_features, square_of
+from tasks.face_crops import upright_face
 from tasks.face_geometry import FACE_OVAL, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, crops_between, face_rows, points_of
 from tasks.lip_corpus import timelines
 from tasks.media.normalise import normalise
@@ -29,6 +31,13 @@ FRAMES_PER_VIDEO = 6
 FPS = 5
 OVER_MOUTH, ELSEWHERE = 2, 1
 """Things of each kind that are drawn on each frame."""
+NUM_FREE = 10
+"""Damaged looks at the frame as it is; a look with a thing on it is damaged once."""
+DAMAGES = ("blur", "noise", "jpeg", "downscale")
+VARIED = 0.7
+"""Share of the examples whose square is varied."""
+SLOPE, GAMMA, CORNER = 0.6, (0.6, 1.6), 0.12
+"""Light from one side, at most e^SLOPE at the border; contrast; and of the square's side, how far a corner moves."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +67,7 @@ def examples(
     video: Path, scratch: Path, rng: np.random.Generator
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, float]]]:
     """Features by region and covered share by region, of frames as they are and with things drawn on them; each also
-    mirrored and in another light. The mesh is the one that is found with the thing in place."""
+    damaged, mirrored and in another light. The mesh is the one that is found with the thing and the damage in place."""
     made = normalise(video, scratch)
     with Reader() as reader:
         mesh = timelines(reader, made.proxy_path, None, made.num_frames)["landmarks"]
@@ -68,15 +77,48 @@ def examples(
     for i in np.unique(np.linspace(0, len(have) - 1, FRAMES_PER_VIDEO).astype(int)) if have else []:
         image, points = media.image(have[i]), at[have[i]]
         for shown, cover in _shown(image, points, rng):
-            found = mesh_of(shown)
-            if found is None:
-                continue
             shares = {"mouth": covers_mouth(cover, points), "face": covers_face(cover, points, FACE_OVAL)}
-            yield {r: cover_features(shown, found, r) for r in REGIONS}, shares
-            light = rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, 3)
-            other = np.clip(shown[:, ::-1] * light, 0, 255).astype(np.uint8)
-            mirrored = mirror(found, shown.shape[1])
-            yield {r: cover_features(other, mirrored, r) for r in REGIONS}, shares
+            if (found := mesh_of(shown)) is not None:
+                yield {r: features(shown, found, r, rng) for r in REGIONS}, shares
+            for _ in range(1 if cover.any() else NUM_FREE):
+                worse = damaged(shown, rng)
+                if (found := mesh_of(worse)) is None:
+                    continue
+                light = rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, 3)
+                other = np.clip(worse[:, ::-1] * light, 0, 255).astype(np.uint8)
+                mirrored = mirror(found, worse.shape[1])
+                yield {r: features(other, mirrored, r, rng) for r in REGIONS}, shares
+
+
+def features(image_rgb: np.ndarray, points: np.ndarray, region: Region, rng: np.random.Generator) -> np.ndarray:
+    """Those of a region, of its square as it is or varied."""
+    square, skin = upright_face(image_rgb, square_of(points, region), SIDE_PX), skin_lab(image_rgb, points)
+    return square_features(*(varied(square, skin, rng) if rng.random() < VARIED else (square, skin)))
+
+
+def varied(square: np.ndarray, skin: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A square and its skin (LAB) seen otherwise: turned and out of place, lit from one side, with other contrast."""
+    import cv2
+
+    side = square.shape[0]
+    corners = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
+    moved = (corners + rng.uniform(-CORNER, CORNER, (4, 2)) * side).astype(np.float32)
+    warp = cv2.getPerspectiveTransform(corners, moved)
+    seen = cv2.warpPerspective(square.astype(np.float32) / 255, warp, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    around, slope, gamma = rng.uniform(0, 2 * np.pi), rng.uniform(0, SLOPE), rng.uniform(*GAMMA)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    lit = seen * np.exp(slope * (np.cos(around) * x + np.sin(around) * y))[..., None]
+    bare = cv2.cvtColor(np.rint(skin).astype(np.uint8)[None, None], cv2.COLOR_LAB2RGB)
+    shown, tone = (np.rint(255 * np.clip(part, 0, 1) ** gamma).astype(np.uint8) for part in (lit, bare / 255))
+    return shown, cv2.cvtColor(tone, cv2.COLOR_RGB2LAB)[0, 0].astype(np.float32)
+
+
+def damaged(image_rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of DAMAGES, of any grade from none to the worst."""
+    kind = DAMAGES[rng.integers(len(DAMAGES))]
+    strengths = STRENGTHS[kind]
+    strength = np.interp(rng.uniform(0, len(strengths) - 1), range(len(strengths)), strengths)
+    return degrade(image_rgb, kind, float(strength), int(rng.integers(2**31)))
 
 
 def _shown(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:

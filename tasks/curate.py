@@ -6,10 +6,12 @@ next run plans from what was committed.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from store.claims import Claims
 from store.ledger import Manifest
 from store.tier_sql import Tier
 from store.workspace import Workspace
@@ -18,6 +20,8 @@ from tasks.compute import Tally
 from tasks.deadline import limit_s
 from tasks.jobs import Done, Job, Stage
 from tasks.reclip import params_in_force
+
+log = logging.getLogger("headroom")
 
 Submit = Callable[[Stage, Manifest, list[list[Job]]], Iterator[Done]]
 """Runs batches of one stage, each by `tasks.jobs.run_batch(workspace, manifest, jobs, params_in_force(workspace))`, and
@@ -117,44 +121,62 @@ def bring_up_to_date(
         outcome.predicted = plan.predicted(reader, wanted)
         outcome.outdated = stale.outdated(reader, wanted)
     before: list[Job] = []
-    while True:
-        with workspace.views() as reader:
-            if took := promote.take_over(workspace, reader, wanted):
-                outcome.promoted.extend(took)
+    with Claims(workspace.ledger) as claims:
+        while True:
+            with workspace.views() as reader:
+                if took := promote.take_over(workspace, reader, wanted):
+                    outcome.promoted.extend(took)
+                    continue
+                sure = set(claims.held)
+                todo = plan.next_jobs(reader, wanted, run, tiers, lambda jobs: _claimed(claims, jobs))
+                if not todo.jobs and not todo.elsewhere and not outcome.out_of_budget:
+                    made = corpus.bring_up_to_date(workspace, wanted)
+                    outcome.num_identified += made.get("identities", 0)
+                    outcome.num_compared += made.get("duplicates", 0)
+                    outcome.num_paired += made.get("pairs", 0)
+                if outcome.out_of_budget or not (todo.jobs or todo.elsewhere):
+                    outcome.totals = stale.totals(reader, wanted)
+                    left = stale.stale_clips(reader, wanted).group_by("name").len()
+                    # Out of budget, what is left may still be wanted.
+                    outcome.skipped = dict(left.iter_rows()) if tiers and not outcome.out_of_budget else {}
+                    outcome.waiting = promote.states(workspace, reader, wanted)
+                    return outcome
+            if todo.elsewhere:
+                log.info("what is stale is computed by another run; waiting for it")
+                outcome.out_of_budget = not claims.wait_for(
+                    todo.elsewhere, None if budget_s is None else began + budget_s
+                )
                 continue
-            todo = plan.next_jobs(reader, wanted, run, tiers)
-            if not todo.jobs and not outcome.out_of_budget:
-                made = corpus.bring_up_to_date(workspace, wanted)
-                outcome.num_identified += made.get("identities", 0)
-                outcome.num_compared += made.get("duplicates", 0)
-                outcome.num_paired += made.get("pairs", 0)
-            if not todo.jobs or outcome.out_of_budget:
-                outcome.totals = stale.totals(reader, wanted)
-                left = stale.stale_clips(reader, wanted).group_by("name").len()
-                # Out of budget, what is left may still be wanted.
-                outcome.skipped = dict(left.iter_rows()) if tiers and not outcome.out_of_budget else {}
-                outcome.waiting = promote.states(workspace, reader, wanted)
-                return outcome
-        if todo.jobs == before:
-            raise RuntimeError(
-                f"{todo.stage}: {len(before)} jobs ran and are still stale, the first {before[0]}; report this"
-            )
-        before = todo.jobs
-        assert todo.stage is not None
-        groups = plan.batches(todo.jobs)
-        total_s, done_s = sum(j.media_s for j in todo.jobs), 0.0
-        if on_progress:
-            on_progress(Progress(todo.stage, 0.0, total_s, len(outcome.quarantined)))
-        for done in submit(todo.stage, reader.manifest, groups):
-            if done.set_aside:
-                set_aside.note(workspace, done.set_aside)
-            workspace.commit(done.batch, clipping_run=run if todo.stage == "clip" else None)
-            outcome.tally.add(done.tally)
-            outcome.quarantined.extend(done.quarantined)
-            outcome.cpu_s += done.cpu_s
-            done_s += done.media_s
+            if {j.video_id for j in todo.jobs} - sure and workspace.ledger.manifest().id != reader.manifest.id:
+                continue  # another run may have computed it between the plan and the claim
+            if todo.jobs == before:
+                raise RuntimeError(
+                    f"{todo.stage}: {len(before)} jobs ran and are still stale, the first {before[0]}; report this"
+                )
+            before = todo.jobs
+            assert todo.stage is not None
+            groups = plan.batches(todo.jobs)
+            total_s, done_s = sum(j.media_s for j in todo.jobs), 0.0
             if on_progress:
-                on_progress(Progress(todo.stage, done_s, total_s, len(outcome.quarantined)))
-            if budget_s is not None and time.monotonic() - began > budget_s:
-                outcome.out_of_budget = True
-                break
+                on_progress(Progress(todo.stage, 0.0, total_s, len(outcome.quarantined)))
+            for done in submit(todo.stage, reader.manifest, groups):
+                if done.set_aside:
+                    set_aside.note(workspace, done.set_aside)
+                workspace.commit(done.batch, clipping_run=run if todo.stage == "clip" else None)
+                outcome.tally.add(done.tally)
+                outcome.quarantined.extend(done.quarantined)
+                outcome.cpu_s += done.cpu_s
+                done_s += done.media_s
+                if on_progress:
+                    on_progress(Progress(todo.stage, done_s, total_s, len(outcome.quarantined)))
+                if budget_s is not None and time.monotonic() - began > budget_s:
+                    outcome.out_of_budget = True
+                    break
+                claims.renew()
+            claims.release()
+
+
+def _claimed(claims: Claims, jobs: Sequence[Job]) -> list[Job]:
+    """Those of the jobs whose video no other run computes."""
+    held = claims.take({j.video_id for j in jobs}) if jobs else set()
+    return [j for j in jobs if j.video_id in held]

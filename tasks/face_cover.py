@@ -44,17 +44,32 @@ def square_of(points: np.ndarray, region: Region) -> Crop:
 
 
 def cover_features(image_rgb: np.ndarray, points: np.ndarray, region: Region) -> np.ndarray:
-    """Float32 (F,): histograms of gradients, colour of each cell against the skin's, texture of each cell."""
+    """Float32 (F,), of the region's square and the skin beside it."""
+    square = upright_face(image_rgb, square_of(points, region), SIDE_PX)
+    return square_features(square, skin_lab(image_rgb, points))
+
+
+def square_features(square: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Float32 (F,): histograms of gradients, colour of each cell against the skin's, texture of each cell; of an RGB
+    square of SIDE_PX and the skin in LAB (3,)."""
     import cv2
 
-    square = upright_face(image_rgb, square_of(points, region), SIDE_PX)
     lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB).astype(np.float32)
-    away = (_cells(lab) - _skin_lab(image_rgb, points)) / 20
+    away = (_cells(lab) - skin) / 20
     gray = np.ascontiguousarray(square.astype(np.float32).mean(axis=2)).astype(np.uint8)
     edges = _descriptor().compute(gray).ravel()
     texture = np.log1p(_cells(np.square(lab - np.repeat(np.repeat(_cells(lab), 8, 0), 8, 1)))) / 4
     told = np.concatenate([edges, away.ravel(), np.abs(away).ravel(), texture.ravel()])
     return np.asarray(told, np.float32)
+
+
+def face_detail(image_rgb: np.ndarray, points: np.ndarray) -> float:
+    """How much of the face's contrast is fine, 0 to about 0.4: finer than a 60th of its height, the same for all sizes."""
+    import cv2
+
+    square = upright_face(image_rgb, square_of(points, "face"), SIDE_PX)
+    gray = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float((gray - cv2.GaussianBlur(gray, (0, 0), 1.0)).std() / max(float(gray.std()), 1.0))
 
 
 def _cells(image: np.ndarray) -> np.ndarray:
@@ -63,7 +78,8 @@ def _cells(image: np.ndarray) -> np.ndarray:
     return np.asarray(image.reshape(CELLS, step, CELLS, step, -1).mean(axis=(1, 3)))
 
 
-def _skin_lab(image_rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+def skin_lab(image_rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Median colour (3,) of SKIN_POINTS."""
     import cv2
 
     height, width = image_rgb.shape[:2]

@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from store import candidates, drawn, erasure, registry, residue, scrub, snapshot, sweep
 from store.annotation import metadata as annotation_tables
@@ -41,7 +43,8 @@ OnStep = Callable[[str], None]
 
 
 def plan(workspace: Workspace, name: str) -> Erasure:
-    """What would go with a video (by id, its first 6 or more characters, file name or path) or an identity (by id).
+    """What would go with a video (by id, its first 6 or more characters, path, or file name, of which the ending may be left
+    out where no other file is named so) or an identity (by id).
 
     An identity takes with it every video that shows the person in a clip. Writes nothing. Raises ValueError when
     nothing, or more than one thing, answers to the name.
@@ -165,10 +168,18 @@ def _found(reader: Reader, name: str) -> tuple[list[str], list[str]]:
     """(identities, video ids) that the name stands for."""
     if Path(name).is_file():
         name = content_id(Path(name))
-    prefix = name + "%" if len(name) >= 6 and name.isalnum() else name
-    videos = reader.sql("SELECT video_id FROM videos WHERE video_id LIKE ? OR name = ?", [prefix, name])["video_id"]
-    shown = reader.sql("SELECT DISTINCT identity, video_id FROM _identities WHERE identity LIKE ?", [prefix])
+    begins = name if len(name) >= 6 and name.isalnum() else None  # of an id
+    videos = reader.sql(
+        "SELECT video_id FROM videos WHERE video_id = $1 OR starts_with(video_id, $2) OR name = $1", [name, begins]
+    )["video_id"]
+    shown = reader.sql(
+        "SELECT DISTINCT identity, video_id FROM _identities WHERE identity = $1 OR starts_with(identity, $2)",
+        [name, begins],
+    )
     people = shown["identity"].unique().to_list()
+    if not len(videos) and not people:
+        named = reader.sql("SELECT video_id, name FROM videos").iter_rows()
+        videos = pl.Series([v for v, n in named if PurePath(n).stem == name], dtype=pl.String)
     if len(videos) + len(people) != 1:
         told = ", ".join([*(f"video {v}" for v in videos[:5]), *(f"identity {p}" for p in people[:5])])
         what = f"names {len(videos) + len(people)} things ({told}); give an id" if told else "is no video or identity"

@@ -5,7 +5,7 @@ Rows downstream of a stale row are *predicted*: they run only if the recomputed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -35,6 +35,12 @@ class Plan:
     jobs: list[Job] = field(default_factory=list)
     stage: Stage | None = None
     predicted: dict[str, int] = field(default_factory=dict)
+    elsewhere: str = ""
+    """A video that is stale, and that is left to another run."""
+
+
+Free = Callable[[Sequence[Job]], list[Job]]
+"""Those of the jobs that no other run has in hand."""
 
 
 def wanted_signals(names: Iterable[str] | None) -> tuple[str, ...]:
@@ -62,18 +68,31 @@ def computable(names: Iterable[str]) -> list[str]:
     return [n for n in names if n in discover()]
 
 
-def next_jobs(reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier] = ()) -> Plan:
+def next_jobs(
+    reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier] = (), free: Free = list
+) -> Plan:
     """The jobs of the first stage that has stale work. Stages go in order, since each makes the next one's inputs.
 
     With `tiers`, clip signals go in rounds, the cheapest first, and only over clips that no decidable clause keeps out
-    of every tier.
+    of every tier. `free` leaves out what another run has in hand: that goes through its stages by itself.
     """
+    elsewhere = ""
+    for jobs in _by_stage(reader, wanted, clipping_run, tiers):
+        if mine := free(jobs):
+            return Plan(mine, mine[0].stage)
+        elsewhere = elsewhere or (jobs[0].video_id if jobs else "")
+    return Plan(elsewhere=elsewhere)
+
+
+def _by_stage(
+    reader: Reader, wanted: Sequence[str], clipping_run: str, tiers: Sequence[Tier]
+) -> Iterator[Sequence[Job]]:
     for make in (_normalise_jobs, _timeline_jobs, _clip_jobs):
-        jobs = make(reader, wanted, clipping_run)
-        if jobs:
-            return Plan(jobs, jobs[0].stage)
-    jobs = _demanded_jobs(reader, wanted, tiers) if tiers else signal_jobs(reader, stale_clips(reader, wanted), wanted)
-    return Plan(jobs, "signals") if jobs else Plan()
+        yield make(reader, wanted, clipping_run)
+    if tiers:
+        yield from _demanded_jobs(reader, wanted, tiers)
+    else:
+        yield signal_jobs(reader, stale_clips(reader, wanted), wanted)
 
 
 def jobs_of(reader: Reader, stage: Stage, wanted: Sequence[str], clipping_run: str) -> list[Job]:
@@ -185,13 +204,12 @@ def _with_served_needs(reader: Reader, stale: pl.DataFrame, rolling: Collection[
     return stale.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
-def _demanded_jobs(reader: Reader, wanted: Sequence[str], tiers: Sequence[Tier]) -> list[Job]:
+def _demanded_jobs(reader: Reader, wanted: Sequence[str], tiers: Sequence[Tier]) -> Iterator[list[Job]]:
+    """Round after round."""
     open_rows = demanded(reader, tiers, stale_clips(reader, wanted))
     for group in rounds(set(open_rows["name"])):
         together = tuple(n for n in wanted if n in group)
-        if jobs := signal_jobs(reader, open_rows.filter(pl.col("name").is_in(together)), together):
-            return jobs
-    return []
+        yield signal_jobs(reader, open_rows.filter(pl.col("name").is_in(together)), together)
 
 
 def rounds(names: Collection[str]) -> list[list[str]]:

@@ -7,12 +7,14 @@ inputs, or it failed for a passing reason and its time has come. Nothing else de
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import polars as pl
 
+from store.remembered import rows_of
+from store.schema import is_narrow
 from store.workspace import Reader
 from tasks.rollout import Candidate, candidates, with_candidate
 from tasks.signal import WINDOW_FRAMES, LoadedSignal
@@ -20,6 +22,8 @@ from tasks.signals import discover
 
 MEMORY_MIB = 2048
 """What a query over all clips may hold before it goes on in pieces on disk: the joins of about ten million clips."""
+NOW = "<now>"
+"""Stands in a query for the time at which it is asked: what else it says is the same from night to night."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ def stale_windows(reader: Reader, names: Sequence[str]) -> pl.DataFrame:
     }
     source = "held h RIGHT JOIN windows w ON h.video_id = w.video_id AND h.window_index = w.window_index"
     ctes = f"{_WINDOWS}, {_held(needs, signals)}"
-    return _flagged(reader, ctes, source, "w.video_id, w.window_index", rules, "SELECT * FROM flagged")
+    waits = f"SELECT min(not_before) FROM timelines WHERE clip_id IS NULL AND not_before > {NOW}"
+    query = Flagged(ctes, source, "w.video_id, w.window_index", rules, "SELECT * FROM flagged", waits)
+    return _late(reader, query, ("videos", "timelines"))
 
 
 def stale_clips(reader: Reader, names: Sequence[str], *, served: bool = False) -> pl.DataFrame:
@@ -90,7 +96,11 @@ def _stale_clips(
     source = f"(SELECT {', '.join(told)} FROM signals) s RIGHT JOIN inputs i ON s.clip_id = i.clip_id{beside_them}"
     # Few clips are stale on most nights: theirs is the only video that is looked up, the join need not hold it.
     found = "SELECT c.video_id, f.* FROM clips c JOIN flagged f ON f.clip_id = c.clip_id"
-    return _flagged(reader, _inputs(video_needs), source, "i.clip_id", rules, found)
+    later = [f"min({n}_not_before) FILTER (WHERE {n}_not_before > {NOW})" for n in rules if f"{n}_status" in columns]
+    waits = f"SELECT least({', '.join(['max(NULL::DOUBLE)', *later])}) FROM signals"
+    query = Flagged(_inputs(video_needs), source, "i.clip_id", rules, found, waits)
+    narrow = [t for t in reader.manifest.versions if is_narrow(t)]
+    return _late(reader, query, ("videos", "clips", "timelines", "signals", *narrow))
 
 
 def outdated(reader: Reader, names: Sequence[str]) -> dict[str, int]:
@@ -197,7 +207,7 @@ def _output(column: str) -> str:
 
 def _due(row: str) -> str:
     """Whether a row that failed for a passing reason is to be tried again by now; of any other, not_before is 0."""
-    return f"({row}not_before > 0 AND {row}not_before <= {time.time()})"
+    return f"({row}not_before > 0 AND {row}not_before <= {NOW})"
 
 
 def _standing(fingerprint: str, row: str) -> str:
@@ -206,20 +216,61 @@ def _standing(fingerprint: str, row: str) -> str:
     return f"CASE WHEN {stands} THEN {_number(f'{row}input_digest')} END"
 
 
-def _flagged(reader: Reader, ctes: str, source: str, keys: str, rules: Mapping[str, Rule], found: str) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Flagged:
     """The rows that any rule holds for, one per rule: all rules over one scan and one join.
 
-    `keys` and `source` are those of the rows, `found` gives (video_id, the row's own key, a flag per rule) of `flagged`.
+    `keys` and `source` are those of the rows, `found` gives (video_id, the row's own key, a flag per rule) of `flagged`;
+    `waits` the time at which the next row that waits is due.
     """
-    if not rules:
-        return pl.DataFrame(schema=dict.fromkeys(["name", "video_id", keys.rpartition(".")[2]], pl.String))
-    flags = ", ".join(
-        f"({r.held} IS DISTINCT FROM {r.expected} AND ({r.unless}) IS NOT TRUE) AS {name}" for name, r in rules.items()
+
+    ctes: str
+    source: str
+    keys: str
+    rules: Mapping[str, Rule]
+    found: str
+    waits: str
+
+    @property
+    def own(self) -> str:
+        """The row's own key."""
+        return self.keys.rpartition(".")[2]
+
+    @property
+    def sql(self) -> str:
+        flags = ", ".join(
+            f"({r.held} IS DISTINCT FROM {r.expected} AND ({r.unless}) IS NOT TRUE) AS {name}"
+            for name, r in self.rules.items()
+        )
+        # Zero where all digests agree, NULL where one is missing: one comparison a row, whatever the number of signals.
+        differs = " | ".join(f"xor({r.held}, {r.expected})" for r in self.rules.values())
+        flagged = f"flagged AS (SELECT {self.keys}, {flags} FROM {self.source} WHERE ({differs}) IS DISTINCT FROM 0)"
+        return f"WITH {self.ctes}, {flagged} {self.found}"
+
+
+def _late(reader: Reader, query: Flagged, tables: Collection[str]) -> pl.DataFrame:
+    """(name, video_id, the row's own key) of what is flagged; `tables` are what the query reads."""
+    nothing = pl.DataFrame(
+        schema={
+            "name": pl.String,
+            "video_id": pl.String,
+            query.own: pl.Int64 if query.own == "window_index" else pl.String,
+        }
     )
-    # Zero where all digests agree, NULL where one is missing: one comparison a row, whatever the number of signals.
-    differs = " | ".join(f"xor({r.held}, {r.expected})" for r in rules.values())
-    flagged = f"flagged AS (SELECT {keys}, {flags} FROM {source} WHERE ({differs}) IS DISTINCT FROM 0)"
-    with reader.in_pieces(MEMORY_MIB):
-        late = reader.sql(f"WITH {ctes}, {flagged} {found}")
+    if not query.rules:
+        return nothing
+    now = repr(time.time())
+
+    def ask() -> pl.DataFrame:
+        with reader.in_pieces(MEMORY_MIB):
+            return reader.sql(query.sql.replace(NOW, now))
+
+    def changes_at() -> float | None:
+        due = reader.sql(query.waits.replace(NOW, now)).item()
+        return None if due is None else float(due)
+
+    late = rows_of(reader, query.sql, tables, ask, changes_at)
+    if late is None:
+        return nothing
     names = late.columns[:2]
-    return pl.concat([late.filter(name).select(pl.lit(name).alias("name"), *names) for name in rules])
+    return pl.concat([late.filter(name).select(pl.lit(name).alias("name"), *names) for name in query.rules])

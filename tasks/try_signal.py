@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,16 @@ def load_signal(file: Path) -> LoadedSignal:
     return LoadedSignal(file.stem, declared, compute, fingerprint_of(file.stem, declared, sha256))
 
 
-def try_signal(workspace: Workspace, file: Path, *, num_clips: int = 50, budget_s: float = 40.0) -> Trial:
-    """Computes the signal on at most `num_clips` clips of as many videos as possible, and stops after `budget_s`.
+def try_signal(
+    workspace: Workspace,
+    file: Path,
+    *,
+    num_clips: int = 50,
+    budget_s: float = 40.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Trial:
+    """Computes the signal on at most `num_clips` clips of as many videos as possible: on those that fit into `budget_s`,
+    as far as the clips before tell, and on one at least. `on_progress` is told how many are done, and of how many.
 
     Raises ValueError for a file that holds no signal, and for a workspace without clips.
     """
@@ -113,15 +121,28 @@ def try_signal(workspace: Workspace, file: Path, *, num_clips: int = 50, budget_
         raise ValueError(f"{workspace.settings.workspace}: holds no clips; headroom curate PATH makes some")
     trial = Trial(signal, file, len(clips))
     with Reader() as reader:
-        for clip in clips:
-            if time.monotonic() - began > budget_s:
+        ends_s: list[float] = []
+        for done, clip in enumerate(clips):
+            if done and _next_ends_s(ends_s) > budget_s:
                 break
+            if on_progress:
+                on_progress(done, len(clips))
             bench = _Bench(workspace, manifest, clip, reader, trial)
             needs = {n: bench.need(n) for n in signal.spec.needs}
             held, cpu_s = bench.compute(signal, needs)
             trial.tried.append(Tried(clip, held, needs, cpu_s))
+            ends_s.append(time.monotonic() - began)
+    if on_progress:
+        on_progress(len(trial.tried), len(clips))
     trial.wall_s = time.monotonic() - began
     return trial
+
+
+def _next_ends_s(ends_s: Sequence[float]) -> float:
+    """When the next clip would be done, by when each before it was; the first one, which loads what there is to load,
+    says nothing of others."""
+    usual_s = (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1) if len(ends_s) > 1 else 0.0
+    return ends_s[-1] + usual_s
 
 
 @dataclass

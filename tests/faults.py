@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.databases import Server
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -76,6 +78,19 @@ def lock_ledger(workspace: Path, after_s: float, for_s: float) -> Callable[[obje
         connection.close()
 
     return hold
+
+
+def stop_server(server: Server, workspace: Path, after_s: float, for_s: float) -> Callable[[object], None]:
+    """Takes the ledger's server away for a while, once the first tables are written."""
+
+    def stop(_process: object) -> None:
+        _wait_for(workspace / "lance" / "videos.lance")
+        time.sleep(after_s)
+        server.stop()
+        time.sleep(for_s)
+        server.start()
+
+    return stop
 
 
 def kill_child(named: str, after_s: float) -> Callable[[subprocess.Popen[str]], None]:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.scorecards.footage import manifest, media_of, read_frames, timeline_of
-from benchmarks.scorecards.score import Row, bootstrap_ci, command
+from benchmarks.scorecards.score import Row, bootstrap_ci, command, expected_calibration_error
 from modeling.scenes import JUDGING_SEED, KINDS, SEED_STEP, coded, load_photos, scene
 from tasks import content_corpus
 from tasks.content_features import SIDE_PX
@@ -97,15 +97,6 @@ def drawn(*, held_out: bool) -> dict[str, list[Judged]]:
     return made
 
 
-def expected_calibration_error(pairs: list[tuple[float, bool]]) -> float:
-    """ECE over ten equal bins of (probability of the told kind, is it right)."""
-    sure, right = np.array([p for p, _ in pairs]), np.array([r for _, r in pairs])
-    bins = np.minimum((sure * 10).astype(int), 9)
-    return float(
-        sum(abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
-    )
-
-
 def run(root: Path) -> list[Row]:
     seen, unseen = drawn(held_out=False), drawn(held_out=True)
     plain = float(np.median([flat for _, flat in seen["natural"]]))
@@ -131,7 +122,7 @@ def drawn_rows(made: dict[str, list[Judged]], what: str, plain: float) -> list[R
     pairs = [[(float(p.max()), list(KINDS)[int(p.argmax())] == kind)] for kind in KINDS for p, _ in made[kind]]
     value, low, high = bootstrap_ci({str(i): pair for i, pair in enumerate(pairs)}, expected_calibration_error)
     n = len(pairs)
-    claim = f"probabilities are calibrated, {what}"
+    claim = f"*_probability of the kind told is calibrated, {what}"
     return [*rows, Row("content", claim, "ECE", value, low, high, n, n, None, 0.1, "lower")]
 
 

@@ -69,7 +69,7 @@ def run(root: Path) -> list[Row]:
     rows = []
     for claim, asked in queries.items():
         hits, pairs = _retrieve(vector, originals, people, asked)
-        naive_hits, _ = _retrieve(histogram, originals, people, asked)
+        naive_hits, naive_pairs = _retrieve(histogram, originals, people, asked)
         n = sum(len(v) for v in hits.values())
         naive = float(np.mean([h for v in naive_hits.values() for h in v]))
         value, low, high = bootstrap_ci(hits, np.mean)
@@ -99,8 +99,9 @@ def run(root: Path) -> list[Row]:
                 high,
                 n,
                 len(hits),
-                None,
+                auc_of_pairs([pair for told in naive_pairs.values() for pair in told]),
                 0.95,
+                baseline_name="colour histogram",
             )
         )
     return rows

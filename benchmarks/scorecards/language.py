@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.scorecards.score import Row, bootstrap_ci, command
+from benchmarks.scorecards.score import Row, bootstrap_ci, command, expected_calibration_error
 from benchmarks.scorecards.speech import TOLD_LANGUAGE
 from benchmarks.scorecards.voices import SAMPLES_PER_FRAME, activity, films, sound_file
 from modeling import made_voices
 from tasks.media.media import Media
+from tasks.recognise import identify
 from tasks.signals import language
 
 FILES = {"chinese_news": "zh", "deyu": "de", "eluosi": "ru", "fayu": "fr", "japanese": "ja"}
@@ -63,19 +64,33 @@ def read_aloud() -> Iterator[tuple[str, str, np.ndarray]]:
         yield "kokoro", code, made_voices.kokoro(ARTICLE_1[code], made_voices.KOKORO_VOICES[i], language=voice)
 
 
-def told(audio: np.ndarray) -> str | None:
+def told(audio: np.ndarray) -> tuple[str | None, list[tuple[str, float]]]:
+    """The language told, and the two likeliest with their probabilities."""
     whole = audio[: len(audio) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
     media = Media(0, len(whole) // SAMPLES_PER_FRAME, 64, 64, audio=whole)
-    found: str | None = language.compute(media, {"vad": activity(whole)}).row["language"]
-    return found
+    likeliest: list[tuple[str, float]] = []
+
+    def languages(voice: np.ndarray) -> Sequence[tuple[str, float]]:
+        found = identify(voice)
+        likeliest.extend(found[:2])
+        return found
+
+    row = language.of_voice(media, {"vad": activity(whole)}, languages).row
+    return row["language"], likeliest
 
 
 def mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def row(claim: str, measure: str, values: Mapping[str, Sequence[Any]], **more: Any) -> Row:
-    value, low, high = bootstrap_ci(values, mean)
+def row(
+    claim: str,
+    measure: str,
+    values: Mapping[str, Sequence[Any]],
+    statistic: Callable[[list[Any]], float] = mean,
+    **more: Any,
+) -> Row:
+    value, low, high = bootstrap_ci(values, statistic)
     people = sum(1 for v in values.values() if len(v))
     return Row("language", claim, measure, value, low, high, sum(map(len, values.values())), people, **more)
 
@@ -84,11 +99,13 @@ def run(root: Path) -> list[Row]:
     right: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     answered: dict[str, list[float]] = defaultdict(list)
     costs: dict[str, list[float]] = defaultdict(list)
+    sure: dict[str, list[tuple[float, float]]] = defaultdict(list)
     english: dict[str, list[float]] = defaultdict(list)
 
     def judge(kind: str, person: str, truth: str, audio: np.ndarray) -> None:
         began = time.process_time()
-        found = told(audio)
+        found, likeliest = told(audio)
+        sure[person] += [(min(1.0, p), float(code == truth)) for code, p in likeliest]
         costs[person].append((time.process_time() - began) / (len(audio) / 16_000))
         answered[person].append(float(found is not None))
         english[kind].append(float(truth == "en"))
@@ -112,6 +129,7 @@ def run(root: Path) -> list[Row]:
         row("neural voices that read, five languages, where one is told", "accuracy", neural, goal=0.9, baseline=mean(english["piper"] + english["kokoro"]), **base),
         row("espeak-ng, twelve languages, where one is told", "accuracy", right["espeak-ng"], goal=0.9, baseline=mean(english["espeak-ng"]), **base),
         row("a language is told", "share of sounds", answered, goal=0.9),
+        row("probability and second_probability are calibrated", "ECE", sure, expected_calibration_error, goal=0.1, better="lower"),
         row("cost, without what `speech` shares", "CPU-s per s of sound", costs, better="lower"),
     ]  # fmt: skip
 

@@ -108,6 +108,15 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
 
 
+def expected_calibration_error(pairs: Sequence[tuple[float, float]]) -> float:
+    """ECE over ten equal bins of (probability told, share of it that is right: 0, 1 or between)."""
+    sure, right = np.array([p for p, _ in pairs], float), np.array([r for _, r in pairs], float)
+    bins = np.minimum((sure * 10).astype(int), 9)
+    return float(
+        sum(abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
+    )
+
+
 def to_json(rows: Sequence[Row]) -> str:
     return json.dumps([{**asdict(r), "verdict": r.verdict} for r in rows], indent=1)
 

@@ -1,4 +1,4 @@
-"""Scorecard of speech and vad: words, word times, languages, and who is silent when.
+"""Scorecard of speech: words, word times, languages, and how sure it is of them.
 
     python -m benchmarks.scorecards.speech
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scorecards.score import Row, bootstrap_ci, command
+from benchmarks.scorecards.score import Row, bootstrap_ci, command, expected_calibration_error
 from benchmarks.scorecards.voices import activity, films, sound_file
 from infra import weights
 from modeling import made_voices
@@ -117,6 +117,37 @@ def word_times(truth: Sequence[tuple[str, float]], output: Output) -> list[tuple
     return [(starts[j], truth[i][1]) for i, j in pairs]
 
 
+def words_judged(truth: Sequence[str], output: Output) -> list[tuple[float, float]]:
+    """(probability, is it right) of each word written down."""
+    assert output.timeline is not None
+    told = zip(*(output.timeline[c].to_pylist() for c in ("word", "probability")), strict=True)
+    found = [(part, probability) for word, probability in told for part in words_of(word)]
+    right = {j for _, j in aligned(truth, [word for word, _ in found])[1]}
+    return [(probability, float(j in right)) for j, (_, probability) in enumerate(found)]
+
+
+def judge_words(
+    words: dict[str, list[tuple[float, float]]],
+    clips: dict[str, list[tuple[float, float]]],
+    person: str,
+    truth: Sequence[str],
+    output: Output | None,
+) -> None:
+    """Adds the words of one clip, and how sure it is of them on the whole."""
+    judged = words_judged(truth, output) if output else []
+    words[person] += judged
+    if output and judged:
+        clips[person].append((output.row["mean_word_probability"], mean([r for _, r in judged])))
+
+
+def word_rows(words: Mapping[str, Sequence[Any]], clips: Mapping[str, Sequence[Any]]) -> list[Row]:
+    told: dict[str, Any] = {"measure": "ECE", "statistic": expected_calibration_error, "goal": 0.1, "better": "lower"}
+    return [
+        row("probability of a word that it is right: GRID and the machines", values=words, **told),
+        row("mean_word_probability is the share of words right, by clip: GRID and the machines", values=clips, **told),
+    ]
+
+
 def read_speech() -> Iterator[tuple[str, str, np.ndarray, list[tuple[int, float]]]]:
     """(machine, sentence, sound, where each word begins in text and seconds; none where the machine doesn't say)."""
     for i, text in enumerate(READ):
@@ -137,17 +168,6 @@ def evenly(truth: Sequence[tuple[str, float]], speech_prob: np.ndarray) -> list[
     speaks = np.flatnonzero(speech_prob >= 0.5) / 25
     guess = np.linspace(speaks[0], speaks[-1], len(truth) + 1)[:-1]
     return [float(e) for e in np.abs(guess - [start_s for _, start_s in truth])]
-
-
-def activity_by_second(audio: np.ndarray, turns: Path) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Of each second (frames right, frames), for voice activity and for a threshold on loudness."""
-    rows = activity(audio)
-    truth = np.zeros(rows.num_rows, bool)
-    for turn in (line.split() for line in turns.read_text().splitlines()):
-        truth[round(float(turn[3]) * 25) : round((float(turn[3]) + float(turn[4])) * 25)] = True
-    loudness = rows["loudness_db"].to_numpy()
-    told = (rows["speech_prob"].to_numpy() >= 0.5, loudness > np.median(loudness))
-    return tuple([(int((t == truth)[s : s + 25].sum()), 25) for s in range(0, len(truth) - 24, 25)] for t in told)  # type: ignore[return-value]
 
 
 def median(values: list[float]) -> float:
@@ -171,6 +191,8 @@ def run(root: Path) -> list[Row]:
     told: dict[str, list[float]] = defaultdict(list)
     costs: dict[str, list[float]] = defaultdict(list)
     english: list[float] = []
+    sure_of_words: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    sure_of_clips: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def judge_language(person: str, truth: str, output: Output | None) -> None:
         found = output.row["language"] if output else None
@@ -186,6 +208,7 @@ def run(root: Path) -> list[Row]:
     for machine, text, audio, words in read_speech():
         output = hear(audio)
         truth = words_of(text)
+        judge_words(sure_of_words, sure_of_clips, machine, truth, output)
         found = words_of(output.row["transcript"]) if output else []
         read[machine].append((aligned(truth, found)[0], len(truth)))
         tiny["read"].append((aligned(truth, by_tiny(audio))[0], len(truth)))
@@ -201,6 +224,7 @@ def run(root: Path) -> list[Row]:
         if name in sentences:
             truth = words_of(sentences[name])
             found = words_of(output.row["transcript"]) if output else []
+            judge_words(sure_of_words, sure_of_clips, voice.person, truth, output)
             errors[voice.person].append((aligned(truth, found)[0], len(truth)))
             tiny["GRID"].append((aligned(truth, by_tiny(voice.audio))[0], len(truth)))
         align = root / "truth" / f"{Path(name).stem}.align"
@@ -216,19 +240,13 @@ def run(root: Path) -> list[Row]:
         ("ja", "japanese"),
     ):
         judge_language(name, language, hear(sound_file(root / "audio" / f"sadtalker_{name}.wav")))
-    sound = sound_file(root / "audio" / "pyannote_sample.wav")
-    seconds, by_loudness = activity_by_second(sound, root / "truth" / "pyannote_sample.rttm")
-
-    def accuracy(values: list[tuple[int, int]]) -> float:
-        return sum(a for a, _ in values) / max(1, sum(b for _, b in values))
-
     return [
         row("GRID sentences", "WER", errors, word_error_rate, better="lower", baseline=word_error_rate(tiny["GRID"]), baseline_name="Whisper tiny.en"),
         row("sentences read by machines (espeak-ng, Piper, Kokoro)", "WER", read, word_error_rate, better="lower", baseline=word_error_rate(tiny["read"]), baseline_name="Whisper tiny.en"),
         row("starts of recognised words, one GRID sentence and espeak-ng's", "median error, s", times, median, better="lower", goal=0.1, baseline=median(spread), baseline_name="words spread evenly"),
         row("language, where one is told", "accuracy", right, mean, goal=0.9, baseline=mean(english), baseline_name="always English"),
         row("a language is told", "share of clips", told, mean, goal=0.9),
-        row("vad: two speakers, frame by frame (intervals by second)", "accuracy", {str(i): [s] for i, s in enumerate(seconds)}, accuracy, baseline=accuracy(by_loudness), baseline_name="louder than the median"),
+        *word_rows(sure_of_words, sure_of_clips),
         row("cost", "CPU-s per s of clip", costs, mean, better="lower"),
     ]  # fmt: skip
 

@@ -4,8 +4,8 @@
 
 No voice judged here was fitted on: people are the talking heads without GRID's, and a recorded conversation; of
 espeak-ng and Kokoro the voices held back; and Piper, hibari and a source-filter vocoder, of which nothing was seen in the
-fit. Both sides are judged as they are and after lossy codecs. Needs `pip install 'headroom[voices]'`. Baseline: level
-above 4 kHz, the less the more made.
+fit. Both sides are judged as they are, after lossy codecs, and in noise, rooms, music and over a telephone. Needs
+`pip install 'headroom[voices]'`. Baseline: level above 4 kHz, the less the more made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scorecards.made_sounds import in_a_room, song, telephone
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
-from benchmarks.scorecards.voices import SAMPLES_PER_FRAME, activity, films, sound_file
+from benchmarks.scorecards.speech_quality import mixed, noises
+from benchmarks.scorecards.voices import AUDIO_HZ, SAMPLES_PER_FRAME, activity, films, sound_file
 from modeling import made_voices
 from modeling.source_filter import source_filter
 from tasks.media.media import Media
@@ -45,6 +47,15 @@ GRID = "lipnet__"
 """Names of the files whose voices the model was fitted on begin so."""
 KINDS = ("espeak-ng", "Griffin-Lim", "Kokoro", "Piper", "hibari", "source-filter")
 UNSEEN = ("Piper", "hibari", "source-filter")
+NETWORKS = ("Kokoro", "Piper", "hibari")
+"""What speaks like people, and is judged beside them in noise."""
+NOISE_DB, ROOMS_S, MUSIC_DB = (20, 10, 5), (0.3, 0.6), 10
+PLACES = (
+    *(f"in {kind} at {', '.join(map(str, NOISE_DB[:-1]))} and {NOISE_DB[-1]} dB" for kind in ("babble", "white noise")),
+    f"in rooms of RT60 {ROOMS_S[0]} and {ROOMS_S[1]} s",
+    "over a telephone line of 8 kHz",
+    f"with music {MUSIC_DB} dB below",
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,21 @@ def judged(audio: np.ndarray, made: bool) -> Judged | None:
     middle = len(power) // 2
     level = 10 * np.log10((power[:middle].sum() + 1e-9) / (power[middle:].sum() + 1e-9))
     return Judged(row["synthetic_score"], row["synthetic_ratio"], float(level), made)
+
+
+def in_places(audio: np.ndarray, seed: int, behind: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """(one of PLACES, the sound there); nothing of a sound without speech."""
+    whole = audio[: len(audio) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+    speaks = activity(whole)["speech_prob"].to_numpy() >= synthetic_audio.SPEECH_PROB
+    if not speaks.any():
+        return
+    for place, kind in zip(PLACES, ("babble", "white noise"), strict=False):
+        for ratio_db in NOISE_DB:
+            yield place, mixed(whole, behind[kind], ratio_db, speaks)
+    for rt60_s in ROOMS_S:
+        yield PLACES[2], in_a_room(whole, rt60_s, seed)
+    yield PLACES[3], telephone(whole)
+    yield PLACES[4], mixed(whole, song(len(whole) / AUDIO_HZ, seed), MUSIC_DB, speaks)
 
 
 def people(root: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -153,17 +179,24 @@ def run(root: Path) -> list[Row]:
     made: dict[str, Values] = {kind: defaultdict(list) for kind in KINDS}
     made_coded: dict[str, Values] = {codec: defaultdict(list) for codec in CODECS}
     costs: dict[str, list[float]] = defaultdict(list)
+    there: dict[str, Values] = {place: defaultdict(list) for place in PLACES}
+    made_there: dict[str, Values] = {place: defaultdict(list) for place in PLACES}
+    behind = noises(root)
     sounds: list[tuple[str, str, np.ndarray]] = []
-    for person, audio in people(root):
+    for seed, (person, audio) in enumerate(people(root)):
         add(real, person, audio, False)
+        for place, sound in in_places(audio, seed, behind):
+            add(there[place], person, sound, False)
         for codec, values in coded.items():
             add(values, person, round_trip(audio, codec), False)
             add(better_coded, person, round_trip(audio, codec, GOOD_RATES[codec] * 1000), False)
         costs[person].append(cost(audio))
         sounds.append(("Griffin-Lim", person, made_voices.griffin_lim(audio)))
         sounds.append(("source-filter", person, source_filter(audio)))
-    for kind, voice, audio in (*sounds, *machines()):
+    for seed, (kind, voice, audio) in enumerate((*sounds, *machines())):
         add(made[kind], voice, audio, True)
+        for place, sound in in_places(audio, seed, behind) if kind in NETWORKS else ():
+            add(made_there[place], voice, sound, True)
         if kind != "source-filter":
             for codec, values in made_coded.items():
                 add(values, voice, round_trip(audio, codec), True)
@@ -174,6 +207,8 @@ def run(root: Path) -> list[Row]:
         *(against(f"both after {codec.upper()} at {CODECS[codec][2] // 1000} kbit/s, source-filter apart", coded[codec], made_coded[codec]) for codec in CODECS),
         row("people as they are are taken for made (score >= 0.5)", "share of clips", real, taken, goal=0.05, better="lower"),
         row("people after AAC, MP3 and Opus at 24 to 96 kbit/s are taken for made", "share of clips", joined(every_codec, better_coded), taken, goal=0.05, better="lower"),
+        *(row(f"people {place} are taken for made", "share of clips", there[place], taken, goal=0.05, better="lower") for place in PLACES),
+        *(against(f"both {place}: people against {', '.join(NETWORKS)}", there[place], made_there[place]) for place in PLACES),
         *(row(f"{kind} is taken for made", "share of clips", made[kind], taken, goal=0.9) for kind in KINDS),
         row("windows of people, of 2 s, taken for made", "share of windows", real, windows_taken, better="lower"),
         row("windows of machines, of 2 s, taken for made", "share of windows", all_made, windows_taken),

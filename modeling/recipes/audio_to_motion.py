@@ -22,7 +22,7 @@ class AudioToMotion:
     num_features: int = 1024
     """Of HuBERT's rows: 1024 of a large checkpoint, 768 of a base one."""
     num_mels: int = 40
-    width: int = 96
+    width: int = 48
     num_layers: int = 1
     num_heads: int = 4
     """Of the transformer."""
@@ -39,24 +39,27 @@ class AudioToMotion:
     held_time_least_s: float = 6.0
 
     # the optimiser
-    num_steps: int = 1200
+    num_steps: int = 400
+    """With so few people it is more steps that cost strangers; the rate of learning has fallen to a tenth by then."""
     batch_size: int = 16
     crop_frames: int = 75
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    warmup_steps: int = 50
+    warmup_steps: int = 30
     max_gradient_norm: float = 1.0
-    save_every: int = 200
+    average: float = 0.99
+    """Of the mean of the weights over the steps, which is published, so much is kept at each step; less of it early on."""
+    save_every: int = 100
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's arithmetic while it trains, by autocast; weights, losses and the optimiser are float32."""
     compile: Literal["", "inductor", "aot_eager"] = ""
     """The backend of torch.compile for the transformer's blocks; none by default. A GRU is one kernel already."""
 
-    # the losses, each a mean over frames and parameters in normalised units
+    # the losses, each a mean over frames in normalised units; of the mouth the root mean square over its parameters
     position: float = 1.0
-    velocity: float = 4.0
-    acceleration: float = 1.0
-    smoothness: float = 0.2
+    velocity: float = 3.0
+    acceleration: float = 0.0
+    smoothness: float = 0.0
     """On the acceleration of what is predicted, not of its error: less quivering."""
     rest: float = 1.0
     """On the mouth while the sound is silence that was put in."""

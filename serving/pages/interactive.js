@@ -1,6 +1,6 @@
 // Interactive: WebRTC. Pictures and sound come as they are made, the microphone goes out on the same connection, words by a
 // data channel. One sound track goes out all the time: microphone and file are mixed into it.
-const CONNECT_MS = 20000, HELD_MS = 30000, AGAIN_MS = 1000, ANSWER_MS = 10000, BACK_MS = 500;
+const CONNECT_MS = 20000, HELD_MS = 30000, AGAIN_MS = 1000, ANSWER_MS = 10000, BACK_MS = 500, RELAYED_MS = 5000;
 
 // `on` as of the stream.
 export class Interactive {
@@ -15,7 +15,9 @@ export class Interactive {
     this.connect();
   }
   async connect() {
-    const peer = this.peer = new RTCPeerConnection();
+    this.servers ??= await this.reach();
+    if (this.left) return;
+    const peer = this.peer = new RTCPeerConnection({ iceServers: this.servers });
     const coming = new MediaStream();
     if (this.turn) this.on.swap();
     this.screen.removeAttribute("src"); this.screen.srcObject = coming;
@@ -32,7 +34,7 @@ export class Interactive {
     channel.onclose = () => { if (peer === this.peer) this.again(); };
     try {
       await peer.setLocalDescription();
-      const until = performance.now() + 1000; // candidates; the server mostly needs none
+      const until = performance.now() + (this.servers.length ? RELAYED_MS : 1000); // candidates; the server mostly needs none
       while (peer.iceGatheringState !== "complete" && performance.now() < until) await new Promise((r) => setTimeout(r, 20));
       const body = JSON.stringify({ token: this.token, sdp: peer.localDescription.sdp });
       const answer = await fetch(`/api/sessions/${this.id}/webrtc`, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal: AbortSignal.timeout(ANSWER_MS) });
@@ -46,6 +48,13 @@ export class Interactive {
         this.turn ? this.again() : this.over("No way to the server by UDP; choose the stream.");
       }, this.turn ? ANSWER_MS : CONNECT_MS);
     } catch { if (peer === this.peer) this.again(); }
+  }
+  // The operator's STUN and TURN servers, with credentials for this session; without an answer, none.
+  async reach() {
+    try {
+      const answer = await fetch(`/api/sessions/${this.id}/ice`, { headers: { Authorization: `Bearer ${this.token}` }, signal: AbortSignal.timeout(ANSWER_MS) });
+      return (await answer.json()).ice_servers ?? [];
+    } catch { return []; }
   }
   told(message) {
     this.cameAt = this.context.currentTime;

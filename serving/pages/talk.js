@@ -122,6 +122,14 @@ requestAnimationFrame(each);
 
 by("microphone").onclick = () => microphone ? stopMicrophone() : startMicrophone().catch((e) => say(`No microphone: ${e.message}`, true));
 by("file").onchange = ({ target }) => { const file = target.files[0]; if (file) speakFile(file).catch(() => given("sound", file, file.name)); target.value = ""; };
+// More than the server reads at a time is not cut off but told, and not sent.
+by("text").oninput = ({ target }) => {
+  const most = Number(target.dataset.most), num = [...target.value.trim()].length, told = (n) => n.toLocaleString("en");
+  const over = num > most ? `${told(num)} characters: at most ${told(most)} are said at a time. Shorten it, or say it in parts.` : "";
+  target.setCustomValidity(over);
+  by("count").textContent = over || (num ? `${told(num)} of ${told(most)} characters.` : `At most ${told(most)} characters at a time.`);
+  by("count").classList.toggle("warn", Boolean(over));
+};
 by("say").onsubmit = (event) => { event.preventDefault(); given("say", JSON.stringify({ text: by("text").value }), "your text"); };
 by("interrupt").onclick = () => { session?.interrupt(); if (by("line").textContent.startsWith("Saying")) say(LIVE); };
 by("leave").onclick = () => { leave(); ready(false); say("Choose who speaks."); };

@@ -14,7 +14,7 @@ WHERE face_track_face_ratio >= 0.8
   AND speech_speech_ratio >= 0.3
       -- source: the least from which lip_sync says anything; GRID sentences of 3 s have about half of it in speech
   AND (lip_sync_confidence >= 0.3 OR (duration_s < 4 AND speech_num_words >= 3))
-      -- source: lip_sync's scorecard: every own voice reaches 0.3, 1.3 % of other people's do. Clips under 4 s can't be
+      -- source: lip_sync's scorecard: every own voice reaches 0.3, none of 550 of others'. Clips under 4 s can't be
       -- measured: there at least three words must be made out (a GRID sentence has six)
   AND coalesce(labels.flags, '') = ''
       -- source: chosen; a bad case that raters agree on or a reviewer saw. A clip that nobody labelled stays in

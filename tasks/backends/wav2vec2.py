@@ -82,4 +82,4 @@ def synthetic_audio(model: AudioClasses, media: Media, needs: Needs, default: Co
         probability_W = np.clip(model.synthetic(voice), 1e-9, 1 - 1e-9)
         return np.asarray(np.log(probability_W / (1 - probability_W)))
 
-    return judge(media, needs, logits_of)
+    return judge(media, needs, logits_of, WINDOW_S)

@@ -19,7 +19,7 @@ SIGNAL = Signal(
     grain="video",
     version=1,
     timeline=(
-        Column("presence", pa.float32(), "score", "probability that the square shows a person", 0, 1, 4),
+        Column("presence", pa.float32(), "score", "the network's score that the square shows a person", 0, 1, 4),
         Column(
             "points",
             pa.list_(pa.int16()),
@@ -30,7 +30,7 @@ SIGNAL = Signal(
             "visibility",
             pa.list_(pa.int16()),
             "score/10000",
-            "probability that each point is within the frame and not covered",
+            "the network's score that each point is within the frame and not covered",
         ),
     ),
     look=Look(frames_fps=LOOK_FPS),

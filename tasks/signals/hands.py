@@ -26,8 +26,8 @@ SIGNAL = Signal(
     version=1,
     timeline=(
         Column("hand", pa.int16(), "count", "number of the hand on this frame, by falling size, from 0", 0, MAX_HANDS),
-        Column("presence", pa.float32(), "score", "probability that the square shows a hand", 0, 1, 4),
-        Column("left_score", pa.float32(), "score", "probability that it is a left hand", 0, 1, 4),
+        Column("presence", pa.float32(), "score", "the network's score that the square shows a hand", 0, 1, 4),
+        Column("left_score", pa.float32(), "score", "the network's score that it is a left hand", 0, 1, 4),
         Column("points", pa.list_(pa.int16()), "px/32", "21 points (x, y, z) of the hand, in 1/32 px of the proxy"),
     ),
     needs=("body",),

@@ -18,7 +18,7 @@ SIGNAL = Signal(
     grain="video",
     version=2,
     timeline=(
-        Column("presence", pa.float32(), "score", "probability that the crop shows a face", 0, 1, 4),
+        Column("presence", pa.float32(), "score", "the network's score that the crop shows a face", 0, 1, 4),
         Column("x0", pa.float32(), "px", "left edge of the mesh in the proxy; may lie outside", decimals=2),
         Column("y0", pa.float32(), "px", "top edge of the mesh", decimals=2),
         Column("x1", pa.float32(), "px", "right edge of the mesh", decimals=2),

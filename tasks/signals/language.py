@@ -24,9 +24,9 @@ SIGNAL = Signal(
         Column(
             "language", pa.string(), "code", "nullable: ISO 639-1 code; NULL, no language told, below a probability of 0.5"
         ),
-        Column("probability", pa.float32(), "score", "of the likeliest language, told or not", 0, 1, 4),
+        Column("probability", pa.float32(), "score", "of the likeliest language, told or not; not calibrated", 0, 1, 4),
         Column("second_language", pa.string(), "code", "the next likeliest; what is mixed up most, or mixed in"),
-        Column("second_probability", pa.float32(), "score", "of the next likeliest", 0, 1, 4),
+        Column("second_probability", pa.float32(), "score", "of the next likeliest; not calibrated", 0, 1, 4),
         Column("speech_s", pa.float32(), "s", "length of speech in the clip; the first 30 s from its start are heard", 0, 60.1, 2),
     ),
     needs=("vad",),

@@ -79,7 +79,9 @@ SIGNAL = Signal(
             MAX_SPEED,
             3,
         ),
-        Column("score", pa.float32(), "score", "mean probability that the body's square shows a person", 0, 1, 4),
+        Column(
+            "score", pa.float32(), "score", "mean of the network's score that the body's square shows a person", 0, 1, 4
+        ),
     ),
     needs=("body", "hands"),
     cost_cpu_s=0.0001,

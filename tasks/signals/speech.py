@@ -30,7 +30,15 @@ SIGNAL = Signal(
             "code",
             "nullable: ISO 639-1 code of the language; NULL below a probability of 0.5, and where no word was made out",
         ),
-        Column("language_probability", pa.float32(), "score", "of the likeliest language, told or not", 0, 1, 4),
+        Column(
+            "language_probability",
+            pa.float32(),
+            "score",
+            "of the likeliest language, told or not; not calibrated",
+            0,
+            1,
+            4,
+        ),
         Column(
             "transcript", pa.string(), "text", "what is said, in the language itself; empty if nothing was made out"
         ),
@@ -42,7 +50,15 @@ SIGNAL = Signal(
         Column(
             "mean_word_probability", pa.float32(), "score", "how sure the words are, mean; 0 without words", 0, 1, 4
         ),
-        Column("no_speech_prob", pa.float32(), "score", "Whisper's own doubt that there is speech, mean", 0, 1, 4),
+        Column(
+            "no_speech_prob",
+            pa.float32(),
+            "score",
+            "Whisper's own doubt that there is speech, mean; not calibrated",
+            0,
+            1,
+            4,
+        ),
     ),
     timeline=(
         Column("start_s", pa.float32(), "s", "start of the word, from the clip's start", 0, 61, 3),

@@ -11,9 +11,9 @@ import pyarrow as pa
 from infra import weights
 from tasks.backend import Backend
 from tasks.media.media import Media
-from tasks.signal import Column, Look, Needs, NotApplicable, Output, Resources, Signal
+from tasks.signal import GRID_FPS, Column, Look, Needs, NotApplicable, Output, Resources, Signal
 from tasks.speaker_encoder import spoken
-from tasks.voice_texture import texture
+from tasks.voice_texture import WINDOW_S, texture
 
 WEIGHTS = "synthetic_audio"
 SPEECH_PROB = 0.5
@@ -21,7 +21,7 @@ MIN_SPEECH_S = 1.0
 
 SIGNAL = Signal(
     grain="clip",
-    version=2,
+    version=3,
     columns=(
         Column(
             "synthetic_score",
@@ -35,6 +35,11 @@ SIGNAL = Signal(
         ),
         Column("synthetic_ratio", pa.float32(), "ratio", "share of the windows of speech scored 0.5 and more", 0, 1, 4),
         Column("speech_s", pa.float32(), "s", "length of speech in the clip", 0, 60.1, 2),
+    ),
+    timeline=(
+        Column("start_s", pa.float32(), "s", "start of a window of speech, from the clip's start", 0, 61, 3),
+        Column("end_s", pa.float32(), "s", "its end; pauses within it are not heard", 0, 61, 3),
+        Column("window_score", pa.float32(), "score", "that the voice in it was made by a machine", 0, 1, 4),
     ),
     needs=("vad",),
     look=Look(audio=True),
@@ -61,17 +66,19 @@ BACKENDS = {
 
 def compute(media: Media, needs: Needs) -> Output:
     """Raises NotApplicable: no audio, under 1 s of speech."""
-    return judge(media, needs, lambda voice: logits_of(texture(voice)))
+    return judge(media, needs, lambda voice: logits_of(texture(voice)), WINDOW_S)
 
 
-def judge(media: Media, needs: Needs, hear: Callable[[np.ndarray], np.ndarray]) -> Output:
-    """The row, of what `hear` makes of the speech without its pauses: logits (W,) of its windows, > 0 for made ones.
+def judge(media: Media, needs: Needs, hear: Callable[[np.ndarray], np.ndarray], window_s: float) -> Output:
+    """The row and the windows, of what `hear` makes of the speech without its pauses: logits (W,) of windows of
+    `window_s`, one after another (the last may begin earlier, to end with the sound), > 0 for made ones.
 
     Raises NotApplicable: no audio, under 1 s of speech.
     """
     if media.audio is None:
         raise NotApplicable("no audio")
-    voice = spoken(media.audio, needs["vad"]["speech_prob"].to_numpy() >= SPEECH_PROB)
+    speaks = needs["vad"]["speech_prob"].to_numpy() >= SPEECH_PROB
+    voice = spoken(media.audio, speaks)
     if len(voice) < MIN_SPEECH_S * media.audio_hz:
         raise NotApplicable(f"under {MIN_SPEECH_S:g} s of speech")
     logits_W = hear(voice)
@@ -80,6 +87,22 @@ def judge(media: Media, needs: Needs, hear: Callable[[np.ndarray], np.ndarray]) 
             "synthetic_score": float(1 / (1 + np.exp(-logits_W.mean()))),
             "synthetic_ratio": float((logits_W >= 0).mean()),
             "speech_s": len(voice) / media.audio_hz,
+        },
+        timeline=_windows(logits_W, np.flatnonzero(speaks), round(window_s * GRID_FPS), media.start_frame),
+    )
+
+
+def _windows(logits_W: np.ndarray, spoken_frames: np.ndarray, length: int, start_frame: int) -> pa.Table:
+    """A row for each window: from its first frame of speech to its last."""
+    first = np.minimum(np.arange(len(logits_W)) * length, max(0, len(spoken_frames) - length))
+    last = np.minimum(first + length, len(spoken_frames)) - 1
+    start, end = spoken_frames[first], spoken_frames[last] + 1
+    return pa.table(
+        {
+            "frame": pa.array(start_frame + start, pa.int32()),
+            "start_s": pa.array(start / GRID_FPS, pa.float32()),
+            "end_s": pa.array(end / GRID_FPS, pa.float32()),
+            "window_score": pa.array(1 / (1 + np.exp(-logits_W)), pa.float32()),
         }
     )
 

@@ -1,4 +1,4 @@
-"""Whether pictures of a clip look pornographic: one probability, for a person or a stricter model to look at again."""
+"""Whether pictures of a clip look pornographic: one score, for a person or a stricter model to look at again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ SIGNAL = Signal(
     grain="clip",
     version=1,
     columns=(
-        Column("nsfw_score", pa.float32(), "score", "probability of pornographic content, worst frame", 0, 1, 4),
+        Column(
+            "nsfw_score",
+            pa.float32(),
+            "score",
+            "the network's own score of pornography, worst frame; not calibrated",
+            0,
+            1,
+            4,
+        ),
         Column("nsfw_mean_score", pa.float32(), "score", "the same, mean over the frames", 0, 1, 4),
         Column("unsafe_ratio", pa.float32(), "ratio", f"share of the frames at {SURE} and above", 0, 1, 4),
         Column("num_frames", pa.int32(), "count", "frames looked at", 1, 1_000_000),
@@ -34,7 +42,8 @@ SIGNAL = Signal(
     weights=(WEIGHTS,),
     params={"fps": FPS, "resized_px": RESIZED_PX, "crop_px": CROP_PX, "sure": SURE},
     backend="open_nsfw",
-    summary="Yahoo's open_nsfw on one frame in five seconds: pornography only, not violence, hate or drawn pictures.",
+    summary="Yahoo's open_nsfw on one frame in five seconds: pornography only, not violence, hate or drawn pictures. "
+    "What it finds is not measured, for want of pictures that may be kept for it; false alarms are.",
     source="Mahadeokar and Pesavento, Open Sourcing a Deep Learning Solution for Detecting NSFW Images, Yahoo 2016.",
 )
 
@@ -52,7 +61,7 @@ def compute(media: Media, needs: Needs) -> Output:
 
 
 def nsfw_score(image_rgb: np.ndarray) -> float:
-    """Probability, 0 to 1, that a picture (H, W, 3) is pornographic. It is squeezed to a square, as in the original."""
+    """The network's score, 0 to 1, that a picture (H, W, 3) is pornographic. It is squeezed to a square, as in the original."""
     import cv2
 
     square = cv2.resize(image_rgb, (RESIZED_PX, RESIZED_PX), interpolation=cv2.INTER_AREA)

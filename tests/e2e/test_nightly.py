@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,25 +39,34 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "workspace"
 
 
-@pytest.fixture
-def running(workspace: Path, tmp_path: Path) -> Iterator[Up]:
-    made = Up(workspace, tmp_path)
+@pytest.fixture(scope="module")
+def running(workspace: Path) -> Iterator[Up]:
+    """For all that only asks it; the last of them stops it."""
+    made = Up(workspace)
     yield made
     if made.process.poll() is None:
         made.stop(signal.SIGKILL)
 
 
-def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path) -> None:
+@pytest.fixture(scope="module")
+def night(running: Up) -> dict[str, Any]:
+    """A run of the nightly deployment that came to its end."""
+    nightly = running.api("deployments/name/reprocess/nightly")
+    run_id = running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]
+    run: dict[str, Any] = wait(lambda: ended(running, run_id))
+    return run
+
+
+def test_the_nightly_run_through_server_and_worker(running: Up, night: dict[str, Any]) -> None:
     nightly = running.api("deployments/name/reprocess/nightly")
     assert nightly["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     query = {"flow_runs": {"deployment_id": {"any_": [nightly["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
     nights = wait(lambda: running.api("flow_runs/filter", query), 120)
     assert len({run["expected_start_time"] for run in nights}) == len(nights)
 
-    run_id = running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]
-    run = wait(lambda: ended(running, run_id))
-    assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", None)
-    assert run["name"].startswith("reprocess workspace, ")
+    run_id = night["id"]
+    assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
+    assert night["name"].startswith("reprocess workspace, ")
 
     artifacts = running.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
     told = {a["key"]: a["data"] for a in artifacts}
@@ -87,25 +97,16 @@ def test_the_nightly_run_through_server_and_worker(running: Up, workspace: Path)
         httpx.get(httpx.URL(running.url).join(asset), timeout=60).raise_for_status()
         assert str(httpx.URL(running.url).join(asset)).startswith(running.url)
 
-    assert running.stop(signal.SIGINT) == []
-    assert running.process.returncode == 0
-    assert not (workspace / "prefect" / "server.json").exists()
-
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_the_ui_shows_a_run_by_its_name_and_what_came_of_it(running: Up) -> None:
-    nightly = running.api("deployments/name/reprocess/nightly")
-    run = wait(
-        lambda run_id=running.api(f"deployments/{nightly['id']}/create_flow_run", {})["id"]: ended(running, run_id)
-    )
-    assert ": " in run["name"], run["name"]
-    asked = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["summary"]}}}
+def test_the_ui_shows_a_run_by_its_name_and_what_came_of_it(running: Up, night: dict[str, Any]) -> None:
+    asked = {"artifacts": {"flow_run_id": {"any_": [night["id"]]}, "key": {"any_": ["summary"]}}}
     (summary,) = running.api("artifacts/filter", asked)
     with chromium() as made:
         page = made.page()
         page.goto(f"{running.url}/runs")
-        page.get_by_role("link", name=run["name"]).first.click(timeout=120_000)
+        page.get_by_role("link", name=night["name"]).first.click(timeout=120_000)
         page.get_by_text("Artifacts", exact=True).last.click(timeout=120_000)
         page.get_by_text(summary["description"]).first.wait_for(timeout=120_000)
         page.goto(f"{running.url}/artifacts/artifact/{summary['id']}")
@@ -115,10 +116,11 @@ def test_the_ui_shows_a_run_by_its_name_and_what_came_of_it(running: Up) -> None
         assert page.get_by_role("cell", name="broken.mp4").count() == 1
         assert page.get_by_role("cell", name="motion", exact=True).count() >= 1
         assert "other signals: nobody has asked for them in this workspace." in shown
-    assert running.stop() == []
 
 
-def test_training_and_deployment_can_be_asked_for(running: Up) -> None:
+def test_training_and_deployment_can_be_asked_for_and_ctrl_c_leaves_nothing_behind(
+    running: Up, workspace: Path
+) -> None:
     asked = {"train": {"snapshot": "0123456789abcdef"}, "deploy": {"checkpoint": "0123456789abcdef"}}
     runs = {}
     for name, parameters in asked.items():
@@ -128,20 +130,32 @@ def test_training_and_deployment_can_be_asked_for(running: Up) -> None:
     for name, run in told.items():
         assert run["state_type"] == "FAILED", (name, run["state"], run["name"])
         assert "0123456789abcdef" in run["state"]["message"], name
-    assert running.stop() == []
+    assert running.stop(signal.SIGINT) == []
+    assert running.process.returncode == 0
+    assert not (workspace / "prefect" / "server.json").exists()
 
 
-def test_new_footage_is_taken_in_and_a_kill_leaves_nothing_behind(running: Up, workspace: Path, tmp_path: Path) -> None:
-    assert json.loads((workspace / "prefect" / "server.json").read_text())["url"] == running.url
-    watched = running.api("deployments/name/curate/ingest-watch")
+@pytest.fixture
+def watching(workspace: Path, tmp_path: Path) -> Iterator[Up]:
+    made = Up(workspace, tmp_path)
+    yield made
+    if made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def test_new_footage_is_taken_in_and_a_kill_leaves_nothing_behind(
+    watching: Up, workspace: Path, tmp_path: Path
+) -> None:
+    assert json.loads((workspace / "prefect" / "server.json").read_text())["url"] == watching.url
+    watched = watching.api("deployments/name/curate/ingest-watch")
     assert watched["parameters"]["paths"] == [str(tmp_path)]
-    assert len(running.api("deployments/name/reprocess/nightly")["schedules"]) == 1
+    assert len(watching.api("deployments/name/reprocess/nightly")["schedules"]) == 1
     (tmp_path / "no video.mp4").write_bytes(b"no video at all")
     # Begun, not "running": a run over one small file can be over between two looks.
     begun = {"type": {"any_": ["RUNNING", "COMPLETED"]}}
     query = {"flow_runs": {"deployment_id": {"any_": [watched["id"]]}, "state": begun}}
-    run_id = wait(lambda: running.api("flow_runs/filter", query))[0]["id"]
-    assert running.stop(signal.SIGKILL) == []
+    run_id = wait(lambda: watching.api("flow_runs/filter", query))[0]["id"]
+    assert watching.stop(signal.SIGKILL) == []
 
     again = Up(workspace)
     run = ended(again, run_id)

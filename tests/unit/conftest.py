@@ -62,7 +62,12 @@ def served_annotation(postgres: str) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def annotation_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The test runs twice: with an annotation database of its own in a file, and with an empty one on PostgreSQL."""
-    if request.param == "sqlite":
+    return annotation_database(request.param, request, tmp_path)
+
+
+def annotation_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty one."""
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
     url = str(request.getfixturevalue("served_annotation"))
     empty(url)

@@ -13,6 +13,7 @@ from benchmarks.scorecards.score import (
     auc,
     auc_of_pairs,
     bootstrap_ci,
+    expected_calibration_error,
     media_root,
     print_table,
     spearman,
@@ -80,3 +81,8 @@ def test_tables_show_everything(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_footage_is_said(tmp_path: object) -> None:
     with pytest.raises(ValueError, match=r"no manifest\.jsonl"):
         media_root(str(tmp_path))
+
+
+def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share() -> None:
+    assert expected_calibration_error([(0.75, 1.0), (0.75, 1.0), (0.75, 1.0), (0.75, 0.0)]) == 0
+    assert expected_calibration_error([(1.0, 0.0), (0.25, 0.25)]) == pytest.approx(0.5)

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks.scorecards import motion, overlay_text, visual_quality
+from benchmarks.scorecards import faces, flow, keyframes, motion, overlay_text, vad
 from benchmarks.scorecards.footage import manifest, media_of, read_frames
+from tasks.damage import STRENGTHS, degrade
 from tests.drawn_face import draw_face, wall
 
 
@@ -67,16 +69,14 @@ def test_a_quick_look_takes_a_few_files_of_each_folder(tmp_path: Path, monkeypat
     assert len(manifest(tmp_path, "talk", "neg")) == 12
 
 
-@pytest.mark.parametrize("kind", list(visual_quality.STRENGTHS))
+@pytest.mark.parametrize("kind", list(STRENGTHS))
 def test_damage_grows_with_the_strength_from_none(kind: str) -> None:
     frame = draw_face(wall(), 160, 110, 140)
-    strengths = visual_quality.STRENGTHS[kind]
-    damage = [
-        float(np.abs(visual_quality.degrade(frame, kind, s).astype(int) - frame.astype(int)).mean()) for s in strengths
-    ]
+    strengths = STRENGTHS[kind]
+    damage = [float(np.abs(degrade(frame, kind, s).astype(int) - frame.astype(int)).mean()) for s in strengths]
     assert damage[0] == 0
     assert damage == sorted(damage)
-    assert visual_quality.degrade(frame, kind, strengths[-1]).shape == frame.shape
+    assert degrade(frame, kind, strengths[-1]).shape == frame.shape
 
 
 def test_a_pan_moves_at_the_speed_it_claims() -> None:
@@ -102,3 +102,40 @@ def test_burned_text_changes_the_frame_and_fits() -> None:
         changed = np.abs(shown.astype(int) - frame.astype(int)).max(axis=(0, 2)) > 40
         assert changed.mean() > 0.3
         assert not changed[-3:].any()
+
+
+def test_a_voice_amid_noise_has_the_ratio_and_the_pauses_it_claims() -> None:
+    voice = np.sin(2 * np.pi * 220 * np.arange(32_000) / 16_000) * 0.3
+    sound, speaks = vad.amid_noise(voice, 10.0, 0)
+    assert len(sound) == 640 * len(speaks) == 640 * (50 + 2 * vad.PAUSE_FRAMES)
+    assert speaks.sum() == 50 + 2 * vad.NEAR_FRAMES
+    power = np.square(sound.reshape(-1, 640)).mean(axis=1)
+    inside = speaks.nonzero()[0][vad.NEAR_FRAMES : -vad.NEAR_FRAMES]
+    assert 10 * np.log10(power[inside].mean() / power[~speaks].mean() - 1) == pytest.approx(10, abs=0.7)
+
+
+def test_a_zoom_moves_at_the_speed_it_claims() -> None:
+    texture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8), (0, 0), 3)
+    frames, (speed, _) = flow.zoomed(cv2.convertScaleAbs(texture, alpha=4, beta=-384), 1.05)
+    assert len(frames) == flow.NUM_FRAMES
+    x, y = np.meshgrid(np.arange(320) - 159.5, np.arange(240) - 119.5)
+    assert speed == pytest.approx(0.05 * np.hypot(x, y).mean() / 240 * 100 * 5)
+    told = flow.told(frames)
+    assert [row["camera"] for row in told] == pytest.approx([speed, speed], rel=0.2)
+
+
+def test_points_of_a_face_follow_and_those_that_stay_do_not() -> None:
+    frame = draw_face(wall(640, 480), 320, 220, 260)
+    _, score, points = faces.found_on(frame)
+    assert points is not None
+    assert score > 0.7
+    for kind in ("shifted", "mirrored"):
+        assert max(faces.misses(frame, points, kind)) < 20
+    shift = 0.08 * 640 / np.hypot(*(points[0] - points[1])) * 100
+    assert faces.stays(frame, points, "shifted")[0] == pytest.approx(shift)
+
+
+def test_noise_of_a_gray_level_is_so_much_of_luma() -> None:
+    noisy = degrade(np.full((240, 320, 3), 128, np.uint8), "noise", 10.0)
+    luma = media_of([noisy], 1.0).image(0, None, "gray")
+    assert luma.std() == pytest.approx(10 * keyframes.LUMA_NOISE, rel=0.03)

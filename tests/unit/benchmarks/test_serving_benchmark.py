@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import serving
+from benchmarks import serving, serving_backends
 from benchmarks.serving import carried, drawing, faults, first_fragment_s, long_run, offline, switches
 from benchmarks.serving_skew import skew
 from serving import live
@@ -107,8 +107,21 @@ def test_each_limit_that_is_broken_is_told_and_ends_with_1(
             return found["renderer_switch"] if more.get("renderers") else {**FINE, **found}[key]
 
         monkeypatch.setattr(serving, part, told)
-    monkeypatch.setattr(serving, "runtimes", dict)
+    monkeypatch.setattr(serving_backends, "backends", dict)
     monkeypatch.setattr(serving, "step_ms", lambda *given: 1.0)
     monkeypatch.setattr(serving, "offline", lambda *given: {})
     assert serving.main(["--avatar", "drawn", "--json"]) == 1
     assert why in json.loads(capsys.readouterr().out)["faults"][0]
+
+
+def test_backends_draw_alike_and_are_timed_beside_torch() -> None:
+    pytest.importorskip("onnx", reason="graphs need onnx: pip install -e '.[export]'")
+    told = serving_backends.backends(rounds=1)
+    for network in ("motion", "renderer"):
+        assert {"torch float32", "torch bfloat16", "ONNX Runtime float32"} <= set(told[network])
+        for name, one in told[network].items():
+            assert one["apart"] <= (0.03 if "bfloat16" in name else 1e-4)
+            assert one["ms"] > 0
+        assert (told[network]["torch float32"]["ratio"], told[network]["torch float32"]["apart"]) == (1.0, 0.0)
+        assert told[network]["torch bfloat16"]["apart"] > 0, "another precision, and not the same again"
+    assert serving_backends.table(told).count("\n") == 1 + len(told["motion"])

@@ -269,6 +269,10 @@ def test_flow_is_drawn_where_the_picture_moves() -> None:
     drawn = np.argwhere((made != picture(100)).any(axis=2))
     assert len(drawn) > 50
     assert (drawn[:, 1] < 115).mean() > 0.95
+    slow = overlays.draw_frame(scene(told, picture=lambda f: picture(100 + (f - 100) * 2 // 5)), 100, 200).image_rgb
+    drawn = np.flatnonzero((slow[40:61] != picture(100)[40:61]).any(axis=(0, 2)))
+    assert set(range(29, 42)) <= set(drawn), "2 px in 0.2 s: an arrow of 10 px, the way of a second"
+    assert not {44, 45, 46} & set(drawn), "and no longer"
     last = overlays.draw_frame(scene(told, picture=picture), 146, 200).image_rgb
     assert np.array_equal(last, picture(146)), "beyond the clip's end there is no frame to go to"
 
@@ -329,6 +333,41 @@ def test_turns_have_a_lane_each() -> None:
     assert first[:, 1].max() <= 252 <= second[:, 1].min() + 4
     assert first[:, 0].max() < second[:, 0].min()
     assert strips.kinds_of([turns], sound=False) == ["events"]
+
+
+def test_scores_of_windows_stand_as_high_as_they_are_and_those_taken_for_it_apart() -> None:
+    rows = [
+        {"frame": 100, "start_s": 0.0, "end_s": 1.0, "window_score": 0.25},
+        {"frame": 125, "start_s": 1.0, "end_s": 2.0, "window_score": 1.0},
+    ]
+    windows = of_signal("synthetic_audio", rows)
+    assert strips.kinds_of([windows], sound=False) == ["scores"]
+    made = strips.draw_strips(scene(windows), 500, [])
+    assert made is not None
+    below, above = pixels(made, overlays.TEAL), pixels(made, overlays.AMBER)
+    assert below[:, 1].max() < 250 <= above[:, 1].min()
+    floor, height = strips.CURVE_PX - 4, strips.CURVE_PX - strips.LABEL_PX - 6
+    assert abs(below[:, 0].mean() - (floor - 0.25 * height)) <= 1.5
+    assert abs(above[:, 0].mean() - (floor - height)) <= 1.5
+
+
+@pytest.mark.parametrize(("language", "colour"), [("en", overlays.TEAL), (None, strips.SOFT)])
+def test_a_language_lies_over_the_speech_alone(language: str | None, colour: tuple[int, int, int]) -> None:
+    told = {"language": language, "probability": 0.9, "second_language": "nn", "second_probability": 0.05}
+    declared = {c.name: c for c in discover()["language"].spec.columns if told.get(c.name) is not None}
+    whole = Line("language", declared, pa.table({n: [told[n]] for n in declared}))
+    speech = of_signal(
+        "vad", [{"frame": 100 + i, "speech_prob": float(20 <= i < 40), "loudness_db": -20.0} for i in range(50)]
+    )
+    assert strips.kinds_of([whole, speech], sound=False) == ["language"]
+    made = strips.draw_strips(scene(whole, speech), 500, [])
+    assert made is not None
+    assert made.height == strips.LANE_PX + 4 + strips.LABEL_PX, "what the lane shows is no curve besides"
+    edge = pixels(made, colour)
+    edge = edge[edge[:, 0] < strips.LANE_PX + 1]
+    assert abs(edge[:, 1].min() - 200) <= 1
+    assert abs(edge[:, 1].max() - 399) <= 1
+    assert len(pixels(made, strips.INK)) > 50, "its name"
 
 
 def test_numbers_that_nobody_knows_make_no_curve() -> None:

@@ -57,9 +57,12 @@ def lined(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
+PAGES_TOLD: list[tuple[int, int]] = []
+
+
 @pytest.fixture(scope="module")
 def report(lined: Workspace) -> Path:
-    return write_report(lined).parent
+    return write_report(lined, on_progress=lambda made, total: PAGES_TOLD.append((made, total))).parent
 
 
 def groups(report: Path, name: str) -> dict[str, list[str]]:
@@ -82,6 +85,8 @@ def test_every_signal_has_a_page_that_the_index_leads_to(report: Path) -> None:
     for name in discover():
         assert f'href="signal-{name}.html"' in index
         assert f"<h1>{name}</h1>" in (report / f"signal-{name}.html").read_text(encoding="utf-8")
+    total = len(discover()) + 1
+    assert [(made, total) for made in range(total + 1)] == PAGES_TOLD
 
 
 def test_clips_stand_at_their_end(report: Path) -> None:
@@ -210,6 +215,8 @@ def test_an_own_row_is_drawn_where_no_timeline_tells_it() -> None:
     assert report_signals.lines_of(signal, {"num_frames": 3, "temporal_spread": 0.1}, {}) == []
     lines = report_signals.lines_of(discover()["face_track"], None, {"faces": pa.table({"frame": [1]})})
     assert [isinstance(line, Line) and line.name for line in lines] == ["faces"]
+    told = report_signals.lines_of(discover()["language"], {"language": "en"}, {"vad": pa.table({"frame": [1]})})
+    assert [line.name for line in told] == ["language", "vad"]
 
 
 @pytest.mark.browser

@@ -25,6 +25,18 @@ def test_progress_is_told_beside_json(capsys: pytest.CaptureFixture[str], monkey
     assert "smart clipping: 100 %" in printed.err
 
 
+def test_equal_parts_are_told_by_tenths(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.counted("report", "pages", quiet=True) as told:
+        for done in range(45):
+            told(done, 44)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert lines[:2] == ["report: 0 of 44 pages", "report: 4 of 44 pages"]
+    assert lines[-1] == "report: 44 of 44 pages"
+    assert len(lines) == 12
+
+
 def test_rights_that_can_not_be_used_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.curated({"unusable_rights": [("a.mp4", "the sidecar is no JSON")]})
     assert "rights unknown" in " ".join(capsys.readouterr().out.split())

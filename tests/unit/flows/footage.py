@@ -11,9 +11,10 @@ import numpy as np
 from tests.drawn_face import draw_face, wall
 
 
-def environment() -> dict[str, str]:
-    """For a process that is to find its Prefect API by itself."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def environment(prefect: str = "") -> dict[str, str]:
+    """For a process that is to find its Prefect API by itself, or to take the one at this URL."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**found, "PREFECT_API_URL": prefect} if prefect else found
 
 
 def make_talk(path: Path, seconds: float = 3.0, *, center_x: float = 160) -> Path:

@@ -29,9 +29,9 @@ if __name__ == "__main__":
 """
 
 
-def curate(workspace: Path, footage: Path, runner: str = "threads") -> dict[str, Any]:
+def curate(workspace: Path, footage: Path, runner: str = "threads", prefect: str = "") -> dict[str, Any]:
     command = [sys.executable, "-c", CURATE, str(workspace), str(footage), runner]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment())
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment(prefect))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -69,13 +69,13 @@ def test_the_second_run_computes_nothing_and_imports_no_prefect(
 
 @pytest.mark.slow
 def test_dask_writes_the_same_tables_as_threads(
-    curated: tuple[Path, dict[str, Any]], talks: Path, tmp_path: Path
+    curated: tuple[Path, dict[str, Any]], talks: Path, tmp_path: Path, prefect: str
 ) -> None:
     with socket.socket() as another_cluster:  # it has the port that Dask's dashboards take
         with suppress(OSError):
             another_cluster.bind(("", 8787))
             another_cluster.listen()
-        told = curate(tmp_path / "workspace", talks, "dask")
+        told = curate(tmp_path / "workspace", talks, "dask", prefect)
     assert told["computed"] == curated[1]["computed"]
     assert told["modules"] == ["distributed", "prefect"]
     assert differences(curated[0], tmp_path / "workspace") == []

@@ -17,11 +17,12 @@ import pytest
 import torch
 import uvicorn
 
+from dashboards import deployment
 from flows import deploy as flow
 from flows import deploy_gates
 from flows.deploy_probe import ProbeError, probe, speech, state_of
 from modeling.audio_to_motion import MotionNet
-from serving import follow, live, talking
+from serving import follow, live, remote, talking
 from serving.gateway import make_app
 from serving.join import held_by
 from serving.routing import Gateway
@@ -32,7 +33,7 @@ from store import deployments, registry
 from store.deployments import OvertakenError, Server
 from store.workspace import Workspace, open_workspace
 from tests.unit.flows.test_deploy_gates import LIVE, metrics
-from tests.unit.serving.talker import IDLE, head, local_worker, tiny
+from tests.unit.serving.talker import IDLE, head, local_worker, promoted, tiny
 
 SPEECH_S = 1.6
 
@@ -107,7 +108,10 @@ def served(place: Workspace, renderer: str | None = None) -> Iterator[tuple[Sess
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
+        until = time.monotonic() + 60
         while server.id not in {s.id for s in deployments.servers(place)} or state_of(server) is None:
+            assert thread.is_alive(), f"the gateway at {server.url} ended before it served"
+            assert time.monotonic() < until, f"the gateway at {server.url} is not in the ledger, or does not answer"
             time.sleep(0.02)
         yield sessions, server
     finally:
@@ -120,7 +124,9 @@ def served(place: Workspace, renderer: str | None = None) -> Iterator[tuple[Sess
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short speech, and limits of time that hold on a busy machine."""
     monkeypatch.setattr(flow, "SPEECH_S", SPEECH_S)
+    monkeypatch.setattr(flow, "SEEDS", (0,))
     monkeypatch.setattr(follow, "POLL_S", 0.05)
+    monkeypatch.setattr(remote, "LOST_S", 30.0)  # a machine that is busy for seconds is no dead worker
     monkeypatch.setattr(deploy_gates, "LEAST_FIRST_S", 5.0)
     monkeypatch.setattr(deploy_gates, "UNDERRUN_MORE", 1.0)
     monkeypatch.setattr(deploy_gates, "FPS_RATIO", 0.2)
@@ -194,7 +200,7 @@ def test_a_good_one_serves_everybody_and_frozen_slow_and_broken_ones_do_not(
 def test_a_canary_whose_picture_is_200_ms_late_is_rolled_back_with_that_reason(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published(place, lively(0))
+    deployments.first(place, published(place, lively(0)))
     monkeypatch.setattr(flow, "SPEECH_S", 4.0)
     monkeypatch.setattr(flow, "LOOKS", 1)
     monkeypatch.setattr(deploy_gates, "LEAST_FPS", 1.0)
@@ -326,8 +332,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         assert pair
         return [{"url": s.url, "holds": True, "why": "", "slowest_switch_ms": 0.1} for s in servers]
 
-    def probed(server: Server, checkpoint: str, sound: np.ndarray) -> dict[str, Any]:
-        made = figures.get(checkpoint, LIVE)
+    def probed(server: Server, checkpoint: str, sound: np.ndarray, seed: int) -> dict[str, Any]:
+        made = figures.get((checkpoint, seed), figures.get(checkpoint, LIVE))
         if isinstance(made, list):
             made = made.pop(0)
         if isinstance(made, Exception):
@@ -382,12 +388,46 @@ def test_killed_before_or_after_any_step_and_run_again_it_comes_to_the_same_end(
 
 def test_one_that_serves_already_is_told_and_nothing_is_done(place: Workspace) -> None:
     name = published(place, lively(0))
-    deployments.first(place, name)
+    promoted(place, name, "audio_to_motion")
     before = deployments.serving(place)
     told = flow.run_deploy(place.settings.workspace, name[:8])
     assert (told["did"], told["state"]) == ("nothing", "serving")
     assert deployments.serving(place) == before
     assert len(deployments.history(place)) == 1
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_one_that_a_server_began_with_is_judged_by_the_baselines_and_alone(
+    place: Workspace,
+    stand_in: dict[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    good: bool,
+) -> None:
+    name = published(place, lively(0))
+    deployments.first(place, name)
+    deployment.shown(flow.shown(place))
+    assert f"serving {name}, ungated: headroom deploy {name[:8]} judges it" in " ".join(capsys.readouterr().out.split())
+    stand_in[name] = {**LIVE, "mouth_range": LIVE["mouth_range"] if good else 0.0}
+    by = Told()
+    monkeypatch.setattr(flow.deploy_soak, "soak", None)  # there is nobody to compare with
+    told = flow.deploy(place, flow.begun(place, name), 0.5, None, by, soak_s=1.0)
+    now = deployments.serving(place)
+    assert (now.stable, now.canary, flow.shown(place)["gated"]) == (name, "", good)
+    assert deployments.under_way(place) is None
+    assert "nothing serves yet" in by.pages["deploy-gates"]
+    if good:
+        assert by.names == ["gates", "load", "compare", "promote", "switch"]
+        assert (told["state"], deployments.history(place)[0].before) == ("serving", "")
+        with pytest.raises(ValueError, match="no checkpoint served before"):
+            deployments.go_back(place)
+    else:
+        assert (told["state"], told["before"]) == ("refused", name)
+        assert "mouth_range is 0" in told["reason"]
+        assert "it serves on, since nothing else is deployed" in told["reason"]
+        stand_in[name] = LIVE
+        assert deployed(place, name)["state"] == "serving", "it may be judged again"
+        assert flow.shown(place)["gated"] is True
 
 
 def test_when_nothing_but_times_fails_it_is_looked_at_again(place: Workspace, stand_in: dict[str, Any]) -> None:
@@ -398,6 +438,32 @@ def test_when_nothing_but_times_fails_it_is_looked_at_again(place: Workspace, st
     other, stand_in[name] = published(place, lively(2)), LIVE
     stand_in[other] = [{**LIVE, "fps": 5.0, "mouth_range": 0.0}, LIVE]
     assert deployed(place, other)["state"] == "rolled back"
+
+
+def test_what_is_seen_of_a_mouth_is_the_median_of_the_same_seeds_of_both(
+    place: Workspace, stand_in: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stable, name = published(place, lively(0)), published(place, lively(1))
+    deployments.first(place, stable)
+    monkeypatch.setattr(flow, "SEEDS", (0, 1, 2))
+    for seed, theirs, ours in (
+        (0, 5.0, 0.2),
+        (1, 0.6, 0.5),
+        (2, 0.7, 0.6),
+    ):  # the first head sways by chance as the mouth does
+        stand_in[stable, seed] = {**LIVE, "mouth_shown": theirs}
+        stand_in[name, seed] = {**LIVE, "mouth_shown": ours, "fps": LIVE["fps"] if seed == 0 else 1.0}
+    by = Told()
+    told = deployed(place, name, by)
+    assert told["state"] == "serving", "of other seeds nothing is timed"
+    assert "| mouth_shown | 0.5 | 0.7 |" in by.pages["deploy-comparison"]
+    other = published(place, lively(2))
+    for seed, ours in ((0, 0.5), (1, 0.02), (2, 0.01)):
+        stand_in[other, seed] = {**LIVE, "mouth_shown": ours}
+    told = deployed(place, other)
+    assert (told["state"], "mouth_shown is 0.02, must be" in told["reason"]) == ("rolled back", True)
+    stand_in[other, 1] = ProbeError("it went away")
+    assert "the canary failed: it went away" in deployed(place, other)["reason"]
 
 
 def test_a_canary_that_its_server_cannot_say_is_rolled_back(place: Workspace, stand_in: dict[str, Any]) -> None:

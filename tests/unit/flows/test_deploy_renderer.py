@@ -135,7 +135,8 @@ def test_a_good_one_draws_for_everybody_and_frozen_slow_and_broken_ones_do_not(
         assert live.checkpoint == sessions.checkpoints.serving == motion, "before the first one was the plain warp"
 
 
-def test_a_server_that_draws_by_its_own_is_left_as_it_is(place: Workspace) -> None:
+def test_a_server_that_draws_by_its_own_is_left_as_it_is(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy_gates, "LEAST_FPS", 1.0)  # the machine may be busy
     motion, own = published(place, lively(0)), drawn(place)
     with served(place, renderer=own) as (sessions, server):
         assert sessions.checkpoints.serving == f"{motion}+{own}"
@@ -144,7 +145,8 @@ def test_a_server_that_draws_by_its_own_is_left_as_it_is(place: Workspace) -> No
         assert away == {server.url: "left as it is: here draw by a renderer of their own (--renderer)"}
         assert [s.url for s in reached(place)[0]] == [server.url]
         other = published(place, lively(1))
-        assert deployed(place, other)["state"] == "serving", "what makes its motion is deployed as ever"
+        told = deployed(place, other)
+        assert told["state"] == "serving", told["reason"]  # what makes its motion is deployed as ever
         assert sessions.checkpoints.serving == f"{other}+{own}"
 
 
@@ -306,9 +308,9 @@ def test_both_kinds_are_deployed_one_after_the_other_each_beside_what_serves(
     probed = list[str]()
     probe = flow.deploy_probe.probe
 
-    def seen(server: Server, pair: str, sound: np.ndarray) -> Any:
+    def seen(server: Server, pair: str, sound: np.ndarray, seed: int) -> Any:
         probed.append(pair)
-        return probe(server, pair, sound)
+        return probe(server, pair, sound, seed)
 
     monkeypatch.setattr(flow.deploy_probe, "probe", seen)
     root = place.settings.workspace

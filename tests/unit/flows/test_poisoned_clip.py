@@ -35,17 +35,17 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, footage: Path) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory, footage: Path, prefect: str) -> Path:
     """The workspace of a run that nothing disturbed."""
     workspace = tmp_path_factory.mktemp("alone") / "workspace"
-    assert curate(workspace, footage, "threads").returncode == 0
+    assert curate(workspace, footage, "threads", prefect).returncode == 0
     return workspace
 
 
 def curate(
-    workspace: Path, footage: Path, runner: str, *more: str, site: Path | None = None
+    workspace: Path, footage: Path, runner: str, prefect: str, *more: str, site: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """On one core, so that all clips are of one batch."""
+    """On one core, so that all clips are of one batch; with the tests' own Prefect API, which costs no start."""
     told = ["--signal", "motion", "--signal", "phash", "--runner", runner, "--json", *more]
     core = str(min(os.sched_getaffinity(0)))
     command = [
@@ -62,7 +62,7 @@ def curate(
         *told,
     ]
     path = {"PYTHONPATH": os.pathsep.join(str(p) for p in (site, ROOT) if p)}
-    env = {**environment(), **path}
+    env = {**environment(prefect), **path}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
 
 
@@ -81,15 +81,15 @@ def rows_of(workspace: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("runner", ["threads", "dask"])
 def test_a_poisoned_clip_is_set_aside_alone_and_kills_no_further_run(
-    runner: str, tmp_path: Path, footage: Path, poisoned: tuple[Path, Path], alone: Path
+    runner: str, tmp_path: Path, footage: Path, poisoned: tuple[Path, Path], alone: Path, prefect: str
 ) -> None:
     site, deaths = poisoned
     before = set(deaths.iterdir())
     workspace = tmp_path / "workspace"
     if runner == "threads":  # the thread's process is the command
-        assert curate(workspace, footage, runner, site=site).returncode == -signal.SIGKILL
+        assert curate(workspace, footage, runner, prefect, site=site).returncode == -signal.SIGKILL
         assert len(set(deaths.iterdir()) - before) == 1
-    told = told_of(curate(workspace, footage, runner, site=site))
+    told = told_of(curate(workspace, footage, runner, prefect, site=site))
     assert told["lost_before"] == (3 if runner == "threads" else 0)
     assert len(set(deaths.iterdir()) - before) == 4, "with its batch, by itself, and its signal twice"
 
@@ -105,10 +105,10 @@ def test_a_poisoned_clip_is_set_aside_alone_and_kills_no_further_run(
     assert told["failed"] == {"motion": 1}
     assert doubled(open_workspace(workspace)) == []
 
-    again = told_of(curate(workspace, footage, runner, site=site))
+    again = told_of(curate(workspace, footage, runner, prefect, site=site))
     assert (again["computed"], again["failed"], again["set_aside"]) == ({}, {}, told["set_aside"])
     assert len(set(deaths.iterdir()) - before) == 4, "nothing died again"
 
-    mended = told_of(curate(workspace, footage, runner, "--retry"))
+    mended = told_of(curate(workspace, footage, runner, prefect, "--retry"))
     assert (mended["computed"], mended["set_aside"]) == ({"motion": 1}, [])
     assert differences(alone, workspace) == []

@@ -40,5 +40,20 @@ def test_the_best_lag_at_the_edge_has_no_parabola() -> None:
 
 
 def test_too_few_common_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"20 common rows, a search of \+-15 needs 30"):
+    with pytest.raises(ValueError, match=r"20 common rows of 20, a search of \+-15 needs 30"):
         lag_correlation(np.zeros((20, 1)), np.zeros((99, 1)), np.ones(1), 15)
+
+
+def test_a_span_is_heard_in_all_the_sound_around_it() -> None:
+    rng = np.random.default_rng(0)
+    track = rng.normal(size=(200, 2))
+    late = np.roll(track, 15, axis=0)
+    curve = lag_correlation(late, track, np.full(2, 0.5), 15, (80, 130))
+    assert curve[30] == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        lag_correlation(late, track, np.full(2, 0.5), 15, (0, 200)), lag_correlation(late, track, np.full(2, 0.5), 15)
+    )
+    edge = lag_correlation(late, track, np.full(2, 0.5), 15, (150, 200))
+    assert edge[30] == pytest.approx(1.0), "35 rows are left at the end of the sound"
+    with pytest.raises(ValueError, match=r"30 common rows of 200, a search of \+-16 needs 32"):
+        lag_correlation(late, track, np.full(2, 0.5), 16, (80, 110))

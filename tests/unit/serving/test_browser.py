@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from serving import remote, tts
+from serving.ice import IceServers
 from serving.inbox import Due, Inbox
 from tests.browser import CHROMIUM, FAKE_MICROPHONE, chromium, wait
 from tests.unit.serving.sounds import TONE, sound_file
@@ -42,6 +43,9 @@ SAY = """
 })
 """
 """Chooses a sound file: a tone in syllables, or one whose samples climb from 0 to 30,000, so that each says where it lies."""
+
+TOLD = "RTCPeerConnection = class extends RTCPeerConnection { constructor(told) { super(); window.told = told; } }"
+"""Keeps what a connection is told to ask, and asks none."""
 
 
 @pytest.fixture
@@ -76,9 +80,15 @@ def test_the_avatar_plays_and_says_a_file(address: str) -> None:
         wait(page, "document.getElementById('line').textContent === 'Choose who speaks.'")
 
 
-def test_interactive_plays_sound_and_picture_and_hears_a_microphone(address: str) -> None:
+def test_interactive_plays_sound_and_picture_and_hears_a_microphone(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(IceServers, "of", lambda _, name: (asked.append(name), [{"urls": "stun:192.0.2.1:3478"}])[1])
+    monkeypatch.setattr(IceServers, "ours", lambda *_: [])
     with chromium(*FAKE_MICROPHONE) as browser:
         page = browser.page((1100, 860))
+        page.add_init_script(TOLD)
         page.goto(address)
         wait(page, "document.querySelectorAll('#avatars img').length === 2")
         page.click("[data-line=interactive]")
@@ -89,6 +99,8 @@ def test_interactive_plays_sound_and_picture_and_hears_a_microphone(address: str
             "document.getElementById('screen').srcObject.getTracks().map((t) => t.kind + t.readyState + t.muted).sort()"
         )
         assert page.evaluate(kinds) == ["audiolivefalse", "videolivefalse"]
+        assert page.evaluate("told") == {"iceServers": [{"urls": "stun:192.0.2.1:3478"}]}
+        assert len(asked) == 1, "for the session's viewer"
         page.click("#microphone")
         wait(page, "document.getElementById('latency').textContent.endsWith('ms')")
         wait(page, f"document.getElementById('screen').currentTime > {before} + 2")
@@ -123,7 +135,14 @@ def test_a_text_and_a_file_that_the_browser_cannot_decode_are_said_by_the_server
         wait(page, "!document.getElementById('say').hidden && document.getElementById('text').disabled")
         page.click("#avatars button")
         wait(page, "document.getElementById('screen').currentTime > 0.5")
+        page.fill("#text", "x" * 1001)
+        page.click("#read")
+        assert page.text_content("#count").startswith("1,001 characters: at most 1,000 are said at a time.")
+        assert not page.evaluate("document.getElementById('say').checkValidity()")
         page.fill("#text", "One two three.")
+        assert page.text_content("#count") == "14 of 1,000 characters."
+        below = "document.getElementById('microphone').getBoundingClientRect().top"
+        assert 0 < page.evaluate(f"{below} - document.getElementById('line').getBoundingClientRect().bottom") < 40
         page.click("#read")
         wait(page, "document.getElementById('line').textContent === 'Saying your text …'")
         wait(page, "document.getElementById('line').textContent.startsWith('Live.')")

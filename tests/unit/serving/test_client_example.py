@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +42,8 @@ def test_the_clients_of_the_docs_are_heard(
 ) -> None:
     pytest.importorskip("requests")
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    by_curl = re.search(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert by_curl is not None
     begin, opus, whole = (b.replace("http://127.0.0.1:8700", address).replace("watch(10", "watch(2") for b in blocks)
     (tmp_path / "said.ogg").write_bytes(sound_file("ogg", "libopus", TONE))
     (tmp_path / "said.mp3").write_bytes(sound_file("mp3", "libmp3lame", TONE))
@@ -54,3 +58,11 @@ def test_the_clients_of_the_docs_are_heard(
     assert given == [pytest.approx(HZ // 2, abs=1600), pytest.approx(7 * HZ // 10, abs=100)]
     assert whites((tmp_path / "out.mp4").read_bytes()) >= 11, "the file, and then the text"
     assert capsys.readouterr().out.count("'seconds'") == 2
+
+    if not (shutil.which("curl") and shutil.which("jq")):
+        pytest.skip("no curl or no jq for the rest")
+    script = by_curl[1].replace("http://127.0.0.1:8700", address).replace("--max-time 10", "--max-time 4")
+    told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 28, told.stderr
+    assert told.stdout.count('"seconds"') == 2
+    assert whites((tmp_path / "out.mp4").read_bytes()) >= 11

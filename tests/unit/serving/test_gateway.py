@@ -326,16 +326,24 @@ def two() -> Iterator[TestClient]:
 PROBE = {"x-headroom-probe": "secret"}
 
 
-def test_a_probe_has_room_of_its_own_and_chooses_its_checkpoint(two: TestClient) -> None:
+def test_probes_have_room_of_their_own_and_choose_checkpoint_and_seed(
+    two: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened(two)
-    asked = {"avatar": "anna", "checkpoint": "c1"}
-    assert two.post("/api/sessions", json=asked).status_code == 503, "others have no key and no choice"
+    asked, opening, seeds = {"avatar": "anna", "checkpoint": "c1"}, Gateway.open, list[Any]()
+    monkeypatch.setattr(Gateway, "open", lambda self, *a, **k: (seeds.append(k["seed"]), opening(self, *a, **k))[1])
+    assert two.post("/api/sessions", json={**asked, "seed": 7}).status_code == 503, "others have no key and no choice"
     assert two.post("/api/sessions", json={**asked, "checkpoint": "c9"}, headers=PROBE).status_code == 409
+    for seed in (-1, 2**31, 1.5, True, "7"):
+        refused = two.post("/api/sessions", json={**asked, "seed": seed}, headers=PROBE)
+        assert (refused.status_code, refused.json()["error"][:6]) == (400, "a seed")
+    assert two.post("/api/sessions", json={**asked, "seed": 7}, headers=PROBE).status_code == 201
     assert two.post("/api/sessions", json=asked, headers=PROBE).status_code == 201
-    assert two.post("/api/sessions", json=asked, headers=PROBE).json()["error"].startswith("another probe is under way")
+    assert two.post("/api/sessions", json=asked, headers=PROBE).json()["error"].startswith("2 probes are under way")
+    assert seeds == [None, None, 7, None, None], "of the one that was refused for its room, of c9, and of the probes"
     told = two.get("/api/checkpoints", headers=PROBE).json()
     assert told["moving"] == 0
-    assert (told["serving"], told["canary"], told["sessions"]) == ("c0", "c1", {"c0": 1, "c1": 1})
+    assert (told["serving"], told["canary"], told["sessions"]) == ("c0", "c1", {"c0": 1, "c1": 2})
     assert two.get("/api/checkpoints").status_code == 403
     assert two.get("/api/checkpoints", headers={"x-headroom-probe": ""}).status_code == 403
 

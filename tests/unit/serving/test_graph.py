@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from flows.export import run_export
-from modeling.export import export
+from modeling.audio_to_motion import MotionNet
+from modeling.export import OnnxNet, export
 from serving.speech_motion import MotionStream
 from serving.talking import motion_module
 from store import registry
@@ -30,14 +31,16 @@ def test_a_session_may_step_through_the_graph(tmp_path: Path) -> None:
     key = published(place, **CARD)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no graph to serve; headroom export-model"):
         motion_module(served_by(place, "onnx"))
-    with pytest.raises(ValueError, match="HEADROOM_MOTION_RUNTIME 'tpu' is none of torch, onnx"):
+    with pytest.raises(ValueError, match="HEADROOM_MOTION_RUNTIME 'tpu' is none of auto, torch, onnx"):
         motion_module(served_by(place, "tpu"))
+    assert isinstance(motion_module(place).model[0], MotionNet), "without a graph torch runs it"
     told = run_export(place.settings.workspace, key)
     assert told["most_apart"] < 1e-5
     assert Path(told["path"]).name == "model.onnx"
-    graph, net = motion_module(served_by(place, "onnx")).model[0], motion_module(place).model[0]
-    assert type(graph) is not type(net)
-    assert graph.about()["licences"] == '{"CC0-1.0, consent yes": 3}'  # type: ignore[operator]
+    graph, net = (motion_module(of).model[0] for of in (place, served_by(place, "torch")))
+    assert isinstance(net, MotionNet)
+    assert isinstance(graph, OnnxNet), "with one it is what runs"
+    assert graph.about()["licences"] == '{"CC0-1.0, consent yes": 3}'
     sound = made_clip("c", "p", 2.0).sound
     made = []
     for model in (graph, net):
@@ -49,7 +52,7 @@ def test_a_session_may_step_through_the_graph(tmp_path: Path) -> None:
 
     place.objects.put_bytes(export(tiny(seed=1), {}), registry.exported_key(key))
     with pytest.raises(ValueError, match="its graph is of other weights"):
-        motion_module(served_by(place, "onnx"))
+        motion_module(place)
 
 
 def test_an_export_is_a_file_of_its_kind(tmp_path: Path) -> None:

@@ -147,20 +147,3 @@ def test_a_machine_without_an_address_says_so(
     answer = client.post(f"/api/sessions/{made['id']}/webrtc", json={"token": made["token"], "sdp": offer})
     assert answer.status_code == 503
     assert answer.json()["error"].startswith("this server has no network address for WebRTC")
-
-
-def test_servers_to_get_through_are_the_operators_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert webrtc.ice_servers() == []
-    monkeypatch.setenv(webrtc.SERVERS, "stun:192.0.2.1:3478 turn:192.0.2.2:3478")
-    with pytest.raises(ValueError, match="needs HEADROOM_TURN_USER and HEADROOM_TURN_PASSWORD"):
-        webrtc.ice_servers()
-    monkeypatch.setenv(webrtc.USER, "u")
-    monkeypatch.setenv(webrtc.PASSWORD, "p")
-    assert [(s.urls, s.username) for s in webrtc.ice_servers()] == [
-        ("stun:192.0.2.1:3478", None),
-        ("turn:192.0.2.2:3478", "u"),
-    ]
-    for told, why in (("http://host", "must be stun:HOST:PORT"), ("stun:a:1 stun:b:1", "names two stun servers")):
-        monkeypatch.setenv(webrtc.SERVERS, told)
-        with pytest.raises(ValueError, match=why):
-            webrtc.ice_servers()

@@ -194,7 +194,10 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(
 
     for body in (WAV, unread()):  # told, and not told
         answer = given(client, made, body)
-        assert (answer.status_code, answer.json()["error"]) == (413, "more than 1,000 bytes; send less at a time")
+        assert (answer.status_code, answer.json()["error"]) == (
+            413,
+            "the file is larger than 0.001 MB; send it in parts",
+        )
     monkeypatch.setattr(spoken, "MOST_FILE_BYTES", 100_000)
     assert given(client, made, WAV).status_code == 202
     answer = given(client, made, b"no sound")
@@ -222,7 +225,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     monkeypatch.setattr(spoken, "BODY_S", 0.01)
     request: Any = Slow(goes=goes)
     with pytest.raises(SoundError, match=why) as refused:
-        asyncio.run(spoken._read(request, io.BytesIO(), 1000))
+        asyncio.run(spoken._read(request, io.BytesIO(), 1000, ""))
     assert refused.value.status == status
 
 
@@ -345,8 +348,16 @@ def test_a_text_is_said_by_espeak_where_there_is_no_hibari(
         (b'{"text": 3}', 400, 'give JSON as {"text": TEXT}'),
         (b'["text"]', 400, 'give JSON as {"text": TEXT}'),
         (b'{"text": " \\n\\u0000\\ud800"}', 422, "there is no text to say"),
-        (json.dumps({"text": "x" * 1001}).encode(), 413, "the text has 1001 characters; send at most 1000 at a time"),
-        (json.dumps({"text": "x" * 20_000}).encode(), 413, "more than 16,000 bytes; send less at a time"),
+        (
+            json.dumps({"text": "x" * 1001}).encode(),
+            413,
+            "the text has 1,001 characters; at most 1,000 are said at a time",
+        ),
+        (
+            json.dumps({"text": "x" * 20_000}).encode(),
+            413,
+            "the text is too long: at most 1,000 characters are said at a time",
+        ),
     ],
 )
 def test_a_text_that_cannot_be_said_says_why(

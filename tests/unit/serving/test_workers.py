@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from benchmarks import serving_workers
 from benchmarks.serving_workers import (
@@ -27,13 +29,18 @@ from benchmarks.serving_workers import (
     started,
     waited,
 )  # fmt: skip
-from serving.join import gateway_of
-from serving.serve import check_there_is_one, local, shared_out
+from serving.ends import EndingServer, SocketEnd
+from serving.gateway import make_app
+from serving.join import gateway_of, joined
+from serving.routing import Gateway
+from serving.serve import check_there_is_one, listening, local, shared_out
+from serving.sessions import Sessions
 from store import deployments
 from store.deployments import Server
 from store.workspace import open_workspace
 from tests.browser import CHROMIUM, chromium, wait
-from tests.unit.serving.talker import published
+from tests.unit.serving.flashing import flashing
+from tests.unit.serving.talker import head, published
 from tests.unit.serving.test_failover import apart, heard, voice
 from tests.unit.serving.test_render import portrait
 
@@ -156,6 +163,28 @@ def test_a_server_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
     assert "its weights are not what was published" in done.stderr
     assert "worker-1 could not start" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_ends_has_lost_no_worker(caplog: pytest.LogCaptureFixture) -> None:
+    gateway, came = Gateway([head("anna")], "key"), list[str]()
+    listener = listening("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    async def works() -> None:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        await joined(Sessions(flashing(), 1), address, "key", "w1")
+
+    async def ends() -> None:
+        await gateway.came.wait()
+        came.extend(gateway.workers)
+        server.should_exit = True
+
+    app = make_app(gateway, works, ends)
+    server = EndingServer(uvicorn.Config(app, log_level="warning", access_log=False, ws=SocketEnd), gateway)
+    asyncio.run(server.serve([listener]))
+    assert (came, list(gateway.workers), gateway.lost_workers) == (["w1"], [], 1)
+    assert "is lost" not in caplog.text
 
 
 def checkpoint_uri(place: Any, name: str) -> str:

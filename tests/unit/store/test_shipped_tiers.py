@@ -70,3 +70,57 @@ def test_gold_builds_on_silver_and_silver_on_bronze() -> None:
     assert gold.clauses[: len(silver.clauses)] == silver.clauses
     assert silver.clauses[: len(bronze.clauses)] == bronze.clauses
     assert {c.reads for c in gold.clauses} == {"own"}
+
+
+def members(name: str, **tables: list[dict[str, Any]]) -> list[str]:
+    """Clips of a tier: the ids that `clips` gives, fit for every tier but for what is said otherwise."""
+    told = {
+        "signals": [{"clip_id": c["clip_id"], **GOOD, **c.get("signals", {})} for c in tables["clips"]],
+        "videos": [{"video_id": v, "state": "done"} for v in {c["video_id"] for c in tables["clips"]}],
+        "labels": [{"clip_id": "nobody", "flags": ""}],
+        "duplicates": [{"clip_id": c["clip_id"], "kept": c.get("kept", True)} for c in tables["clips"]],
+        "identities": [{"clip_id": c["clip_id"], "identity": c["who"]} for c in tables["clips"] if "who" in c]
+        or [{"clip_id": "nobody", "identity": "nobody"}],
+        "pairs": tables.get("pairs", [{"clip_a": "nobody", "clip_b": "nobody either"}]),
+        "clips": [{"duration_s": 10.0, **{k: c[k] for k in ("clip_id", "video_id")}} for c in tables["clips"]],
+    }
+    for row, clip in zip(told["clips"], tables["clips"], strict=True):
+        row["duration_s"] = clip.get("duration_s", 10.0)
+    connection = connect({name: pa.Table.from_pylist(rows) for name, rows in told.items()})
+    return sorted(in_process(connection)(tier(name).inlined)["clip_id"].to_pylist())
+
+
+def test_a_clip_is_of_identity_pairs_only_with_one_that_is_too() -> None:
+    clips = [{"clip_id": c, "video_id": f"v{c}"} for c in "abde"]
+    bad = [{"clip_id": "c", "video_id": "vc", "kept": False}]
+    pairs = [{"clip_a": a, "clip_b": b} for a, b in ("ab", "cd")]
+    assert members("identity_pairs", clips=[*clips, *bad], pairs=pairs) == ["a", "b"], "d has only a copy beside it"
+
+
+def test_nobody_and_no_recording_has_more_than_its_share_of_the_balanced_tier() -> None:
+    star = [
+        {
+            "clip_id": f"s{i:03}",
+            "video_id": f"v{i // 4}",
+            "who": "star",
+            "signals": {"visual_quality_quality": 2 + i / 100},
+        }
+        for i in range(190)
+    ]
+    long = [
+        {"clip_id": f"l{i:02}", "video_id": "long", "signals": {"visual_quality_quality": 5 - i / 10}}
+        for i in range(12)
+    ]
+    kept = members("pretrain_balanced", clips=[*star, *long])
+    assert [c for c in kept if c[0] == "s"] == [f"s{i:03}" for i in range(5, 190)], "the best 185"
+    assert [c for c in kept if c[0] == "l"] == [f"l{i:02}" for i in range(8)]
+
+
+def test_people_compare_clips_that_are_short_and_no_copies() -> None:
+    clips: list[dict[str, Any]] = [
+        {"clip_id": "short", "video_id": "v"},
+        {"clip_id": "long", "video_id": "v", "duration_s": 12.04},
+        {"clip_id": "copy", "video_id": "v", "kept": False},
+        {"clip_id": "off", "video_id": "v", "signals": {"lip_sync_offset_ms": 300.0}},
+    ]
+    assert members("preference_pool", clips=clips) == ["short"]

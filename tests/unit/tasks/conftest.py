@@ -55,3 +55,10 @@ def workspace(tmp_path: Path, footage: Path, use: Any) -> Workspace:
     made = open_workspace(tmp_path / "workspace")
     ingest(made, [str(footage)])
     return made
+
+
+@pytest.fixture
+def curated(tmp_path: Path, footage: Path, use: Any) -> Workspace:
+    """`workspace` after its first run."""
+    use()
+    return stand_in.curated(footage, tmp_path / "workspace")

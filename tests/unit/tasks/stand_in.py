@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,9 +13,10 @@ import polars as pl
 import pyarrow as pa
 
 from store.ledger import Manifest
-from store.workspace import Workspace
+from store.workspace import Workspace, open_workspace
 from tasks.curate import Outcome, bring_up_to_date
 from tasks.digest import timeline_schema
+from tasks.ingest import ingest
 from tasks.jobs import Done, Job, Stage, run_batch
 from tasks.media.media import Media
 from tasks.reclip import params_in_force
@@ -170,6 +172,16 @@ def make_video(path: Path, seconds: float = 3.0, *, luma: int = 120, tone: bool 
 
 def run(workspace: Workspace) -> Outcome:
     return bring_up_to_date(workspace, serial(workspace))
+
+
+def curated(footage: Path, folder: Path) -> Workspace:
+    """A workspace in which this footage is up to date: a copy, which may be changed, of one that was computed once."""
+    first = footage.with_name(f"{footage.name} curated")
+    if not first.exists():
+        made = open_workspace(first)
+        ingest(made, [str(footage)])
+        run(made)
+    return open_workspace(shutil.copytree(first, folder))
 
 
 def wide(workspace: Workspace) -> pl.DataFrame:

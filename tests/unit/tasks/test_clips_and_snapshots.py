@@ -17,9 +17,10 @@ from tasks.clipping import ClipParams
 from tasks.freeze import build
 from tests.unit.tasks.stand_in import run, wide
 
-pytestmark = pytest.mark.usefixtures("quick_sql", "either_ledger")
+pytestmark = pytest.mark.usefixtures("quick_sql")
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None:
     run(workspace)
     before = wide(workspace)["clip_id"].to_list()
@@ -43,14 +44,13 @@ def test_reclip_shows_then_switches_then_goes_back(workspace: Workspace) -> None
     assert run(workspace).tally.computed == {}
 
 
-def test_a_snapshot_is_traced_to_the_clips_it_was_frozen_with(workspace: Workspace, quick_sql: None) -> None:
-    run(workspace)
-    (workspace.settings.workspace / "tiers").mkdir()
-    (workspace.settings.workspace / "tiers" / "all.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 0")
-    frozen = build(workspace, "all")["snapshot"]
-    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
-    reclip.apply(workspace, proposal)
-    told = trace.trace(workspace, frozen)
+def test_a_snapshot_is_traced_to_the_clips_it_was_frozen_with(curated: Workspace, quick_sql: None) -> None:
+    (curated.settings.workspace / "tiers").mkdir()
+    (curated.settings.workspace / "tiers" / "all.sql").write_text("SELECT clip_id FROM clips WHERE duration_s > 0")
+    frozen = build(curated, "all")["snapshot"]
+    proposal = reclip.propose(curated, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+    reclip.apply(curated, proposal)
+    told = trace.trace(curated, frozen)
     clips = {clip.id: clip.facts for video in told.children for clip in video.children}
     assert clips == {proposal.kept[0]: {}, proposal.lost[0]: {"retired": True}}
 
@@ -64,26 +64,24 @@ def test_reclip_names_what_it_does_not_know(workspace: Workspace) -> None:
         reclip.previous_params(workspace)
 
 
-def test_a_reclip_proposed_before_a_commit_is_refused(workspace: Workspace) -> None:
-    run(workspace)
-    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+def test_a_reclip_proposed_before_a_commit_is_refused(curated: Workspace) -> None:
+    proposal = reclip.propose(curated, reclip.changed(ClipParams(), {"min_s": "3.5"}))
     batch = Batch()
-    batch.add("clips", workspace.record.read(workspace.ledger.manifest(), "clips"))
-    workspace.commit(batch)
+    batch.add("clips", curated.record.read(curated.ledger.manifest(), "clips"))
+    curated.commit(batch)
     with pytest.raises(ValueError, match="changed since this was proposed"):
-        reclip.apply(workspace, proposal)
+        reclip.apply(curated, proposal)
 
 
 def test_a_reclip_keeps_the_clips_of_a_video_it_can_not_read(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    curated: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(workspace)
     failure = clipping.Clipping((), "flow: died", ("flow",)), ("flow", "died")
     monkeypatch.setattr(reclip, "chosen_spans", lambda *_: failure)
-    proposal = reclip.propose(workspace, reclip.changed(ClipParams(), {"min_s": "3.5"}))
+    proposal = reclip.propose(curated, reclip.changed(ClipParams(), {"min_s": "3.5"}))
     assert proposal.counts == {"kept": 2, "moved": 0, "lost": 0, "added": 0}
-    reclip.apply(workspace, proposal)
-    assert len(wide(workspace)) == 2
+    reclip.apply(curated, proposal)
+    assert len(wide(curated)) == 2
 
 
 def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_path: Path) -> None:
@@ -107,6 +105,7 @@ def test_a_workspace_that_moved_goes_on_where_it_was(workspace: Workspace, tmp_p
         assert held.local(row["proxy_uri"]).is_file()
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_clock_that_was_set_back_makes_no_older_snapshot_the_latest(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,11 +128,8 @@ def test_a_clock_that_was_set_back_makes_no_older_snapshot_the_latest(
     assert build(workspace, "whole")["snapshot"] == second["snapshot"]
 
 
-def test_columns_that_a_query_gives_twice_are_told_apart(workspace: Workspace) -> None:
-    run(workspace)
-    found = tiers.query(
-        workspace, "SELECT clips.*, signals.* FROM clips JOIN signals ON clips.clip_id = signals.clip_id"
-    )
+def test_columns_that_a_query_gives_twice_are_told_apart(curated: Workspace) -> None:
+    found = tiers.query(curated, "SELECT clips.*, signals.* FROM clips JOIN signals ON clips.clip_id = signals.clip_id")
     assert found["clip_id"].to_list() == found["clip_id_1"].to_list()
-    named = tiers.query(workspace, "SELECT 1 AS a, 2 AS a, 3 AS a_1 FROM clips LIMIT 1")
+    named = tiers.query(curated, "SELECT 1 AS a, 2 AS a, 3 AS a_1 FROM clips LIMIT 1")
     assert named.columns == ["a", "a_2", "a_1"]

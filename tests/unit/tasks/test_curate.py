@@ -54,9 +54,8 @@ def test_the_first_run_computes_everything_and_the_second_nothing(workspace: Wor
     assert workspace.ledger.manifest() == manifest
 
 
-def test_values_are_those_of_the_footage(workspace: Workspace) -> None:
-    run(workspace)
-    with workspace.views() as reader:
+def test_values_are_those_of_the_footage(curated: Workspace) -> None:
+    with curated.views() as reader:
         rows = reader.sql(
             "SELECT v.name, s.* FROM signals s JOIN clips USING (clip_id) JOIN videos v USING (video_id) ORDER BY v.name"
         ).to_dicts()
@@ -88,22 +87,20 @@ def test_a_raised_version_recomputes_exactly_its_dependants(workspace: Workspace
     assert after.select(untouched).equals(before.select(untouched))
 
 
-def test_an_unchanged_output_stops_what_depends_on_it(workspace: Workspace, use: Any) -> None:
-    run(workspace)
+def test_an_unchanged_output_stops_what_depends_on_it(curated: Workspace, use: Any) -> None:
     use(luma=stand_in.raised(stand_in.signals()["luma"]))
-    outcome = run(workspace)
+    outcome = run(curated)
     assert outcome.tally.computed == {"luma": 2}
     assert outcome.predicted == {"luma": 2, "brightness": 2, "double": 2}
     assert outcome.stopped == {"brightness": 2, "double": 2}
 
 
-def test_the_cut_off_works_between_clip_signals_of_one_batch(workspace: Workspace, use: Any) -> None:
-    run(workspace)
+def test_the_cut_off_works_between_clip_signals_of_one_batch(curated: Workspace, use: Any) -> None:
     use(brightness=stand_in.raised(stand_in.signals()["brightness"]))
-    outcome = run(workspace)
+    outcome = run(curated)
     assert outcome.tally.computed == {"brightness": 2}
     assert (outcome.stopped, outcome.outdated) == ({"double": 2}, {"brightness": 2})
-    assert outcome.followed_by(run(workspace)).outdated == {"brightness": 2}
+    assert outcome.followed_by(run(curated)).outdated == {"brightness": 2}
 
 
 def test_a_signal_that_raises_fails_alone(workspace: Workspace, use: Any) -> None:
@@ -179,15 +176,14 @@ def test_killed_between_any_two_commits_the_next_run_ends_the_same(tmp_path: Pat
             assert without_times(one.sql(query)).equals(without_times(two.sql(query))), query
 
 
-def test_what_was_torn_is_computed_again(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_torn_is_computed_again(curated: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """Data of two tables at once, as after a power loss, under manifests that are whole."""
-    run(workspace)
-    before = contents(workspace)
+    before = contents(curated)
     for table in ("signals", "timelines"):
-        data = Path(workspace.record.uri(table)) / "data"
+        data = Path(curated.record.uri(table)) / "data"
         newest = max(data.iterdir(), key=lambda f: f.stat().st_mtime_ns)
         newest.write_bytes(newest.read_bytes()[:100])
-    again = open_workspace(workspace.settings.workspace)
+    again = open_workspace(curated.settings.workspace)
     assert "were torn" in caplog.text
     told = run(again)
     assert told.tally.failed == {}
@@ -225,10 +221,9 @@ def test_only_what_a_signal_needs_is_computed_when_it_is_asked_for(workspace: Wo
         plan.wanted_signals(["nonsense"])
 
 
-def test_counts_tell_fresh_from_stale(workspace: Workspace, use: Any) -> None:
-    run(workspace)
+def test_counts_tell_fresh_from_stale(curated: Workspace, use: Any) -> None:
     use(luma=stand_in.raised(stand_in.signals()["luma"]))
-    with workspace.views() as reader:
+    with curated.views() as reader:
         counts = signal_counts.counts(reader)
     assert (counts["luma"].total, counts["luma"].stale, counts["luma"].fresh) == (2, 2, 0)
     assert (counts["loudness"].ok, counts["loudness"].not_applicable, counts["loudness"].stale) == (1, 1, 0)
@@ -239,10 +234,9 @@ def test_batches_hold_about_a_minute_of_media() -> None:
     assert [len(b) for b in made] == [3, 3, 1]
 
 
-def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> None:
+def test_the_plan_in_sql_and_the_rule_in_python_agree(curated: Workspace) -> None:
     """Every kind of damage to the provenance of a row is seen by the query exactly as by tasks.compute.is_stale."""
-    run(workspace)
-    clip_ids = wide(workspace)["clip_id"].to_list()
+    clip_ids = wide(curated)["clip_id"].to_list()
     damage: list[dict[str, Any]] = [
         {"brightness_fingerprint": "old"},
         {"brightness_input_digest": 7},
@@ -253,13 +247,13 @@ def test_the_plan_in_sql_and_the_rule_in_python_agree(workspace: Workspace) -> N
         {"brightness_output_digest": 7},
     ]
     expected = [{"brightness"}, {"brightness"}, {"brightness"}, {"brightness"}, set(), set(), {"double"}]
-    good = workspace.record.read(workspace.ledger.manifest(), "signals").to_pylist()
+    good = curated.record.read(curated.ledger.manifest(), "signals").to_pylist()
     for change, names in zip(damage, expected, strict=True):
         batch = Batch()
-        schema = workspace.record.read(workspace.ledger.manifest(), "signals").schema
+        schema = curated.record.read(curated.ledger.manifest(), "signals").schema
         batch.add("signals", pa.Table.from_pylist([{**r, **change} for r in good], schema=schema))
-        workspace.commit(batch)
-        with workspace.views() as reader:
+        curated.commit(batch)
+        with curated.views() as reader:
             found = stale.stale_clips(reader, CLIP_SIGNALS)
         assert set(found["name"]) == names, change
         assert len(found) == len(names) * len(clip_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def moves(moment: int, copy: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 
@@ -106,6 +107,16 @@ def test_a_copy_is_told_from_another_moment_of_the_same_scene(workspace: Workspa
             "reason": "copy of 2a: quality 3.00 against quality 4.00",
         }  # fmt: skip
         assert duplicates(reader) == {"clusters": 1, "clips": 2, "copies": 1}
+
+
+def test_a_copy_coded_to_pieces_is_told_by_its_movements(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cosine only says who is worth a look: another scene is not, whatever moves in it."""
+    cosines = (1.0, 0.78, 0.78, 0.7)
+    seen = [c * np.eye(DIM)[0] + np.sqrt(1 - c * c) * np.eye(DIM)[n] for n, c in enumerate(cosines)]
+    monkeypatch.setattr(sys.modules[__name__], "looks", lambda _scene, number: seen[number])
+    write(workspace, ("1a", 0, 0, 4.0), ("2a", 0, 0, 3.0), ("3a", 0, 1, 3.0), ("4a", 0, 0, 3.0))
+    dedup.bring_up_to_date(workspace)
+    assert held(workspace) == {"1a": None, "2a": "1a", "3a": None, "4a": None}
 
 
 def test_a_new_clip_is_compared_with_what_stands_and_nothing_else_is(

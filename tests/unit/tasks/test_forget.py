@@ -20,7 +20,7 @@ import headroom
 from store import drawn, erasure, registry, residue, schema, snapshot
 from store.annotation_database import Database, database_url
 from store.record import Batch, embedding_rows, table_of
-from store.schema import DUPLICATE_PAIRS, DUPLICATES, FACE_LINKS, IDENTITIES, PAIRS
+from store.schema import DUPLICATE_PAIRS, DUPLICATES, FACE_LINKS, IDENTITIES, PAIRS, VIDEOS
 from store.workspace import Workspace, open_workspace
 from tasks import forget, shard_set, tier
 from tasks.annotation.delivery import deliver, deliver_existing
@@ -70,9 +70,12 @@ def planted(
     """Both videos in every table, a snapshot, shards, report pages, logs and Prefect's database."""
     use()
     monkeypatch.setitem(schema.MADE_FROM, "identities", ())
-    workspace = open_workspace(tmp_path / "workspace")
-    ingest(workspace, [str(footage)])
-    bring_up_to_date(workspace, stand_in.serial(workspace))
+    if home == "folder":
+        workspace = stand_in.curated(footage, tmp_path / "workspace")
+    else:
+        workspace = open_workspace(tmp_path / "workspace")
+        ingest(workspace, [str(footage)])
+        stand_in.run(workspace)
     with workspace.views() as reader:
         clips = reader.sql("SELECT clip_id, video_id, name FROM clips JOIN videos USING (video_id)").to_dicts()
     ids, videos = [c["clip_id"] for c in clips], [c["video_id"] for c in clips]
@@ -343,3 +346,18 @@ def test_what_can_not_be_removed_is_told_and_taken_up_again(planted: Workspace, 
     assert not (tmp_path / "no workspace").exists()
     with pytest.raises(ValueError, match="is no video or identity"):
         forget.plan(planted, video)
+
+
+def test_the_ending_of_a_file_name_may_be_left_out_where_one_file_is_named_so(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path / "workspace")
+    named = {"a1": "talk.mp4", "b2": "talk.v2.mp4", "c3": "two.mp4", "d4": "two.mov", "e5": "bare"}
+    batch = Batch()
+    batch.add("videos", table_of([{"video_id": v, "name": n, "uri": n} for v, n in named.items()], VIDEOS))
+    workspace.commit(batch)
+    for name, video in (("talk", "a1"), ("talk.v2", "b2"), ("talk.mp4", "a1"), ("two.mov", "d4"), ("bare", "e5")):
+        assert forget.plan(workspace, name).video_ids == [video], name
+    with pytest.raises(ValueError, match=r"'two' names 2 things \(video c3, video d4\); give an id"):
+        forget.plan(workspace, "two")
+    for name in ("talk.m", "%", "tal_.mp4"):
+        with pytest.raises(ValueError, match="is no video or identity"):
+            forget.plan(workspace, name)

@@ -91,7 +91,7 @@ def test_a_new_name_is_none_that_is_taken() -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 
@@ -190,6 +190,7 @@ def test_a_vector_of_another_version_waits_for_its_signal(workspace: Workspace) 
     assert set(held(workspace)) == {"a"}
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_commit_in_between_is_read_and_it_is_done_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ def room(number: int, *, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, either_ledger: str) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return open_workspace(tmp_path / "workspace")
 
 

@@ -32,6 +32,7 @@ from tests.databases import fresh_database
 from tests.faults import can_mount, small_disk
 from tests.tables import contents, doubled
 from tests.unit.store.test_full_disk import fill
+from tests.unit.store.test_record import tear
 from tests.unit.tasks import stand_in
 
 pytestmark = pytest.mark.usefixtures("quick_sql")
@@ -58,6 +59,15 @@ def known(use: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
+@pytest.fixture
+def home(request: pytest.FixtureRequest) -> str:
+    """Where the ledger is: `sqlite`, or `postgresql`."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+both_homes = pytest.mark.parametrize("home", ["sqlite", "postgresql"], indirect=True)
+"""For what is the ledger's own work: to go back, and to have published or not."""
+
 FIRST_LEDGER: dict[Path, str] = {}
 """URLs of the databases, on PostgreSQL, of workspaces that were computed once."""
 
@@ -67,16 +77,16 @@ def workspace(
     tmp_path: Path,
     footage: Path,
     known: Any,
-    either_ledger: str,
+    home: str,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Workspace:
     """Curated by the first versions; computed once for all tests, since its media can stay where they are."""
     known(pulses=pulses(1))
-    first = footage / f"workspace on {either_ledger}"
+    first = footage / f"workspace on {home}"
     if not first.exists():
         FIRST_LEDGER[first] = ""
-        if either_ledger == "postgresql":
+        if home == "postgresql":
             FIRST_LEDGER[first] = fresh_database(request.getfixturevalue("postgres"))
             monkeypatch.setenv("HEADROOM_LEDGER_URL", FIRST_LEDGER[first])
         made = open_workspace(first)
@@ -171,6 +181,39 @@ def test_readers_see_the_version_before_until_the_last_row_is_there(workspace: W
     assert workspace.ledger.manifest() == manifest
 
 
+@pytest.mark.parametrize("table", ["pulses@", "timelines@pulses@", "embeddings_pulses_shape@"])
+@pytest.mark.parametrize("either_ledger", ["sqlite"], indirect=True)
+def test_a_candidate_that_a_power_loss_tore_is_computed_again(
+    table: str, workspace: Workspace, known: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    known(pulses=pulses(2))
+    with pytest.raises(Killed):
+        bring_up_to_date(workspace, first_job_only(workspace))
+    before, versions = seen(workspace), workspace.ledger.manifest().versions
+    [held] = [t for t in versions if t.startswith(table)]
+    folder = Path(workspace.record.uri(held))
+    if table == "pulses@":
+        tear(min((folder / "_versions").glob("*.manifest")), "half")
+    else:
+        tear(max((folder / "data").iterdir(), key=lambda f: f.stat().st_mtime_ns), "half")
+    again = open_workspace(workspace.settings.workspace)
+    assert "are gone: embeddings_pulses_shape@" in caplog.text
+    assert narrow_tables(again) == []
+    assert seen(again) == before, "readers saw none of it"
+    caplog.clear()
+    outcome = run(open_workspace(workspace.settings.workspace))
+    assert not caplog.text, "once is enough"
+    assert outcome.tally.computed == {"pulses": 2}, "rows whose timeline is lost are not taken for whole"
+    assert [(t.signal, t.rows) for t in outcome.promoted] == [("pulses", 2)]
+    assert wide(again)["pulses_count"].to_list() == [2, 2]
+    assert doubled(again) == []
+    [gone] = [t for t in narrow_tables(again) if t.startswith(table)]
+    tear(min((Path(again.record.uri(gone)) / "_versions").glob("*.manifest")), "empty")
+    assert wide(open_workspace(workspace.settings.workspace))["pulses_count"].to_list() == [2, 2]
+    with pytest.raises(ValueError, match="no version before is kept"):
+        promote.roll_back(again, "pulses")
+
+
 def test_a_chain_of_new_versions_is_computed_once_each(workspace: Workspace, known: Any) -> None:
     known(brightness=brighter(), double=stand_in.raised(stand_in.signals()["double"]), pulses=pulses(1))
     outcome = run(workspace)
@@ -178,6 +221,7 @@ def test_a_chain_of_new_versions_is_computed_once_each(workspace: Workspace, kno
     assert [t.signal for t in outcome.promoted] == ["brightness", "double"]
 
 
+@both_homes
 def test_a_roll_back_is_the_reverse_of_a_promotion(workspace: Workspace, known: Any) -> None:
     before = seen(workspace)
     known(pulses=pulses(2))
@@ -228,6 +272,7 @@ def test_new_footage_waits_for_the_version_that_takes_over_and_loses_its_row_whe
     assert run(workspace).tally.computed == {"pulses": 1}, "with the code taken back, only that clip is computed"
 
 
+@both_homes
 def test_killed_between_the_tables_and_the_manifest_nothing_has_happened(
     workspace: Workspace, known: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

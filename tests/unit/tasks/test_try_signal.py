@@ -107,8 +107,15 @@ def test_clips_are_of_as_many_videos_as_possible_and_time_is_kept(corpus: Worksp
     file = written(tmp_path, TIMELINE)
     two = try_signal(corpus, file, num_clips=2)
     assert {t.clip["video_id"] for t in two.tried} == {"va", "vb"}
-    none = try_signal(corpus, file, budget_s=-1)
-    assert (none.asked, len(none.tried)) == (3, 0)
+    told: list[tuple[int, int]] = []
+    one = try_signal(corpus, file, budget_s=-1, on_progress=lambda done, total: told.append((done, total)))
+    assert (one.asked, len(one.tried)) == (3, 1)
+    assert told == [(0, 3), (1, 3)]
+
+
+def test_no_clip_is_begun_that_would_not_fit() -> None:
+    assert trying._next_ends_s([20.0]) == 20.0
+    assert trying._next_ends_s([20.0, 21.0, 23.0]) == 24.5
 
 
 def test_a_failure_is_a_row_not_an_end(corpus: Workspace, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from store.annotation_database import Database
 from store.workspace import Workspace
 from tasks.annotation import answers, batches, sign_in
 from tests.annotators import EURO
+from tests.browser import Chromium, chromium
+from tests.unit.conftest import annotation_database
 
 ROLES = ("annotator", "reviewer", "designer", "administrator")
 PASSWORD = "correct horse"
@@ -49,6 +52,16 @@ class House:
         return self.site.database.write(lambda c: batches.make_batch(c, self.ids["designer"], plan, media, time.time()))
 
 
+both_databases = pytest.mark.parametrize("annotation_url", ["sqlite", "postgresql"], indirect=True)
+"""For pages whose queries a test of tasks/annotation does not run on both."""
+
+
+@pytest.fixture
+def annotation_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLite, and PostgreSQL for `both_databases`: the app has no SQL of its own, and that of its tables is tested on both."""
+    return annotation_database(getattr(request, "param", "sqlite"), request, tmp_path)
+
+
 @cache
 def hashed() -> str:
     return sign_in.checked_account("somebody", PASSWORD)
@@ -56,7 +69,6 @@ def hashed() -> str:
 
 @pytest.fixture
 def house(filled: Workspace, annotation_url: str, quick_sql: None) -> Iterator[House]:
-    """On SQLite and on PostgreSQL; tests in a browser name a file's URL themselves."""
     database = Database(annotation_url)
     now = time.time()
 
@@ -88,3 +100,19 @@ def address(house: House) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def launched() -> Iterator[Chromium]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def browser(launched: Chromium) -> Iterator[Chromium]:
+    """The browser of this file's tests, each with pages of its own and without a complaint."""
+    made = Chromium(launched.browser)
+    yield made
+    for context in launched.browser.contexts:
+        context.close()
+    assert made.complaints == []

@@ -20,7 +20,7 @@ from tasks.annotation import answers, sign_in
 from tasks.annotation.ranking import ranked
 from tasks.loudness import loudness_lufs
 from tests.annotators import EURO, rated
-from tests.unit.dashboards.annotation.conftest import PASSWORD, House
+from tests.unit.dashboards.annotation.conftest import PASSWORD, House, both_databases
 
 PAIR = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id"
 
@@ -35,6 +35,7 @@ def answer(client: TestClient, token: str, value: Any, key: str = "a-key-of-mine
     return client.post("/api/submit", json={"token": token, "value": value, "key": key, "active_s": 3})
 
 
+@both_databases
 def test_every_page_opens_for_its_roles(house: House) -> None:
     batch = house.batch("likert", "t_wide")
     pages = [(p.replace("{batch_id:int}", str(batch)).replace("{schema_id:int}", str(house.schemas["likert"])).replace("{item_id:int}", "1"), r)
@@ -201,6 +202,7 @@ def test_a_side_of_a_pair_is_brought_to_one_loudness(house: House) -> None:
     assert loudness_lufs(media._samples(cut, 0, 3), 16_000) == pytest.approx(media.LOUDNESS_LUFS, abs=1.0)
 
 
+@both_databases
 def test_from_a_tier_by_the_forms_to_a_label_and_to_pay(house: House) -> None:
     designer, boss = house.client("designer"), house.client("administrator")
     form = {"name": "first", "schema_id": house.schemas["likert"], "source": "t_wide", "goal": "work", "limit": 9,
@@ -226,6 +228,7 @@ def test_from_a_tier_by_the_forms_to_a_label_and_to_pay(house: House) -> None:
     assert claim(house.client("other")) == []
 
 
+@both_databases
 def test_a_closed_week_is_paid_once(house: House) -> None:
     from tasks.annotation import results
 
@@ -318,6 +321,7 @@ def test_sessions_that_ended_are_forgotten(house: House, monkeypatch: pytest.Mon
     assert min(left) > now, "one that lasts is kept, however short"
 
 
+@both_databases
 def test_the_log_is_read_page_by_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staff, "LOG_PAGE", 20)
 
@@ -338,6 +342,7 @@ def test_the_log_is_read_page_by_page(house: House, monkeypatch: pytest.MonkeyPa
     assert boss.get("/log?before=nonsense").status_code == 200
 
 
+@both_databases
 def test_a_benchmark_of_systems_is_blind_and_its_page_tells_who_wins(house: House) -> None:
     pair = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system"
     batch = house.batch("pairwise", f"{pair}, 'theirs-v2' AS other_system")

@@ -6,11 +6,9 @@ import json
 import re
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -33,14 +31,8 @@ HELD_AGAINST = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
-NUM_EXAMPLES = 10
+NUM_EXAMPLES = 6
 EVERYBODY = ("", *ROLES)
-
-
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone: a thousand requests take half a minute. What PostgreSQL alone refuses, test_hostile.py sends to both."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
 
 
 def signed_in(house: House) -> dict[str, dict[str, Any]]:

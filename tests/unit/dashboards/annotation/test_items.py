@@ -16,7 +16,7 @@ from dashboards.annotation import items, worded
 from store import annotation_erase, annotation_items, annotation_people, annotation_work
 from tasks.annotation import answers, confidence, desk
 from tests.annotators import rated
-from tests.unit.dashboards.annotation.conftest import House
+from tests.unit.dashboards.annotation.conftest import House, both_databases
 
 FOUR = "SELECT clip_id FROM clips WHERE clip_id IN ('c0', 'c1', 'c2', 'c3')"
 
@@ -37,6 +37,7 @@ def text_of(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
+@both_databases
 def test_a_batch_lists_its_items_by_pages_and_each_has_a_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items, "PAGE", 3)
     batch = house.batch("likert", FOUR, overlap=1, max_raters=1)
@@ -83,6 +84,7 @@ def test_a_batch_lists_its_items_by_pages_and_each_has_a_page(house: House, monk
     assert "erased" in designer.get(f"/batches/{batch}").text
 
 
+@both_databases
 def test_answers_come_as_a_file_and_names_only_to_an_administrator_who_asks(house: House) -> None:
     batch = house.batch("likert", FOUR, name="first", overlap=2, max_raters=2)
     for login in ("annotator", "other"):

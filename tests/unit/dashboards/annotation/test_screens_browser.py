@@ -28,12 +28,6 @@ ANOTHER = "battery staple"
 SYSTEMS = "SELECT 'c0' AS clip_id, 'c1' AS other_clip_id, 'ours-v7' AS system, 'theirs-v2' AS other_system"
 
 
-@pytest.fixture
-def annotation_url(tmp_path: Path) -> str:
-    """SQLite alone: what a browser shows is the same on either, and takes minutes."""
-    return f"sqlite:///{tmp_path / 'annotation.sqlite'}"
-
-
 def sign_in(page: Page, address: str, login: str, password: str = PASSWORD) -> None:
     page.goto(f"{address}/sign-in")
     type_in(field(page, "login"), login)

@@ -34,8 +34,8 @@ def commit_clips(workspace: Workspace, *clips: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, quick_sql: None, either_ledger: str) -> Workspace:
-    """On SQLite and, with its ledger and annotation, on PostgreSQL: three clips of two videos, and a tier that leaves out what is flagged."""
+def workspace(tmp_path: Path, quick_sql: None) -> Workspace:
+    """Three clips of two videos, and a tier that leaves out what is flagged. With `either_ledger` on PostgreSQL, too."""
     made = open_workspace(tmp_path / "workspace")
     commit_clips(made, clip("a", "v", 0, 100), clip("b", "v", 200, 300), clip("c", "w", 0, 100))
     folder = made.settings.workspace / "tiers"

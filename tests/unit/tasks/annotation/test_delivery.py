@@ -26,6 +26,9 @@ from tasks.annotation.delivery import Delivered, deliver, deliver_existing
 from tests.annotators import NOW, Crew, rated
 from tests.unit.tasks.annotation.conftest import NONE, TEETH, A, B, C, answered, clip, commit_clips, read, shown
 
+on_both = pytest.mark.usefixtures("either_ledger")
+"""For what the outbox and the ledger do; what tiers and commands make of a label is the same on either."""
+
 
 def test_a_flagged_clip_leaves_the_tier_and_diff_and_explain_tell_why(workspace: Workspace, crew: Crew) -> None:
     before = freeze.build(workspace, "clean")
@@ -54,6 +57,7 @@ def test_a_flagged_clip_leaves_the_tier_and_diff_and_explain_tell_why(workspace:
     assert snapshot.clips["labels.flags"].to_pylist() == ["", None], "the values that the clause read are frozen"
 
 
+@on_both
 def test_each_task_type_says_what_was_chosen_and_how_surely(workspace: Workspace, crew: Crew) -> None:
     answered(crew, "likert", shown(A), rated(4), rated(4, lip_sync=3))
     spans = [{"label": "nod", "start_s": 0.0, "end_s": 2.0}]
@@ -111,6 +115,7 @@ def test_labels_pass_on_to_a_clip_cut_anew_of_nearly_the_same_span(workspace: Wo
     assert row == {"flags": "", "inherited": False}, "what was said of this very span goes first"
 
 
+@on_both
 def test_a_later_decision_replaces_the_earlier_one_and_a_reviewer_outweighs(workspace: Workspace, crew: Crew) -> None:
     batch = answered(crew, "flags", shown(A), TEETH)
     deliver(workspace, crew.database)
@@ -158,6 +163,7 @@ deliver_existing(open_workspace(sys.argv[1]))
 """
 
 
+@on_both
 def test_killed_between_the_tables_and_the_manifest_it_is_delivered_once(workspace: Workspace, crew: Crew) -> None:
     answered(crew, "flags", shown(A, B, C), TEETH)
     root = workspace.settings.workspace
@@ -172,6 +178,7 @@ def test_killed_between_the_tables_and_the_manifest_it_is_delivered_once(workspa
     assert deliver(workspace, crew.database).labels == 3
 
 
+@on_both
 def test_several_deliveries_at_once_deliver_once_in_bounded_commits(
     workspace: Workspace, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +194,7 @@ def test_several_deliveries_at_once_deliver_once_in_bounded_commits(
     assert len(workspace.record.read(workspace.ledger.manifest(), "labels")) == 12
 
 
+@on_both
 def test_of_a_video_being_erased_nothing_is_delivered(
     workspace: Workspace, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +207,7 @@ def test_of_a_video_being_erased_nothing_is_delivered(
     assert {r["clip_id"] for r in read(workspace, "SELECT * FROM label_values")} == {"b"}
 
 
+@on_both
 def test_a_database_of_before_the_outbox_is_delivered_whole(workspace: Workspace, crew: Crew) -> None:
     answered(crew, "flags", shown(A, B), TEETH)
     crew.database.write(lambda c: c.execute(sa.DDL(f"DROP TABLE {outbox.name}")))
@@ -206,6 +215,7 @@ def test_a_database_of_before_the_outbox_is_delivered_whole(workspace: Workspace
     assert deliver_existing(workspace) == Delivered(labels=2, rows=8)
 
 
+@on_both
 def test_a_workspace_without_annotation_gets_no_database(workspace: Workspace) -> None:
     assert deliver_existing(workspace) == Delivered()
     assert not (workspace.settings.workspace / "annotation.sqlite").exists()

@@ -93,6 +93,7 @@ def test_what_has_no_ranking_says_why(workspace: Workspace, crew: Crew, capsys: 
         assert (code != 0, why in err) == (True, True), err
 
 
+@pytest.mark.usefixtures("either_ledger")
 def test_a_workspace_without_annotation_says_so(unasked: Workspace) -> None:
     with pytest.raises(ValueError, match="nobody was asked anything"):
         results.rankings_of(unasked.settings, "1")

@@ -117,6 +117,25 @@ def test_windows_tell_how_much_of_the_speech_is_in_sync() -> None:
     assert lip_sync.in_sync_ratio(moved, track, weights, speech) == 0.0
 
 
+def test_a_window_of_lips_is_held_against_the_sound_around_it() -> None:
+    """Sound 12 frames late: in the window itself only 38 of 50 rows have a partner, and chance weighs more."""
+    rng = np.random.default_rng(0)
+    track, weights = rng.normal(size=(300, 2)), np.full(2, 0.5)
+    late = np.roll(track, 12, axis=0)
+    around = lip_sync.lag_curve(late, track, weights, (100, 150))
+    assert around[15 + 12] == pytest.approx(1.0)
+    alone = lip_sync.lag_curve(late[100:150], track[100:150], weights)
+    assert alone[15 + 12] == pytest.approx(38 / 50)
+    assert lip_sync.lag_curve(late, track, weights, (250, 300))[15 + 12] == pytest.approx(38 / 50), "the sound ends"
+
+
+def test_lips_are_compared_along_axes_of_weights_that_sum_to_one() -> None:
+    heard, seen, weights = lip_sync.compared(voice(), np.random.default_rng(0).normal(size=(NUM_FRAMES, 6)))
+    assert heard.shape == seen.shape == (NUM_FRAMES, len(weights))
+    assert weights.sum() == pytest.approx(1.0, abs=1e-6)
+    assert (weights[:4] > 0.1).all(), "the mouth's opening does not outvote its width and protrusion"
+
+
 @pytest.mark.slow
 def test_a_real_mouth_is_found_late_when_its_sound_is_made_late(real_media: Path, tmp_path: Path) -> None:
     from tasks.lip_corpus import timelines

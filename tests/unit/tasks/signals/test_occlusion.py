@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.damage import degrade
 from tasks.drawn_covers import covered_image, mouth_center
 from tasks.face_geometry import points_of
 from tasks.signal import NotApplicable
@@ -59,6 +60,19 @@ def test_where_there_is_nothing_to_look_at() -> None:
         occlusion.compute(media, {"landmarks": no_landmarks()})
     with pytest.raises(NotApplicable, match="the face is turned away"):
         occlusion.compute(media, {"landmarks": landmarks_of([turned_face((40, 0, 0))] * 5)})
+    with pytest.raises(NotApplicable, match="too little detail"):
+        occlusion.compute(media, {"landmarks": landmarks_of([turned_face(center_px=(160, 120))] * 5)})
     late = landmarks_of([turned_face()] * 5, start_frame=15)
     with pytest.raises(NotApplicable, match="no face on a sampled frame"):
         occlusion.compute(media, {"landmarks": late})
+
+
+def test_a_blurred_frame_tells_nothing_and_a_damaged_one_is_free(scene: tuple[np.ndarray, np.ndarray]) -> None:
+    image, points = scene
+    soft = degrade(degrade(image, "blur", 12.0), "blur", 12.0)
+    media = media_of({0: image, 25: soft, 50: degrade(image, "blur", 4.0), 75: degrade(image, "jpeg", 14)}, 100)
+    output = occlusion.compute(media, {"landmarks": landmarks_of([points] * 100)})
+    assert output.timeline is not None
+    assert output.timeline["frame"].to_pylist() == [0, 0, 50, 50, 75, 75]
+    assert output.row["num_frames"] == 3
+    assert output.row["mouth_covered_ratio"] == 0

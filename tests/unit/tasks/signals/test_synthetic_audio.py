@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 import pytest
 
 from tasks.media.media import Media
@@ -32,13 +34,28 @@ def test_the_score_is_of_the_mean_window_and_only_speech_is_heard() -> None:
         return np.array([-1.0, 0.0, 4.0])
 
     audio = np.arange(64_000, dtype=np.float32)
-    row = judge(clip(audio), {"vad": vad(100, speech_ratio=0.5)}, hear).row
+    row = judge(clip(audio), {"vad": vad(100, speech_ratio=0.5)}, hear, 0.6).row
     assert np.array_equal(heard[0], audio[:32_000])
     assert row == {
         "synthetic_score": pytest.approx(1 / (1 + np.exp(-1))),
         "synthetic_ratio": pytest.approx(2 / 3),
         "speech_s": 2.0,
     }
+
+
+def test_windows_of_speech_are_told_at_their_time_in_the_clip() -> None:
+    """Three seconds of speech around a pause of one: windows of 2 s run on across it, the last ends with the sound."""
+    speech = vad(100)
+    silent = pa.array([25 <= f < 50 for f in range(100)])
+    prob = pa.compute.if_else(silent, 0.0, 1.0).cast(speech["speech_prob"].type)
+    speech = speech.set_column(speech.column_names.index("speech_prob"), "speech_prob", prob)
+    media = Media(500, 600, 64, 64, audio=np.zeros(64_000, np.float32))
+    made = judge(media, {"vad": speech}, lambda _voice: np.array([0.0, -2.0]), 2.0).timeline
+    assert made is not None
+    assert made.to_pylist() == [
+        {"frame": 500, "start_s": 0.0, "end_s": 3.0, "window_score": 0.5},
+        {"frame": 550, "start_s": 2.0, "end_s": 4.0, "window_score": pytest.approx(0.1192, abs=1e-4)},
+    ]
 
 
 def test_no_feature_counts_beyond_what_was_seen() -> None:
