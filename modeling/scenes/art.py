@@ -55,36 +55,23 @@ def _any(stage: Stage, of: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _ground(stage: Stage) -> np.ndarray:
-    """What figures stand before: a colour that changes, paper, a painted picture, an unsharp or painted photograph."""
+    """What figures stand before: a colour that changes, paper, a painted picture; at times unsharp. No photograph, not
+    even one smoothed to look painted: such a ground is too near to natural scenes."""
     import cv2
 
     rng, high, wide = stage.rng, stage.height_px, stage.width_px
-    kind = int(rng.integers(5))
+    kind = int(rng.integers(4))
     if kind == 0:
         ends = rng.uniform(30, 255, (2, 3))
         ramp = np.linspace(0, 1, high)[:, None, None] * rng.uniform(0, 1)
         made: np.ndarray = ends[0] * (1 - ramp) + ends[1] * ramp + np.zeros((1, wide, 1))
     elif kind == 1:
         made = np.array(stage.colour(150, 256)) + smooth_noise(rng, high, wide, 60)[..., None] * rng.uniform(1, 7)
-    elif kind in (2, 3):
-        made = cover(_any(stage, _art(stage).pictures), wide, high).astype(np.float32)
     else:
-        made = _painted(stage, cover(stage.photo(), wide, high)).astype(np.float32)
+        made = cover(_any(stage, _art(stage).pictures), wide, high).astype(np.float32)
     if rng.random() < 0.25:
         made = cv2.GaussianBlur(made.astype(np.float32), (0, 0), rng.uniform(2, 7))
     return np.clip(made, 0, 255).astype(np.uint8)
-
-
-def _painted(stage: Stage, image: np.ndarray) -> np.ndarray:
-    """A photograph as a painter of grounds would have it: without fine detail, in stronger colours."""
-    import cv2
-
-    flat = image
-    for _ in range(2):
-        flat = np.asarray(cv2.bilateralFilter(flat, 9, stage.rng.uniform(40, 90), 5))
-    gray = flat.mean(axis=2, keepdims=True)
-    made = np.clip(gray + (flat - gray) * stage.rng.uniform(1.2, 1.9), 0, 255)
-    return np.asarray(made, np.uint8)
 
 
 def _laid(image: np.ndarray, figure: np.ndarray, x: float, y: float, height_px: float, turn: float = 0.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from modeling.scenes import scene
 from modeling.scenes.art import FOLDERS, STYLES, load_art, of_art
 from modeling.scenes.stage import SHOWN, Art, Scene, Stage
+from modeling.scenes.unpack import main as unpack
+from modeling.scenes.unpack import svg_in, webp_in
 
 SIZE = (160, 90)
 
@@ -81,3 +84,23 @@ def test_a_folder_of_art_is_read_and_what_is_missing_is_told(tmp_path: Path) -> 
     cv2.imwrite(str(tmp_path / "people" / "b.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"b\.png: not an image with an alpha channel"):
         load_art(tmp_path)
+
+
+def test_pictures_and_drawings_are_found_in_a_file_of_resources() -> None:
+    """Between bytes that look like the head of either and are none."""
+    image = np.full((12, 20, 3), (0, 0, 200), np.uint8)
+    webp = cv2.imencode(".webp", image)[1].tobytes()
+    drawing = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>"
+    data = b"\x78\x9cno" + webp + b"RIFF\0\0\0\0WEBP" + zlib.compress(drawing) + zlib.compress(b"no drawing") + webp
+    found = list(webp_in(data))
+    assert [f.shape for f in found] == [image.shape, image.shape]
+    assert np.abs(found[1].astype(int) - image).max() < 12
+    assert list(svg_in(data)) == [drawing]
+
+
+def test_only_gcompris_is_asked_for_where_nothing_was_unpacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        unpack([str(tmp_path), str(tmp_path / "art"), str(tmp_path / "photos")])
+    assert "unpack gcompris-qt-data" in capsys.readouterr().err
