@@ -36,7 +36,7 @@ def features(images_rgb: Sequence[np.ndarray]) -> np.ndarray:
     """Float64 (NUM_FEATURES,) of frames about a second apart, (H, W, 3) at SIDE_PX.
 
     21 of each frame, as mean; 8 of the edges that all frames share; 11 of each pair of neighbours, as mean, least and
-    most; 4 of where it always moves; 11 of the likeliest video within the picture; 2 of sizes. One frame alone counts as
+    most; 4 of where it always moves; 6 of the likeliest video within the picture; 2 of sizes. One frame alone counts as
     a pair with itself.
     """
     import cv2

@@ -24,23 +24,16 @@ FILLED = 0.3
 """Share of a rectangle that moves from which it counts in full: of a speaker before a wall no more moves."""
 SMALL = 0.25
 """Short sides show by chance more often than long ones: a rectangle weighs as this power of its area."""
-BEYOND = 0.5
-"""How much of what goes on past a corner speaks against a side: the lines of tables and tiles cross, a video's end."""
-PAST, GAP_PX = 0.12, 3
-"""How far past a corner that is looked for, as a share of the picture's side, and from how many pixels on."""
-FLAT_SPAN = 3
-"""Gray levels within 5 x 5 pixels up to which a place is flat, as slides and screens are and videos seldom."""
-NUM_RECTANGLE = 11
+NUM_RECTANGLE = 6
 
 
 def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
-    """11 measures, from frames (H, W) uint8 about a second apart.
+    """6 measures, from frames (H, W) uint8 about a second apart.
 
-    How much of the least of its sides shows and ends at its corners, 0 to 1, less where little moves inside, for the
-    best rectangle whose four sides lie inside, and for the best of those that lie against one or two borders; then of
-    the better one its share of the picture, and in natural logarithms the change inside over that outside, and the
-    change along its sides, within and without; how much of its sides shows on average, and past its corners; the flat
-    share inside and outside, and the detail inside over that outside as a natural logarithm.
+    How much of the least of its sides shows, 0 to 1, less where little moves inside, for the best rectangle whose four
+    sides lie inside, and for the best of those that lie against one or two borders; then of the better one its share of
+    the picture, and in natural logarithms the change inside over that outside, and the change along its sides, within
+    and without.
     """
     import cv2
 
@@ -56,8 +49,7 @@ def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
         return [0.0] * NUM_RECTANGLE
     sides = np.stack([*_shown(upright, x, y), *(side.T for side in _shown(lying, y, x))])
     on_border = np.stack(np.broadcast_arrays(*_against(x, width, 0), *_against(y, height, 1)))
-    past = np.stack([*_past(upright, x, y), *(side.T for side in _past(lying, y, x))])
-    shown = np.where(on_border, 1.0, np.maximum(sides - BEYOND * past, 0)).min(axis=0)
+    shown = np.where(on_border, 1.0, sides).min(axis=0)
     changed = np.mean([np.abs(b - a) for a, b in pairwise(stack)] or [np.zeros((height, width))], axis=0)
     moves = np.pad((cv2.blur(changed, (5, 5)) > MOVES).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     pixels = np.outer(x[:, 1] - x[:, 0], y[:, 1] - y[:, 0])
@@ -76,10 +68,7 @@ def rectangle(grays: Sequence[np.ndarray]) -> list[float]:
         return [0.0] * NUM_RECTANGLE
     _, i, j = best
     x0, x1, y0, y1 = (int(v) for v in (*x[i], *y[j]))
-    inside = ~on_border[:, i, j]
-    lines = [float(of[inside, i, j].mean()) if inside.any() else 0.0 for of in (sides, past)]
-    changes, looks = _changes(changed, x0, x1, y0, y1), _looks(grays[len(grays) // 2], x0, x1, y0, y1)
-    return [*told, float(area[i, j]), *changes, *lines, *looks]
+    return [*told, float(area[i, j]), *_changes(changed, x0, x1, y0, y1)]
 
 
 def _lines(stack: np.ndarray) -> np.ndarray:
@@ -116,39 +105,6 @@ def _shown(line: np.ndarray, across: np.ndarray, along: np.ndarray) -> tuple[np.
         (summed[along[:, 1]][:, across[:, k]] - summed[along[:, 0]][:, across[:, k]]).T / length for k in (0, 1)
     )
     return first, second
-
-
-def _past(line: np.ndarray, across: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shaped as `_shown`: how much shows past the corner where more does; 0 past the border."""
-    height, reach = len(line), max(GAP_PX + 1, round(PAST * len(line)))
-    summed = np.concatenate([np.zeros((1, line.shape[1])), line.cumsum(axis=0)])
-    summed = np.concatenate([summed, np.zeros((len(summed), 1))], axis=1)
-    ends = []
-    for start, stop in (
-        (along[:, 0] - reach, along[:, 0] - GAP_PX),
-        (along[:, 1] + GAP_PX, along[:, 1] + reach),
-    ):
-        low, high = np.clip(start, 0, height), np.clip(stop, 0, height)
-        ends.append((low, high, np.maximum(high - low, reach // 2)[None]))
-    first, second = (
-        np.max([(summed[high][:, across[:, k]] - summed[low][:, across[:, k]]).T / n for low, high, n in ends], axis=0)
-        for k in (0, 1)
-    )
-    return first, second
-
-
-def _looks(gray: np.ndarray, x0: int, x1: int, y0: int, y1: int) -> list[float]:
-    """The flat share inside and outside, and the mean detail inside over that outside as a natural logarithm."""
-    import cv2
-
-    five = np.ones((5, 5), np.uint8)
-    flat = (cv2.dilate(gray, five) - cv2.erode(gray, five)) <= FLAT_SPAN
-    detail = np.abs(cv2.Laplacian(gray, cv2.CV_16S))
-    within = np.zeros(gray.shape, bool)
-    within[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = True
-    masks = [m if m.any() else np.ones_like(m) for m in (within, ~within)]
-    (a, b), (c, d) = ([float(of[m].mean()) for m in masks] for of in (flat, detail))
-    return [a, b, float(np.log((c + 0.5) / (d + 0.5)))]
 
 
 def _against(pairs: np.ndarray, end: int, axis: int) -> list[np.ndarray]:

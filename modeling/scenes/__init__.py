@@ -1,7 +1,7 @@
 """Scenes drawn by the few kinds that the content filter tells apart, for training it and for judging it.
 
     python -m modeling.scenes PHOTOS OUT --num 100 --seed 0            to train on
-    python -m modeling.scenes PHOTOS OUT --num 50 --seed 1 --held-out  to judge by: styles that training never saw
+    python -m modeling.scenes PHOTOS OUT --num 50 --seed 9 --held-out  to judge by: styles that training never saw
 
 `--art ART` adds styles made of pictures by artists to the scenes to train on; modeling/scenes/art.py says what it holds.
 PHOTOS is a folder of photographs. OUT gets KIND_SEED_NUMBER.mp4, four frames, one a second, coded by H.264 at a quality that
@@ -37,8 +37,9 @@ KINDS: dict[str, Scene] = {
 }
 SEED_STEP = 100_000
 """Scene `number` of the command's `--seed` S has the seed S * SEED_STEP + number."""
-JUDGING_SEED = 1
-"""The command's seed whose scenes the scorecard of `content` judges by: none of its seeds may be trained on."""
+JUDGING_SEED = 9
+"""The command's seed whose scenes the scorecard of `content` judges by; no scene to train on may have it. It is not 1, with
+which the present weights were trained."""
 SIZES = ((640, 360), (640, 360), (480, 270), (360, 640), (480, 480), (360, 288), (224, 224))
 MAX_PHOTO_PX = 1000
 

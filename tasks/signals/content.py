@@ -3,10 +3,8 @@
 A network, fitted on drawn scenes alone, gives the probabilities. Two rules stand over it, in `with_life`: what a living
 face excludes is taken out, and a living face makes natural likelier. Natural means no more than none of the others.
 
-It finds what looks like the drawings and the art of free games that it learned from: bars, counters, slides, games of
-blocks, painted and drawn pictures. It fails on films rendered by a studio and on painted faces that were made to speak,
-which pass as natural, names a small video on a slide an inset, and a marble bust a cartoon: see its scorecard's rows of
-real footage. Realistic games and dolls were not measured.
+It finds what looks like the drawings it learned from. Rendered and drawn films, realistic games, a statue that was made
+to speak and dolls pass as natural more often than not: see its scorecard's rows of real footage.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ MEANINGS = {
     "screencast": "that of a recorded screen",
     "slides": "that of slides",
     "game": "that of a computer game",
-    "cartoon": "that of a drawn or painted cartoon; a film rendered by a studio mostly passes as natural",
+    "cartoon": "that of a drawn or rendered cartoon",
     "still": "that of a photograph that stands or over which the camera moves (Ken Burns)",
     "inset": "that of a video within a picture: picture in picture, side by side",
     "test_pattern": "that of bars, charts, counters on plain ground",
@@ -45,7 +43,7 @@ MEANINGS = {
 
 SIGNAL = Signal(
     grain="clip",
-    version=3,
+    version=2,
     columns=(
         Column(
             "kind",
@@ -69,7 +67,7 @@ SIGNAL = Signal(
         "life": (LIVING_ODDS, LIVING_HEIGHT, FILLING_HEIGHT, LIVING_MOTION, RED_LIPS),
     },
     backend="drawn_scenes_mlp",
-    summary="Nine kinds by a small network trained on drawn scenes and free games' art; a living face rules some of them out.",
+    summary="Nine kinds by a small network trained on drawn scenes only; a living face rules some of them out.",
     source="Our own; calibrated by temperature (Guo et al., ICML 2017); the vector is that of `embedding`.",
 )
 

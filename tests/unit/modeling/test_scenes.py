@@ -81,5 +81,5 @@ def test_photographs_are_needed_and_must_be_images(tmp_path: Path) -> None:
 
 def test_the_seed_of_the_scorecard_is_not_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([str(tmp_path), str(tmp_path / "out"), "--seed", "1"])
-    assert "--seed 1 is the scorecard's" in capsys.readouterr().err
+        main([str(tmp_path), str(tmp_path / "out"), "--seed", "9"])
+    assert "--seed 9 is the scorecard's" in capsys.readouterr().err

@@ -24,10 +24,10 @@ def with_inset(x0: int, y0: int, x1: int, y1: int) -> list[np.ndarray]:
 
 
 def test_a_video_in_the_picture_has_four_sides_that_stay() -> None:
-    inside, leaning, area, *_ = rectangle(with_inset(80, 50, 200, 140))
-    assert inside > 0.45
+    inside, leaning, area, *_ = rectangle(with_inset(190, 90, 300, 160))
+    assert inside > 0.5
     assert inside > leaning
-    assert area == pytest.approx(120 * 90 / (HEIGHT * WIDTH), rel=0.1)
+    assert area == pytest.approx(110 * 70 / (HEIGHT * WIDTH), rel=0.1)
     assert max(rectangle(moving(4, 0))[:2]) < 0.35
 
 
@@ -45,36 +45,15 @@ def test_a_picture_on_the_wall_has_the_sides_but_nothing_moves_in_it() -> None:
     assert rectangle(frames)[0] < 0.6 * rectangle(with_inset(190, 90, 300, 160))[0]
 
 
-def test_lines_that_go_on_past_the_corners_are_no_video_s() -> None:
-    """The same moving part, between lines that cross the picture as those of a table or of tiles do."""
-    frames = [np.full((HEIGHT, WIDTH), 120, np.uint8) for _ in range(4)]
-    for frame, part in zip(frames, moving(4, 1, 64, 104), strict=True):
-        frame[93:157, 193:297] = part
-    ends, crosses = [f.copy() for f in frames], [f.copy() for f in frames]
-    for frame in ends:
-        cv2.rectangle(frame, (190, 90), (300, 160), 0, 2)
-    for frame in crosses:
-        for x in (190, 300):
-            cv2.line(frame, (x, 0), (x, HEIGHT), 0, 2)
-        for y in (90, 160):
-            cv2.line(frame, (0, y), (WIDTH, y), 0, 2)
-    assert rectangle(crosses)[0] < 0.5 * rectangle(ends)[0]
-
-
 def test_change_inside_is_set_against_that_outside() -> None:
     frames = [np.full((HEIGHT, WIDTH), 120, np.uint8) for _ in range(4)]
     for frame, part in zip(frames, moving(4, 1, 70, 110), strict=True):
         frame[90:160, 190:300] = part
-    inside, _, _, more_inside, within, without, shown, past, flat_inside, flat_outside, detail = rectangle(frames)
+    inside, _, _, more_inside, within, without = rectangle(frames)
     assert inside > 0.5
     assert more_inside > 2
     assert within > without + 2
     assert without == pytest.approx(np.log(0.3), abs=0.01)
-    assert shown > 0.5
-    assert past < 0.1
-    assert flat_inside < 0.5
-    assert flat_outside > 0.9
-    assert detail > 0.5
     assert rectangle(with_inset(190, 90, 300, 160))[3] == pytest.approx(0, abs=0.7)
 
 
