@@ -48,7 +48,8 @@ BATCH = 50_000
 WRITE_UP_TO = 1_000_000
 """Larger tables are written to a little only: a backfill of 10 M would take an hour."""
 LIMIT_BACKFILL_S_PER_MILLION = 60.0
-LIMIT_SNAPSHOT_S = 2.0
+LIMIT_SNAPSHOT_S, LIMIT_DIFF_S = 2.0, 2.0
+"""Of half a million clips with the values of ten clauses; each is a leaf that is hashed."""
 LIMIT_PLAN_S, LIMIT_PLAN_LARGE_S = 5.0, 40.0
 """Up to a million clips, and up to ten."""
 LIMIT_AGAIN_S_PER_MILLION = 1.0
@@ -384,19 +385,19 @@ def snapshots(workspace: Workspace, num_clips: int) -> list[Measured]:
     (tiers / "half.sql").write_text(f"{HALF_OF_THE_CLIPS}\n")
     freeze.build(workspace, "half")
     upsert(workspace, 0, 1000, seed=99)
-    limit_s = LIMIT_SNAPSHOT_S * max(1.0, num_clips / 1e6)
+    millions = max(1.0, num_clips / 1e6)
     return [
         measured(
             "snapshot of a tier of 10 clauses after a change",
             num_clips,
-            limit_s,
+            LIMIT_SNAPSHOT_S * millions,
             lambda made: f"{made['clips']:,} clips in it",
             lambda: freeze.build(workspace, "half"),
         ),
         measured(
             "diff of two snapshots of 10 clauses",
             num_clips,
-            limit_s,
+            LIMIT_DIFF_S * millions,
             lambda found: f"{len(found['came']):,} came, {len(found['went']):,} went",
             lambda: freeze.diff(workspace, "half"),
         ),

@@ -26,6 +26,7 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.store import (
     LIMIT_BACKFILL_S_PER_MILLION,
+    LIMIT_DIFF_S,
     LIMIT_SNAPSHOT_S,
     TIER_10_CLAUSES,
     backfill,
@@ -115,7 +116,7 @@ def rows(told: dict[str, Any]) -> list[tuple[str, float, str, float | None]]:
         (f"a tier after {told['commits']} small commits, not yet compacted, against fresh", told["read_ratio_before_compaction"], "x", None),
         ("the same, compacted", told["read_ratio"], "x", LIMIT_READ_RATIO),
         ("a snapshot after a change", told["snapshot_s"], "s", LIMIT_SNAPSHOT_S),
-        ("diff with the one before", told["diff_s"], "s", LIMIT_SNAPSHOT_S),
+        ("diff with the one before", told["diff_s"], "s", LIMIT_DIFF_S),
         ("peak memory", told["peak_gib"], "GiB", LIMIT_MEMORY_GIB),
     ]  # fmt: skip
 

@@ -191,7 +191,7 @@ def _key_columns(tier: TierFacts, reader: Reader) -> list[str]:
     wanted = [
         c
         for c in dict.fromkeys([*own, *tier.parsed.columns])
-        if c in present and not c.endswith(("_status", ".duration_s"))
+        if c in present and not c.endswith(("_status", ".duration_s", ".clip_id", ".video_id"))
     ]
     return wanted[:4]
 

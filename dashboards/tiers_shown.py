@@ -13,10 +13,10 @@ from dashboards.terminal import cell, out
 
 
 def tiers(told: Mapping[str, Any]) -> None:
-    table = Table("tier", "clips now", "hours", "latest snapshot", "frozen", "when", box=None, header_style="dim")
+    table = Table("tier", "clips now", "hours", "snapshot", "frozen", "when", box=None, header_style="dim")
     for tier in told["tiers"]:
         snapshot = tier.get("snapshot") or {}
-        when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d %H:%M") if snapshot else ""
+        when = datetime.fromtimestamp(snapshot["created_at"]).strftime("%Y-%m-%d") if snapshot else ""
         now = "" if tier.get("clips") is None else f"{tier['clips']:,}"
         hours = "" if tier.get("hours") is None else f"{tier['hours']:.3g}"
         shown = "[red]can't run[/]" if tier.get("error") else now or "[dim]not yet[/]"

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,10 +25,13 @@ from store.guard import Query
 from store.sql_rules import CLIP_RELATIONS
 from store.tier_sql import Clause, Tier, base_of
 
-FORMAT = "headroom snapshot 1"
+FORMAT, FORMAT_1 = "headroom snapshot 2", "headroom snapshot 1"
+"""What is written, and what is read, too."""
 _SPAN = ("clip_id", "video_id", "start_frame", "end_frame", "start_s", "end_s", "duration_s")
 SPAN_COLUMNS = tuple(f"clips.{c}" for c in _SPAN)
 _KEPT = ("salt", "leaf")
+_CHILDREN = 64
+"""Of a node of the hash tree: so the leaves are nearly all there is to hash."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def freeze(
     rows = rows.rename_columns([*_SPAN, *values])
     if rows["clip_id"].null_count or len(rows["clip_id"].unique()) != rows.num_rows:
         raise ValueError(f"tier {tier.name}: clips appear twice; the views are damaged, run headroom status")
-    salts = [hmac.digest(secret, f"leaf {c}".encode(), "sha256")[:16] for c in rows["clip_id"].to_pylist()]
+    key = hmac.digest(secret, b"leaves", "sha256")
+    salts = [hashlib.blake2b(c.encode(), key=key, digest_size=16).digest() for c in rows["clip_id"].to_pylist()]
     rows = rows.append_column("salt", pa.array(salts, pa.binary()))
     rows = rows.append_column("leaf", pa.nulls(rows.num_rows, pa.binary())).combine_chunks()
     header = {
@@ -109,7 +114,7 @@ def freeze(
         "columns": [[f.name, str(f.type)] for f in rows.schema],
         "num_clips": rows.num_rows,
         "duration_s": round(float(pc.sum(rows["duration_s"]).as_py() or 0.0), 3),
-        "merkle_root": merkle_root(_leaves(rows)).hex(),
+        "merkle_root": _root(rows).hex(),
     }
     return Snapshot(header, rows, created_at)
 
@@ -120,7 +125,7 @@ def weighted(snapshot: Snapshot, weights: Sequence[float], balance: Mapping[str,
     rows = snapshot.clips
     clips = rows.add_column(rows.num_columns - len(_KEPT), "weight", pa.array(weights, pa.float64())).combine_chunks()
     told = {"balance": dict(balance), "columns": [[f.name, str(f.type)] for f in clips.schema]}
-    header = {**snapshot.header, **told, "merkle_root": merkle_root(_leaves(clips)).hex()}
+    header = {**snapshot.header, **told, "merkle_root": _root(clips).hex(), "format": FORMAT}
     return Snapshot(header, clips, snapshot.created_at)
 
 
@@ -147,6 +152,12 @@ def load(path: Path) -> Snapshot:
     return from_bytes(path.read_bytes(), str(path))
 
 
+def header_of(path: Path) -> dict[str, Any]:
+    """The header alone, of any number of clips in no time; these are not verified. Raises ValueError as `load` does."""
+    with pa.memory_map(str(path)) as file:
+        return dict(_parsed(file, str(path), whole=False).header)
+
+
 def to_bytes(snapshot: Snapshot) -> bytes:
     """An Arrow file of the clips, with the header as its metadata."""
     told = {"header": _canonical(snapshot.header), "sha256": snapshot.sha256, "created_at": repr(snapshot.created_at)}
@@ -159,9 +170,25 @@ def to_bytes(snapshot: Snapshot) -> bytes:
 
 def from_bytes(data: bytes, name: str) -> Snapshot:
     """Raises ValueError when the bytes are no snapshot, or its header, its rows and its hash don't belong together."""
+    found = _parsed(pa.BufferReader(data), name, whole=True)
+    header = found.header
+    columns = [[f.name, str(f.type)] for f in found.clips.schema]
+    if columns != header["columns"] or found.clips.num_rows != header["num_clips"]:
+        raise ValueError(
+            f"snapshot {name}: {found.clips.num_rows} rows don't fit its header: changed; build the tier again"
+        )
+    if (root := _root(found.clips, header["format"]).hex()) != header["merkle_root"]:
+        raise ValueError(
+            f"snapshot {name}: its clips hash to {root}, not to {header['merkle_root']}: changed; build the tier again"
+        )
+    return found
+
+
+def _parsed(source: pa.NativeFile, name: str, *, whole: bool) -> Snapshot:
+    """The header verified, the clips as they were read, or none of them."""
     try:
-        with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-            table = reader.read_all().combine_chunks()
+        with pa.ipc.open_file(source) as reader:
+            table = reader.read_all().combine_chunks() if whole else reader.schema.empty_table()
         told = table.schema.metadata or {}
         header = json.loads(told[b"header"])
         found = Snapshot(header, table.replace_schema_metadata(None), float(told[b"created_at"]))
@@ -170,22 +197,14 @@ def from_bytes(data: bytes, name: str) -> Snapshot:
         raise ValueError(
             f"snapshot {name}: can't be read ({str(error).splitlines()[0]}); build the tier again"
         ) from None
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, FORMAT_1):
         raise ValueError(
-            f"snapshot {name}: format {header.get('format')!r}, this version reads {FORMAT!r}; build the tier again"
+            f"snapshot {name}: format {header.get('format')!r}, this version reads {FORMAT_1!r} and {FORMAT!r}; "
+            "build the tier again"
         )
     if found.sha256 != claimed:
         raise ValueError(
             f"snapshot {name}: its header has sha256 {found.sha256}, it says {claimed}: changed; build the tier again"
-        )
-    columns = [[f.name, str(f.type)] for f in found.clips.schema]
-    if columns != header["columns"] or found.clips.num_rows != header["num_clips"]:
-        raise ValueError(
-            f"snapshot {name}: {found.clips.num_rows} rows don't fit its header: changed; build the tier again"
-        )
-    if (root := merkle_root(_leaves(found.clips)).hex()) != header["merkle_root"]:
-        raise ValueError(
-            f"snapshot {name}: its clips hash to {root}, not to {header['merkle_root']}: changed; build the tier again"
         )
     return found
 
@@ -193,7 +212,7 @@ def from_bytes(data: bytes, name: str) -> Snapshot:
 def redact(snapshot: Snapshot, clip_ids: Collection[str]) -> Snapshot:
     """The snapshot without what it says of these clips: only their leaves stay. `sha256` does not change."""
     gone = pc.fill_null(pc.is_in(snapshot.clips["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string())), False)
-    leaves = pa.array(_leaves(snapshot.clips), pa.binary())
+    leaves = pa.array(_leaves(snapshot.clips, snapshot.header["format"]), pa.binary())
     # Taken row by row: a mask alone would leave the bytes of what it hides in the buffers, and so in the file.
     kept = pc.if_else(gone, pa.scalar(None, pa.int64()), pa.array(range(snapshot.clips.num_rows), pa.int64()))
     columns = [
@@ -204,26 +223,56 @@ def redact(snapshot: Snapshot, clip_ids: Collection[str]) -> Snapshot:
     return Snapshot(snapshot.header, clips, snapshot.created_at)
 
 
-def merkle_root(leaves: list[bytes]) -> bytes:
-    """Root of a binary hash tree; an odd node goes up as it is. Nodes and leaves hash under different first bytes
-    (RFC 6962), so none can stand for the other."""
+def merkle_root(leaves: list[bytes], children: int = _CHILDREN) -> bytes:
+    """Root of a hash tree with up to so many children a node; one alone goes up as it is. Nodes and leaves hash under different
+    first bytes (RFC 6962), so none can stand for the other."""
     level = leaves or [hashlib.sha256(b"").digest()]
     while len(level) > 1:
-        pairs = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + ([level[-1]] if len(level) % 2 else [])
+        nodes = [level[at : at + children] for at in range(0, len(level), children)]
+        level = [hashlib.sha256(b"\x01" + b"".join(n)).digest() if len(n) > 1 else n[0] for n in nodes]
     return level[0]
 
 
-def _leaves(rows: pa.Table) -> list[bytes]:
-    """sha256 of 0x00, the salt, and the row's values as text. A redacted row gives the leaf it kept."""
+def _root(rows: pa.Table, form: str = FORMAT) -> bytes:
+    return merkle_root(_leaves(rows, form), 2 if form == FORMAT_1 else _CHILDREN)
+
+
+def _leaves(rows: pa.Table, form: str = FORMAT) -> list[bytes]:
+    """sha256 of 0x00, the salt, the row's numbers as they lie in memory, and its other values as text; in format 1 all are text.
+    A redacted row gives the leaf it kept."""
     names = [n for n in rows.column_names if n not in _KEPT]
-    texts = [pc.fill_null(pc.binary_join_element_wise("=", _as_text(rows[n]), ""), "") for n in names]
-    joined = pc.binary_join_element_wise(*texts, "\x1f") if names else pa.array([])
+    numbers = [n for n in names if form != FORMAT_1 and _is_number(rows.schema.field(n).type)]
+    packed, width = _packed([rows[n] for n in numbers], rows.num_rows)
+    told = [n for n in names if n not in numbers]
+    texts = [pc.fill_null(pc.binary_join_element_wise("=", _as_text(rows[n]), ""), "") for n in told]
+    joined = pc.binary_join_element_wise(*texts, "\x1f").to_pylist() if texts else [""] * rows.num_rows
+    starts = range(0, rows.num_rows * width, width) if width else [0] * rows.num_rows
     salts, kept = rows["salt"].to_pylist(), rows["leaf"].to_pylist()
     return [
-        hashlib.sha256(b"\x00" + salt + text.encode()).digest() if leaf is None else leaf
-        for salt, text, leaf in zip(salts, joined.to_pylist(), kept, strict=True)
+        hashlib.sha256(b"\x00" + salt + packed[at : at + width] + text.encode()).digest() if leaf is None else leaf
+        for salt, at, text, leaf in zip(salts, starts, joined, kept, strict=True)
     ]
+
+
+def _is_number(of: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of))
+
+
+def _packed(columns: Sequence[pa.ChunkedArray], count: int) -> tuple[bytes, int]:
+    """Row after row, little-endian, and the bytes of a row: of each value whether it is there, then the value, 0 for NULL."""
+    fields = [
+        (f"{part}{i}", t) for i, c in enumerate(columns) for part, t in (("is", "?"), ("v", _little_endian(c.type)))
+    ]
+    rows = np.zeros(count, np.dtype(fields))
+    for i, column in enumerate(columns):
+        rows[f"is{i}"] = pc.is_valid(column).to_numpy()
+        rows[f"v{i}"] = pc.fill_null(column, pa.scalar(0).cast(column.type)).to_numpy()
+    return rows.tobytes(), rows.dtype.itemsize
+
+
+def _little_endian(of: pa.DataType) -> np.dtype[Any]:
+    made: np.dtype[Any] = np.dtype(of.to_pandas_dtype())
+    return made.newbyteorder("<")
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

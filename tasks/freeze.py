@@ -33,7 +33,7 @@ def build(workspace: Workspace, name: str, targets: Targets | None = None) -> di
     rows = workspace.ledger.rows(table.select().where(table.c.tier == name).order_by(*SNAPSHOTS_BY_AGE))
     latest = rows[-1] if rows else None
     if latest and latest["manifest_id"] == workspace.ledger.manifest().id:
-        header = _loaded(workspace, latest).header
+        header = snapshot.header_of(workspace.objects.local(latest["uri"]))
         same = header["inlined"] == tier.inlined and header["fingerprints"] == {
             s: fingerprints[s] for s in tier.signals
         }
@@ -58,9 +58,11 @@ def build(workspace: Workspace, name: str, targets: Targets | None = None) -> di
             _refuse_unweighable(made, {s: undecided.get(s, set()) for s in read})
             made = balanced(made, query, targets, {s: fingerprints[s] for s in read})
         manifest_id = reader.manifest.id
-    if latest and _same(held := _loaded(workspace, latest), made) and _kept(workspace, held):
-        workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
-        return _built(workspace, latest, held.header)
+    if latest:
+        header = snapshot.header_of(workspace.objects.local(latest["uri"]))
+        if _same(header, made.header) and _kept(workspace, header):
+            workspace.ledger.put(table, [{**latest, "manifest_id": manifest_id}])  # the next build need not look again
+            return _built(workspace, latest, header)
     for ending, data in as_files(card(workspace, made)).items():
         workspace.objects.put_bytes(data, f"snapshots/{made.id}.{ending}")
     saved = snapshot.save(made, workspace.scratch / "snapshots")
@@ -104,16 +106,16 @@ def _refuse_unweighable(made: snapshot.Snapshot, late: Mapping[str, set[str]]) -
             )
 
 
-def _same(before: snapshot.Snapshot, now: snapshot.Snapshot) -> bool:
+def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether nothing of the tier changed: its text, its signals, its clips and their values. Tables it does not read
     may have new versions all the same."""
-    return {**before.header, "manifest": None} == {**now.header, "manifest": None}
+    return {**before, "manifest": None} == {**now, "manifest": None}
 
 
-def _kept(workspace: Workspace, held: snapshot.Snapshot) -> bool:
+def _kept(workspace: Workspace, held: Mapping[str, Any]) -> bool:
     """Whether the tables' versions that the snapshot was frozen at are still there: what reads it for training opens
     them, and they go by the nightly clean-up and by an erasure."""
-    return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held.header["manifest"].items()}, ""))
+    return workspace.record.readable(Manifest(0, {str(k): int(v) for k, v in held["manifest"].items()}, ""))
 
 
 def _built(workspace: Workspace, row: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:

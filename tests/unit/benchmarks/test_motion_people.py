@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,8 +12,9 @@ from benchmarks import motion_people
 from modeling.recipes.audio_to_motion import VARIANTS
 from store.workspace import open_workspace
 from tests.unit.modeling.spoken_corpus import PEOPLE, fill_spoken
+from tests.unit.modeling.spoken_motion import made_clip
 
-TINY = replace(VARIANTS["audio_to_motion_tiny"], num_steps=120, batch_size=8, average=0.9, dropout=0.0)
+TINY = replace(VARIANTS["audio_to_motion_tiny"], num_steps=60, learning_rate=5e-3, average=0.9, dropout=0.0)
 
 
 def test_everybody_is_judged_once_beside_every_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,6 @@ def test_everybody_is_judged_once_beside_every_baseline(tmp_path: Path, monkeypa
 
 
 def test_a_picture_comes_from_the_beginning() -> None:
-    from tests.unit.modeling.spoken_motion import made_clip
-
     clip = made_clip("c", "p", 4.0)
     assert motion_people.picture_of(clip) < 30
     values = clip.motion.values.copy()
@@ -55,4 +53,3 @@ def test_a_picture_comes_from_the_beginning() -> None:
     values[17, :4] = 0.0
     still = replace(clip, motion=replace(clip.motion, values=values))
     assert motion_people.picture_of(still) == 17
-    assert np.isfinite(values).all()

@@ -230,8 +230,12 @@ def test_a_broken_tier_is_told_and_stops_nothing(tmp_path: Path) -> None:
     (workspace.settings.workspace / "tiers" / "t_later.sql").write_text(
         "SELECT clip_id FROM signals WHERE face_track_face_ratio > 0.5"
     )
+    (workspace.settings.workspace / "tiers" / "t_by_id.sql").write_text(
+        "SELECT clip_id FROM t_wide WHERE clip_id IN (SELECT clip_id FROM clips)"
+    )
     told = words(section(write_report(workspace).read_text(encoding="utf-8"), "tiers"))
     assert "t_bad tier t_bad: " in told
+    assert "t_by_id 2 of 4 clips" in told
     assert "t_later reads face_track, which was never computed here" in told
     assert "t_wide 2 of 4 clips" in told
 

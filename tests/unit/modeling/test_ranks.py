@@ -140,10 +140,11 @@ def test_on_a_gpu_it_learns_the_same(tmp_path: Path) -> None:
 def test_the_loss_of_a_batch_is_the_mean_over_its_ranks() -> None:
     """What two processes would reduce, done here by hand: gradients of both halves, with the weights of the whole."""
     torch.manual_seed(0)
-    net, clips = MotionNet(TINY).eval(), made_clips(3)
-    losses_of(TINY, net, *Batches(TINY, clips)(1))["loss"].backward()
+    made, clips = replace(TINY, acceleration=1.0, smoothness=0.2), made_clips(3)
+    net = MotionNet(made).eval()
+    losses_of(made, net, *Batches(made, clips)(1))["loss"].backward()
     whole = [p.grad.clone() for p in net.parameters() if p.grad is not None]
-    batches = [Batches(TINY, clips, rank, 2)(1) for rank in range(2)]
+    batches = [Batches(made, clips, rank, 2)(1) for rank in range(2)]
 
     class Half:
         device, rank, world_size = CPU, 0, 2
@@ -152,16 +153,14 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_ranks() -> None:
         def sum(mine: torch.Tensor) -> torch.Tensor:
             return halves[0] + halves[1]
 
-    from modeling.training import NUM_MOUTH  # the weights' sums of each half, as the ranks would tell them
-
-    halves = []
-    for _, target, weight, silent in batches:
-        scaled = weight * torch.tensor([1.0] * NUM_MOUTH + [TINY.head] * (target.shape[-1] - NUM_MOUTH))
-        pair = scaled[:, 1:] * weight[:, :-1]
-        triple = pair[:, 1:] * weight[:, :-2]
-        halves.append(torch.stack([scaled.sum(), pair.sum(), triple.sum(), silent.sum() * NUM_MOUTH]))
+    halves = []  # the weights' sums of each half, as the ranks would tell them
+    for _, _, weight, silent in batches:
+        seen = weight[..., 0]
+        pair = seen[:, 1:] * seen[:, :-1]
+        triple = pair[:, 1:] * seen[:, :-2]
+        halves.append(torch.stack([part.sum() for part in (seen, pair, triple, silent)]))
     net.zero_grad()
     for batch in batches:
-        (losses_of(TINY, net, *batch, place=Half())["loss"] / 2).backward()  # type: ignore[arg-type]
+        (losses_of(made, net, *batch, place=Half())["loss"] / 2).backward()  # type: ignore[arg-type]
     for mean, true in zip((p.grad for p in net.parameters()), whole, strict=True):
         torch.testing.assert_close(mean, true, rtol=1e-4, atol=1e-6)

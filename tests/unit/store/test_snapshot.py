@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from store.guard import in_process
-from store.snapshot import Snapshot, freeze, from_bytes, load, merkle_root, redact, save, to_bytes
+from store.snapshot import Snapshot, _leaves, freeze, from_bytes, header_of, load, merkle_root, redact, save, to_bytes
 from store.snapshot_diff import diff
 from store.tier_sql import parse_tier
 from tests.unit.store.conftest import SIGNALS, connect, world
@@ -115,8 +115,8 @@ def test_a_changed_header_or_row_count_or_format_is_found_out(query: Any) -> Non
         from_bytes(_file(table, {**told, b"header": json.dumps(forged).encode()}), "s")
     with pytest.raises(ValueError, match="3 rows don't fit its header"):
         from_bytes(_file(table.slice(1), told), "s")
-    newer = Snapshot({**made.header, "format": "headroom snapshot 2"}, made.clips, 0.0)
-    with pytest.raises(ValueError, match="format 'headroom snapshot 2', this version reads"):
+    newer = Snapshot({**made.header, "format": "headroom snapshot 3"}, made.clips, 0.0)
+    with pytest.raises(ValueError, match="format 'headroom snapshot 3', this version reads"):
         from_bytes(to_bytes(newer), "s")
 
 
@@ -154,6 +154,43 @@ def test_the_root_depends_on_every_leaf_and_their_order() -> None:
     leaves = [bytes([i]) * 32 for i in range(5)]
     roots = {merkle_root(leaves[:n]) for n in range(6)} | {merkle_root(leaves[::-1])}
     assert len(roots) == 7
+    many = [bytes([i % 251, i // 251]) * 16 for i in range(5000)]  # three levels of nodes
+    other = [*many[:4900], bytes(32), *many[4901:]]
+    assert merkle_root(many, 2) != merkle_root(many)
+    assert len({merkle_root(m) for m in (many, many[:-1], other, [*many[64:], *many[:64]])}) == 4
+
+
+def test_no_value_is_another_one_than_zero(query: Any) -> None:
+    made = frozen(query)
+    index = made.clips.column_names.index("signals.speech_quality_ovrl")
+    column = made.clips.column(index)
+
+    def root(values: pa.Array) -> bytes:
+        return merkle_root(_leaves(made.clips.set_column(index, "signals.speech_quality_ovrl", values)))
+
+    zeros = pa.array([0.0] * len(column), column.type)
+    assert root(zeros) != root(pa.nulls(len(column), column.type))
+    assert root(zeros) == root(pa.chunked_array([zeros[:1], zeros[1:]])), "however they lie in memory"
+
+
+def test_a_snapshot_of_format_1_is_read_and_redacted(query: Any) -> None:
+    made = frozen(query)
+    root = "1790421ec5bfee48ba837d10f97efc42ac648ac076660f68b7f8452ac8fdfee7"  # as format 1 was hashed when it was the one that is written
+    old = Snapshot({**made.header, "format": "headroom snapshot 1", "merkle_root": root}, made.clips, 0.0)
+    assert from_bytes(to_bytes(old), "s").sha256 == old.sha256
+    assert from_bytes(to_bytes(redact(old, ["c3"])), "s").clip_ids == ["c2", "c5", "c6"]
+    with pytest.raises(ValueError, match="its clips hash to"):
+        from_bytes(to_bytes(_changed(old, "end_frame", 1)), "s")
+
+
+def test_a_header_is_read_without_the_clips(query: Any, tmp_path: Path) -> None:
+    made = frozen(query)
+    path = save(made, tmp_path)
+    assert header_of(path) == made.header
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(path.read_bytes().replace(b"headroom snapshot", b"headroom Snapshot"))
+    with pytest.raises(ValueError, match="can't be read|its header has sha256|format"):
+        header_of(damaged)
 
 
 def test_a_separator_inside_a_value_can_not_shift_values(query: Any) -> None:
