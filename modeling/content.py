@@ -1,6 +1,6 @@
 """Fits the content filter: from features of drawn scenes to probabilities of nine kinds.
 
-    python -m modeling.scenes PHOTOS SCENES                      drawn scenes of each kind
+    python -m modeling.scenes PHOTOS SCENES                      drawn scenes of each kind; --art ART: in more styles
     python -m tasks.content_corpus FEATURES.npz SCENES           their features
     python -m modeling.content FEATURES.npz OUT.npz              the fit, under a minute
 

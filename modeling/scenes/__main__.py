@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from modeling.scenes import KINDS, coded, load_photos, scene
+from modeling.scenes import JUDGING_SEED, KINDS, SEED_STEP, coded, load_photos, scene
+from modeling.scenes.art import load_art
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -16,16 +17,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num", type=int, default=100, help="scenes of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help="styles to judge by instead of those to train on")
+    parser.add_argument(
+        "--art", type=Path, help="folder of art, for more styles to train on; see modeling/scenes/art.py"
+    )
     options = parser.parse_args(argv)
+    if options.seed == JUDGING_SEED and not options.held_out:
+        parser.error(f"--seed {JUDGING_SEED} is the scorecard's; draw scenes to train on with another")
+    art = None if options.art is None else load_art(options.art)
     photos = load_photos(sorted(p for p in options.photos.iterdir() if p.is_file()))
     options.out.mkdir(parents=True, exist_ok=True)
     for number in range(options.num):
-        seed = options.seed * 100_000 + number
+        seed = options.seed * SEED_STEP + number
         for kind in KINDS:
             file = options.out / f"{kind}_{options.seed}_{number:04d}.mp4"
             if file.exists():
                 continue
-            frames = scene(kind, seed, photos, held_out=options.held_out)
+            frames = scene(kind, seed, photos, held_out=options.held_out, art=art)
             file.write_bytes(coded(frames, seed))
 
 

@@ -31,7 +31,7 @@ def natural(stage: Stage) -> Iterator[np.ndarray]:
     if rng.random() < 0.45:
         base = _in_front(stage, base, rooms=True)
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    bumps = [_bump(stage, x, y, calm) for _ in range(int(rng.integers(2, 7)))]
+    bumps = [bump(stage, x, y, calm) for _ in range(int(rng.integers(2, 7)))]
     hand = rng.choice([0.0, 0.0, 1.0, 3.0]) * rng.uniform(0.5, 1.5) * (not calm)
     sway = np.cumsum(rng.normal(0, hand, (NUM_FRAMES, 2)), axis=0)
     zoom = 1 + np.cumsum(rng.normal(0, 0.002 * hand, NUM_FRAMES))
@@ -55,7 +55,7 @@ def natural(stage: Stage) -> Iterator[np.ndarray]:
         yield made
 
 
-def _bump(stage: Stage, x: np.ndarray, y: np.ndarray, calm: bool) -> tuple[np.ndarray, np.ndarray]:
+def bump(stage: Stage, x: np.ndarray, y: np.ndarray, calm: bool) -> tuple[np.ndarray, np.ndarray]:
     """A round weight (H, W), and its push in pixels at each frame (T, 2). Calm ones stay near the middle and move
     little, as of a person who sits before a tripod."""
     rng, size = stage.rng, stage.height_px

@@ -28,14 +28,28 @@ ACCENTS = ((52, 120, 246), (40, 160, 90), (220, 90, 50), (150, 80, 200), (200, 1
 
 
 @dataclass(frozen=True)
+class Art:
+    """Pictures by artists: `pictures` and `screens` of games RGB, `figures` and `people` RGBA, all uint8 (H, W, C), and
+    `blocks`, RGB textures of one size."""
+
+    pictures: Sequence[np.ndarray]
+    figures: Sequence[np.ndarray]
+    people: Sequence[np.ndarray]
+    screens: Sequence[np.ndarray]
+    blocks: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One scene to be drawn. `held_out` scenes use styles that no other scene uses: they judge, they never train."""
+    """One scene to be drawn. `held_out` scenes use styles that no other scene uses: they judge, they never train. `art`,
+    of scenes to train on, adds styles made of it."""
 
     rng: np.random.Generator
     width_px: int
     height_px: int
     photos: Sequence[np.ndarray]
     held_out: bool = False
+    art: Art | None = None
 
     def pick(self, train: Sequence[T], held_out: Sequence[T]) -> T:
         """One style, of the training ones or of those held out."""

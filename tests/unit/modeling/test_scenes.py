@@ -77,3 +77,9 @@ def test_photographs_are_needed_and_must_be_images(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("no image")
     with pytest.raises(ValueError, match="not an image that OpenCV reads"):
         load_photos([tmp_path / "x.txt"])
+
+
+def test_the_seed_of_the_scorecard_is_not_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), str(tmp_path / "out"), "--seed", "9"])
+    assert "--seed 9 is the scorecard's" in capsys.readouterr().err
