@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ every later commit 10 ms; timelines have few columns and large rows, which are n
 ROWS_PER_PIECE = 65_536
 ROWS_PER_COMPACTION_BATCH = 1024
 """Of a table that is rewritten: a row of timelines may hold 100 KB."""
+_HEAVY = re.compile(r"\b(payload|vector)\b")
 
 
 @dataclass
@@ -139,7 +141,15 @@ class Record:
         self, manifest: Manifest, table: str, columns: Sequence[str] | None = None, where: str | None = None
     ) -> pa.Table:
         """Rows of a table as the manifest saw it; an empty table of the base schema when it did not exist. A column of the base
-        schema that came later than the table is NULL."""
+        schema that came later than the table is NULL.
+
+        Raises ValueError where the filter asks for what a row carries, timeline or vector: that reads it of all rows, half a
+        gigabyte for a video of two hours.
+        """
+        if where and _HEAVY.search(re.sub("'[^']*'", "''", where)):
+            raise ValueError(
+                f"table {table}: {where!r} reads payloads or vectors of all rows; drop those without one afterwards"
+            )
         if table not in manifest.versions:
             schema = BASE_SCHEMAS.get(table, pa.schema([]))
             return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))

@@ -34,9 +34,11 @@ def stored_lines(
     if not wanted or "timelines" not in manifest.versions:
         return {}
     told = ", ".join("'" + k.replace("'", "''") + "'" for k in wanted)
-    where = f"key IN ({told}) AND payload IS NOT NULL"
+    where = f"key IN ({told})"
     found = {}
     for row in workspace.record.read(manifest, "timelines", ["key", "payload"], where).to_pylist():
+        if row["payload"] is None:
+            continue
         table = unpack(row["payload"])
         found[row["key"]] = table.select([c for c in columns if c in table.column_names]) if columns else table
     made: Stored = {}

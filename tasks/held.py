@@ -75,18 +75,23 @@ def clip_parts(
     found: dict[str, dict[str, Any]] = {}
     told = ", ".join(f"'{c}'" for c in clip_ids)
     if signal.spec.timeline:
-        where = f"clip_id IN ({told}) AND name = '{signal.name}' AND payload IS NOT NULL"
-        for row in workspace.record.read(manifest, "timelines", ["clip_id", "payload"], where).to_pylist():
+        where = f"clip_id IN ({told}) AND name = '{signal.name}'"
+        for row in _with(workspace, manifest, "timelines", "payload", where):
             found.setdefault(row["clip_id"], {})["timeline"] = unpack(row["payload"])
     for vector in signal.spec.vectors:
         table = embeddings_table(signal.name, vector)
         if table not in manifest.versions:
             continue
-        where = f"clip_id IN ({told}) AND vector IS NOT NULL"
-        for row in workspace.record.read(manifest, table, ["clip_id", "vector"], where).to_pylist():
+        for row in _with(workspace, manifest, table, "vector", f"clip_id IN ({told})"):
             values = np.asarray(row["vector"], np.float32)
             found.setdefault(row["clip_id"], {}).setdefault("vectors", {})[vector] = values
     return found
+
+
+def _with(workspace: Workspace, manifest: Manifest, table: str, column: str, where: str) -> list[dict[str, Any]]:
+    """The rows of clips that have it."""
+    rows = workspace.record.read(manifest, table, ["clip_id", column], where).to_pylist()
+    return [row for row in rows if row[column] is not None]
 
 
 def timeline_of(held: Mapping[str, Held], name: str) -> pa.Table:

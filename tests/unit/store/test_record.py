@@ -77,6 +77,15 @@ def test_a_column_that_changes_its_type_starts_empty(workspace: Workspace) -> No
     assert [(r["clip_id"], r["motion_speed"]) for r in signals(workspace)] == [("a", "fast"), ("b", None)]
 
 
+@pytest.mark.parametrize("where", ["clip_id = 'a' AND payload IS NOT NULL", "vector IS NULL"])
+def test_a_filter_that_reads_what_all_rows_carry_is_refused(workspace: Workspace, where: str) -> None:
+    commit(workspace, "signals", wide(["a", "payload"], motion_speed=[1.0, 2.0]))
+    manifest = workspace.ledger.manifest()
+    with pytest.raises(ValueError, match="reads payloads or vectors of all rows"):
+        workspace.record.read(manifest, "signals", ["clip_id"], where)
+    assert workspace.record.read(manifest, "signals", ["clip_id"], "clip_id = 'payload'").num_rows == 1
+
+
 def test_values_that_are_not_finite_are_refused(workspace: Workspace) -> None:
     with pytest.raises(ValueError, match="motion_speed.*not finite"):
         commit(workspace, "signals", wide(["a"], motion_speed=[float("nan")]))
