@@ -1,8 +1,8 @@
 """Which videos a run is computing now, so that another one that begins meanwhile leaves them to it.
 
 A claim spares work and decides nothing: what is stale is told by the tables alone, and a claim that is lost costs the same
-rows computed twice, of which the tables keep one. It ends with the process that made it; of a process on another machine,
-when nothing was heard of it for EXPIRES_S. Names are told as HMACs: those of a killed run are nobody's to erase.
+rows computed twice, of which the tables keep one. It ends with the run that made it, with its process, and when nothing was
+heard of it for EXPIRES_S. Names are told as HMACs: those of a killed run are nobody's to erase.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LOOK_S = 1.0
 """How often somebody who waits looks again."""
 PREFIX = "run "
 """Of the names of leases that tell which runs are alive."""
+_here: set[str] = set()
+"""Runs of this process that have not ended. One whose ledger went away could not take back its claims."""
 
 
 class Claims:
@@ -42,6 +44,7 @@ class Claims:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _here.discard(self.holder)
         if kind is None:
             self.release()
         elif self._renewed_at:
@@ -52,6 +55,7 @@ class Claims:
 
     def take(self, names: Collection[str]) -> set[str]:
         """Claims those that no other run has; gives all that are held, these and earlier ones."""
+        _here.add(self.holder)
         secret = self._ledger.secret()
         by_hmac = {hmac_of(secret, name): name for name in names}
         lease = {"name": f"{PREFIX}{self.holder}", "holder": self.holder, "token": 0, "taken_at": time.time()}
@@ -114,9 +118,11 @@ def _end(connection: sa.Connection, holder: str) -> None:
 
 def _is_alive(holder: str, taken_at: float) -> bool:
     host, pid, started, _ = holder.rsplit(":", 3)
-    if host == socket.gethostname():
-        return _started(int(pid)) == int(started)
-    return time.time() - taken_at < EXPIRES_S
+    if time.time() - taken_at >= EXPIRES_S:
+        return False
+    if host != socket.gethostname():
+        return True
+    return holder in _here if int(pid) == os.getpid() else _started(int(pid)) == int(started)
 
 
 def _started(pid: int) -> int:

@@ -122,6 +122,22 @@ def test_a_run_that_fails_leaves_nothing_claimed(workspace: Workspace) -> None:
     assert nobody_has_anything(workspace)
 
 
+def test_what_a_run_could_not_give_back_holds_up_nobody_after_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_away(_self: Claims) -> None:
+        raise ValueError("the ledger does not answer")
+
+    run = Claims(workspace.ledger)
+    with workspace.views() as reader:
+        run.take(reader.sql("SELECT video_id FROM videos")["video_id"].to_list())
+    with monkeypatch.context() as patched:
+        patched.setattr(Claims, "_end", is_away)
+        run.__exit__(KeyboardInterrupt, None, None)
+    assert bring_up_to_date(workspace, stand_in.serial(workspace), budget_s=60.0).tally.computed["faces"] == 2
+    assert nobody_has_anything(workspace)
+
+
 def test_a_run_that_goes_on_is_heard_of(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Claims(workspace.ledger)
     run.renew()

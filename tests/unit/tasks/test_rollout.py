@@ -182,7 +182,6 @@ def test_readers_see_the_version_before_until_the_last_row_is_there(workspace: W
 
 
 @pytest.mark.parametrize("table", ["pulses@", "timelines@pulses@", "embeddings_pulses_shape@"])
-@pytest.mark.parametrize("either_ledger", ["sqlite"], indirect=True)
 def test_a_candidate_that_a_power_loss_tore_is_computed_again(
     table: str, workspace: Workspace, known: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
