@@ -234,7 +234,7 @@ def ok_ratios(workspace: Path) -> dict[str, float]:
 
 def tables(folder: Path, sample: bool) -> tuple[bool, str]:
     """Tier queries and staleness planning from 10,000 to 10 M clips."""
-    sizes = ["100000"] if sample else ["10000", "100000", "1000000", "10000000", "--plan-up-to", "10000000"]
+    sizes = ["50000"] if sample else ["10000", "100000", "1000000", "10000000", "--plan-up-to", "10000000"]
     drawn = [] if sample else ["--svg", str(PROOFS / "tables.svg")]
     command = [sys.executable, "-m", "benchmarks.store", "--folder", str(folder), "--clips", *sizes, *drawn]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
