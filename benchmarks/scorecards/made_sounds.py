@@ -1,4 +1,4 @@
-"""Rooms, music and a telephone line made by a formula, at 16 kHz: what voices are put into for the scorecards of sound."""
+"""Rooms and music made by a formula, at 16 kHz: what voices are put into for the scorecards of sound."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import numpy as np
 AUDIO_HZ = 16_000
 CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16))
 """Of the progression I IV V vi, in semitones above the root."""
-TELEPHONE_HZ, TELEPHONE_BAND_HZ = 8000, (300.0, 3400.0)
-MU = 255.0
-"""Of the companding of ITU-T G.711, to 8 bits."""
 
 
 def in_a_room(audio: np.ndarray, rt60_s: float, seed: int) -> np.ndarray:
@@ -47,17 +44,3 @@ def song(duration_s: float, seed: int) -> np.ndarray:
             hit_s = np.arange(max(0, min(1280, len(made) - at))) / AUDIO_HZ
             made[at : at + len(hit_s)] += rng.normal(size=len(hit_s)) * np.exp(-60 * hit_s) * rng.uniform(0.2, 1.2)
     return made
-
-
-def telephone(audio: np.ndarray) -> np.ndarray:
-    """The sound after a telephone line: 300 to 3400 Hz, 8000 samples a second of 8 bits, companded."""
-    import soxr
-    from scipy.signal import butter, sosfiltfilt
-
-    low = soxr.resample(np.asarray(audio, np.float64), AUDIO_HZ, TELEPHONE_HZ)
-    low = sosfiltfilt(butter(4, TELEPHONE_BAND_HZ, "bandpass", fs=TELEPHONE_HZ, output="sos"), low)
-    peak = max(float(np.abs(low).max()), 1e-9)
-    coded = np.rint(np.sign(low) * np.log1p(MU * np.abs(low) / peak) / np.log1p(MU) * 127) / 127
-    low = np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(MU)) / MU * peak
-    heard = soxr.resample(low, TELEPHONE_HZ, AUDIO_HZ)[: len(audio)]
-    return np.pad(heard, (0, len(audio) - len(heard))).astype(np.float32)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scorecards.made_sounds import in_a_room, song, telephone
+from benchmarks.scorecards.made_sounds import in_a_room, song
 from benchmarks.scorecards.score import Row, auc_of_pairs, bootstrap_ci, command
 from benchmarks.scorecards.speech_quality import mixed, noises
 from benchmarks.scorecards.voices import AUDIO_HZ, SAMPLES_PER_FRAME, activity, films, sound_file
@@ -29,7 +29,7 @@ from modeling.source_filter import source_filter
 from tasks.media.media import Media
 from tasks.signal import NotApplicable
 from tasks.signals import synthetic_audio
-from tasks.voice_corpus import CODECS, round_trip
+from tasks.voice_corpus import CODECS, round_trip, telephone
 
 TEXT = (
     "We are going to look at three examples today, and then I will answer any questions that you may have.",
@@ -99,7 +99,7 @@ def in_places(audio: np.ndarray, seed: int, behind: Mapping[str, np.ndarray]) ->
             yield place, mixed(whole, behind[kind], ratio_db, speaks)
     for rt60_s in ROOMS_S:
         yield PLACES[2], in_a_room(whole, rt60_s, seed)
-    yield PLACES[3], telephone(whole)
+    yield PLACES[3], telephone(whole).astype(np.float32)
     yield PLACES[4], mixed(whole, song(len(whole) / AUDIO_HZ, seed), MUSIC_DB, speaks)
 
 

@@ -75,17 +75,3 @@ def test_a_voice_is_put_into_every_place_and_stays_as_long(monkeypatch: pytest.M
     assert max(alike) < 0.9999, "and none is as it was"
     monkeypatch.setattr(synthetic_audio, "activity", lambda sound: vad(len(sound) // 640, speech_ratio=0.0))
     assert not list(synthetic_audio.in_places(audio, 3, behind))
-
-
-def test_a_telephone_line_keeps_the_middle_of_the_voice_and_rounds_it() -> None:
-    from benchmarks.scorecards.made_sounds import telephone
-
-    time_s = np.arange(32_000) / 16_000
-    sound = np.sum([0.2 * np.sin(2 * np.pi * hz * time_s) for hz in (100, 1000, 5000)], axis=0)
-    heard = telephone(sound)
-    assert heard.shape == sound.shape
-    level = np.abs(np.fft.rfft(heard)) / np.abs(np.fft.rfft(sound)).max()
-    assert level[2 * 1000] == pytest.approx(1, abs=0.1)
-    assert max(level[2 * 100], level[2 * 5000]) < 0.05
-    between = np.concatenate([level[2 * 400 : 2 * 980], level[2 * 1020 : 2 * 3000]])
-    assert 1e-4 < between.max() < 0.05, "companding to 8 bits is heard, a little"
